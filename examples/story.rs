@@ -1,0 +1,2 @@
+//! Story.
+fn main() {}

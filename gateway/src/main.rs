@@ -1,0 +1,2 @@
+//! Sluis.
+fn main() {}
