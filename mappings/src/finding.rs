@@ -41,3 +41,55 @@ pub struct Finding {
     /// What groups equal causes in the quarantine, e.g. `code-unmapped:99ALS|FVC_LIG`; never personal data.
     pub cause: Option<String>,
 }
+
+impl Severity {
+    /// Lower case word, also the FHIR `IssueSeverity` code (FHIR R4 valueset-issue-severity).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Information => "information",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+            Severity::Fatal => "fatal",
+        }
+    }
+}
+
+impl Finding {
+    /// A finding without a place yet; concerns the whole document until [`Finding::at`] says otherwise.
+    pub fn new(
+        severity: Severity,
+        code: &'static str,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Finding {
+        Finding {
+            severity,
+            code,
+            text: text.into(),
+            remedy: remedy.into(),
+            path: String::new(),
+            span: Span::default(),
+            line: 0,
+            column: 0,
+            rule: None,
+            cause: None,
+        }
+    }
+
+    /// The same finding with its place in the source.
+    #[must_use]
+    pub fn at(mut self, path: impl Into<String>, span: Span, line: u32, column: u32) -> Finding {
+        self.path = path.into();
+        self.span = span;
+        self.line = line;
+        self.column = column;
+        self
+    }
+
+    /// The same finding with what groups it in the quarantine: `code:detail`. `detail` holds no personal data.
+    #[must_use]
+    pub fn because(mut self, detail: impl AsRef<str>) -> Finding {
+        self.cause = Some(format!("{}:{}", self.code, detail.as_ref()));
+        self
+    }
+}

@@ -4,7 +4,131 @@
 //! Parsing is total: a flawed document gives a tree *and* findings, never a panic. Nothing here knows FHIR, maps,
 //! clocks or files.
 
+pub mod charset;
+pub mod csv;
+pub mod hl7v2;
+pub mod json;
+pub mod locate;
+
 use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::{finding::Finding, output::Coverage};
+
+/// The notation a document came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// HL7 version 2, ER7 encoding (bars and hats).
+    Hl7v2,
+    /// One header line, one row per line.
+    Csv,
+    /// FHIR STU3 or R4 JSON, or a vendor's own.
+    Json,
+}
+
+impl Format {
+    /// As written in `mapping.toml` and in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Hl7v2 => "hl7v2",
+            Format::Csv => "csv",
+            Format::Json => "json",
+        }
+    }
+}
+
+/// What a document says about itself: enough to choose a mapping folder and to recognise a resend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Notation.
+    pub format: Format,
+    /// HL7v2 MSH-9 as `ORU^R01`; JSON `resourceType`; `None` for CSV.
+    pub message_type: Option<String>,
+    /// HL7v2 MSH-10; `None` where the format has none.
+    pub control_id: Option<String>,
+    /// HL7v2 MSH-12.1.
+    pub version: Option<String>,
+    /// HL7v2 MSH-7 as sent; JSON `meta.lastUpdated`.
+    pub source_time: Option<String>,
+    /// Character set the text was read in, e.g. `8859/1`.
+    pub charset: Option<String>,
+    /// CSV column names in header order; empty for other formats.
+    pub columns: Vec<String>,
+}
+
+impl Facts {
+    /// Nothing known yet but the notation.
+    pub fn new(format: Format) -> Facts {
+        Facts {
+            format,
+            message_type: None,
+            control_id: None,
+            version: None,
+            source_time: None,
+            charset: None,
+            columns: Vec::new(),
+        }
+    }
+}
+
+/// What a parser will hold at most; past it the document is refused (`document-too-large`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Length of a document, bytes; never more than a [`Span`] can say.
+    pub bytes_max: u32,
+    /// Nodes of one tree.
+    pub nodes_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { bytes_max: 64 << 20, nodes_max: 2_000_000 }
+    }
+}
+
+impl Limits {
+    /// `Some` finding when the document is longer than allowed.
+    pub(crate) fn refuse_length(&self, bytes: &[u8]) -> Option<Finding> {
+        (bytes.len() > self.bytes_max as usize).then(|| self.too_large("bytes", self.bytes_max))
+    }
+
+    /// The finding for a tree that outgrows [`Limits::nodes_max`].
+    pub(crate) fn refuse_nodes(&self) -> Finding {
+        self.too_large("values", self.nodes_max)
+    }
+
+    fn too_large(&self, what: &str, most: u32) -> Finding {
+        Finding::new(
+            crate::finding::Severity::Fatal,
+            "document-too-large",
+            format!("The document holds more than {most} {what}."),
+            "Send it in smaller parts.",
+        )
+    }
+}
+
+/// A document read: always a tree, with what was wrong about it beside it.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// The document; only its root when nothing could be read.
+    pub tree: Tree,
+    /// What the parser has to say. One `Fatal` means: use nothing of the tree. An `Error` concerns the units whose bytes
+    /// overlap its span ([`crate::output::Output::absorb`]).
+    pub findings: Vec<Finding>,
+    /// What the document says about itself.
+    pub facts: Facts,
+    /// Leaves the parser itself made use of (delimiters, character set, facts): they are read, not dropped.
+    pub coverage: Coverage,
+}
+
+impl Parsed {
+    /// Whether the document as a whole is refused.
+    pub fn is_fatal(&self) -> bool {
+        self.findings.iter().any(|f| f.severity == crate::finding::Severity::Fatal)
+    }
+}
 
 /// Bytes `start..end` of the document as received (before any character set conversion).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -64,6 +188,9 @@ pub struct Tree {
     names: Vec<Box<str>>,
     symbols: HashMap<Box<str>, Symbol>,
     last_child: Vec<Option<NodeId>>,
+    /// Ascending by node: document-wide number of a segment or row, where paths begin.
+    anchors: Vec<(NodeId, Symbol, u32)>,
+    components: bool,
 }
 
 impl Tree {
@@ -174,16 +301,20 @@ impl Tree {
         })
     }
 
-    /// Children named `name`, in document order.
+    /// Children named `name`, in document order. In an HL7v2 tree a simple value is its own `C1` and `S1`.
     pub fn named<'t>(&'t self, id: NodeId, name: &str) -> impl Iterator<Item = NodeId> + 't {
         let symbol = self.symbol(name);
-        self.children(id).filter(move |&c| Some(self.node(c).name) == symbol)
+        let simple = self.components && matches!(name, "C1" | "S1") && self.node(id).value != Value::None;
+        simple
+            .then_some(id)
+            .into_iter()
+            .chain(self.children(id).filter(move |&c| Some(self.node(c).name) == symbol))
     }
 
-    /// The node's text: its own value, or that of its first component where it is a composite
-    /// (HL7v2 2.x: a simple value where a composite is expected is its first component, and the other way round).
+    /// The node's text: its own value, or that of its first component where it is an HL7v2 composite
+    /// (2.x: a simple value where a composite is expected is its first component, and the other way round).
     pub fn text(&self, id: NodeId) -> Option<&str> {
-        match &self.node(id).value {
+        match &self.node(self.text_node(id)).value {
             Value::Text(t) | Value::Number(t) => Some(t),
             Value::Boolean(true) => Some("true"),
             Value::Boolean(false) => Some("false"),
@@ -191,20 +322,80 @@ impl Tree {
         }
     }
 
+    /// The leaf whose value answers for `id` in [`Tree::text`]: the first (sub)component of an HL7v2 composite, else
+    /// `id` itself. Coverage marks this one.
+    pub fn text_node(&self, id: NodeId) -> NodeId {
+        let mut at = id;
+        while self.components && self.node(at).value == Value::None {
+            match self.node(at).first_child {
+                Some(child) if matches!(self.name(child), "C1" | "S1") => at = child,
+                _ => break,
+            }
+        }
+        at
+    }
+
+    /// Declares that `C1`/`S1` children answer for their parents (HL7v2 trees).
+    pub fn set_components(&mut self) {
+        self.components = true;
+    }
+
+    /// Gives a segment or row its document-wide number: paths begin there (`OBX[4]`, `row[7]`), whatever group it
+    /// stands in. A group may carry the anchor of its leading segment.
+    pub fn set_anchor(&mut self, id: NodeId, name: &str, number: u32) {
+        let name = self.intern(name);
+        let at = self.anchors.partition_point(|&(n, _, _)| n < id);
+        match self.anchors.get_mut(at) {
+            Some(anchor) if anchor.0 == id => *anchor = (id, name, number),
+            _ => self.anchors.insert(at, (id, name, number)),
+        }
+    }
+
+    fn anchor(&self, id: NodeId) -> Option<(&str, u32)> {
+        let at = self.anchors.binary_search_by_key(&id, |&(n, _, _)| n).ok()?;
+        let &(_, name, number) = self.anchors.get(at)?;
+        Some((self.names.get(name.0 as usize)?, number))
+    }
+
+    /// Every node that has no children and is not a mere container, in arena order.
+    pub fn leaves(&self) -> impl Iterator<Item = NodeId> + '_ {
+        (0..self.nodes.len() as u32).map(NodeId).filter(|&id| {
+            let node = self.node(id);
+            node.first_child.is_none() && node.value != Value::None
+        })
+    }
+
     /// A node's element name.
     pub fn name(&self, id: NodeId) -> &str {
         self.names.get(self.node(id).name.0 as usize).map_or("", |n| n)
     }
 
-    /// Human path of a node, e.g. `OBX[4].OBX_5`, `row[7].gewicht_kg`, `modifierExtension[1].url`; ordinals are
-    /// shown where a name repeats or for a segment or row; the root itself is not named.
+    /// Human path of a node, e.g. `OBX[4].OBX_5`, `row[7].gewicht_kg`, `modifierExtension[1].url`: from the nearest
+    /// anchored segment or row down, else from below the root. Ordinals are shown where a name repeats.
     pub fn path(&self, id: NodeId) -> String {
+        self.steps(id, true)
+    }
+
+    /// As [`Tree::path`] without any ordinal, e.g. `OBX.OBX_5.C1`: what `ignore` patterns are matched with.
+    pub fn shape(&self, id: NodeId) -> String {
+        self.steps(id, false)
+    }
+
+    fn steps(&self, id: NodeId, ordinals: bool) -> String {
         let mut steps = Vec::new();
         let mut at = id;
-        while let Some(parent) = self.node(at).parent {
+        loop {
+            if let Some((name, number)) = self.anchor(at) {
+                steps.push(if ordinals { format!("{name}[{number}]") } else { name.to_owned() });
+                break;
+            }
+            let Some(parent) = self.node(at).parent else { break };
             let node = self.node(at);
-            let repeats = self.children(parent).filter(|&c| self.node(c).name == node.name).nth(1).is_some();
-            steps.push(if repeats || self.node(parent).parent.is_none() {
+            let repeats = || {
+                node.ordinal > 1
+                    || self.children(parent).filter(|&c| self.node(c).name == node.name).nth(1).is_some()
+            };
+            steps.push(if ordinals && repeats() {
                 format!("{}[{}]", self.name(at), node.ordinal)
             } else {
                 self.name(at).to_owned()

@@ -1,0 +1,288 @@
+//! Code tables: what a sender's code is in the codes the gateway shares.
+//!
+//! `codes/<name>.csv` with the header [`HEADER`], edited in a spreadsheet, becomes a [`CodeTable`] with constant-time
+//! lookup. A table says what translates; what happens to a code that does not is the policy of the folder and the map.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+use crate::folder::Diagnostic;
+
+/// The columns of a code table, in this order.
+pub const HEADER: [&str; 8] = [
+    "system",
+    "code",
+    "display",
+    "target_system",
+    "target_code",
+    "target_display",
+    "relationship",
+    "comment",
+];
+
+/// How the target relates to the source code. R4 `ConceptMap` words, seen from the source: `wider` means the target is
+/// the wider one. Source: FHIR R4 valueset-concept-map-equivalence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Relationship {
+    /// The very same code.
+    Equal,
+    /// Another code of the same meaning.
+    Equivalent,
+    /// The target says less than the source: true, though less precise.
+    Wider,
+    /// The target says more than the source did: only where the table allows it.
+    Narrower,
+    /// They overlap: only where the table allows it.
+    Inexact,
+    /// Somebody looked: there is no equivalent.
+    #[serde(rename = "noMap")]
+    NoMap,
+}
+
+impl Relationship {
+    fn parse(text: &str) -> Option<Relationship> {
+        Some(match text {
+            "equal" => Relationship::Equal,
+            "equivalent" => Relationship::Equivalent,
+            "wider" => Relationship::Wider,
+            "narrower" => Relationship::Narrower,
+            "inexact" => Relationship::Inexact,
+            "noMap" => Relationship::NoMap,
+            _ => return None,
+        })
+    }
+
+    /// Whether it translates without being asked to: nothing is added to what the source said.
+    pub fn is_safe(self) -> bool {
+        matches!(self, Relationship::Equal | Relationship::Equivalent | Relationship::Wider)
+    }
+}
+
+/// One line of a code table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Code system as the source names it (`99ALS`, `L`, a column's own); empty where it names none.
+    pub system: String,
+    /// Code as the source sends it.
+    pub code: String,
+    /// What the source calls it.
+    pub display: String,
+    /// Canonical of the target's code system; empty for targets of type `code`.
+    pub target_system: String,
+    /// Target code; empty for `noMap`.
+    pub target_code: String,
+    /// Target's display.
+    pub target_display: String,
+    /// How they relate.
+    pub relationship: Relationship,
+    /// For whoever signs the table off.
+    pub comment: String,
+    /// Physical line in the file.
+    pub line: u32,
+}
+
+/// What a table says about a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup<'t> {
+    /// It translates.
+    Mapped(&'t Row),
+    /// Explicitly no equivalent: keep the original, nothing to report.
+    NoMap,
+    /// Not in the table, or only by a relationship the table may not use.
+    Unmapped,
+}
+
+/// A code table, ready for lookups.
+#[derive(Debug, Clone, Default)]
+pub struct CodeTable {
+    /// Name in `mapping.toml`, as used by `translate`.
+    pub name: String,
+    rows: Vec<Row>,
+    allowed: Vec<Relationship>,
+    by_code: HashMap<String, HashMap<String, usize>>,
+}
+
+/// All tables of a folder, by name.
+pub type CodeTables = BTreeMap<String, CodeTable>;
+
+impl CodeTable {
+    /// Reads `file` (path as in `mapping.toml`, for messages). `allowed` adds `narrower` or `inexact` to what translates.
+    ///
+    /// Errors: every line that is wrong: encoding, columns, relationship, a source code twice, a target missing or
+    /// superfluous.
+    pub fn load(
+        name: &str,
+        file: &str,
+        bytes: &[u8],
+        allowed: &[Relationship],
+    ) -> Result<CodeTable, Vec<Diagnostic>> {
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(true)
+            .from_reader(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes));
+        let mut errors = Vec::new();
+        let mut table =
+            CodeTable { name: name.to_owned(), allowed: allowed.to_vec(), ..CodeTable::default() };
+        match reader.headers() {
+            Ok(header) if header.iter().eq(HEADER) => {}
+            Ok(_) => {
+                return Err(vec![Diagnostic::new(
+                    file,
+                    1,
+                    "the header is not that of a code table",
+                    format!("write `{}`", HEADER.join(",")),
+                )]);
+            }
+            Err(error) => return Err(vec![unreadable(file, &error)]),
+        }
+        for record in reader.records() {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    errors.push(unreadable(file, &error));
+                    continue;
+                }
+            };
+            let line = record.position().map_or(0, |p| u32::try_from(p.line()).unwrap_or(u32::MAX));
+            match row(&record, line) {
+                Ok(row) => table.add(row, file, &mut errors),
+                Err((message, remedy)) => errors.push(Diagnostic::new(file, line, message, remedy)),
+            }
+        }
+        if errors.is_empty() { Ok(table) } else { Err(errors) }
+    }
+
+    fn add(&mut self, row: Row, file: &str, errors: &mut Vec<Diagnostic>) {
+        let codes = self.by_code.entry(row.system.clone()).or_default();
+        if let Some(earlier) = codes.get(&row.code).and_then(|&at| self.rows.get(at)) {
+            errors.push(Diagnostic::new(
+                file,
+                row.line,
+                format!(
+                    "code `{}` of system `{}` stands in line {} already",
+                    row.code, row.system, earlier.line
+                ),
+                "keep one of the two",
+            ));
+            return;
+        }
+        codes.insert(row.code.clone(), self.rows.len());
+        self.rows.push(row);
+    }
+
+    /// What the table says about a code; `system` as the source names it, empty when it names none.
+    pub fn lookup(&self, system: &str, code: &str) -> Lookup<'_> {
+        let found =
+            self.by_code.get(system).and_then(|codes| codes.get(code)).and_then(|&at| self.rows.get(at));
+        match found {
+            Some(row) if row.relationship == Relationship::NoMap => Lookup::NoMap,
+            Some(row) if row.relationship.is_safe() || self.allowed.contains(&row.relationship) => {
+                Lookup::Mapped(row)
+            }
+            _ => Lookup::Unmapped,
+        }
+    }
+
+    /// Every row, in file order.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+}
+
+fn row(record: &csv::StringRecord, line: u32) -> Result<Row, (String, String)> {
+    let cell = |i: usize| record.get(i).unwrap_or_default().trim().to_owned();
+    let word = cell(6);
+    let relationship = Relationship::parse(&word).ok_or_else(|| {
+        (
+            format!("`{word}` is no relationship"),
+            "write equal, equivalent, wider, narrower, inexact or noMap".to_owned(),
+        )
+    })?;
+    let row = Row {
+        system: cell(0),
+        code: cell(1),
+        display: cell(2),
+        target_system: cell(3),
+        target_code: cell(4),
+        target_display: cell(5),
+        relationship,
+        comment: cell(7),
+        line,
+    };
+    if row.code.is_empty() && row.relationship != Relationship::NoMap {
+        return Err(("the row has no source code".to_owned(), "fill the column `code`".to_owned()));
+    }
+    if row.target_code.is_empty() != (relationship == Relationship::NoMap) {
+        return Err((
+            format!("`{word}` with{} target code", if row.target_code.is_empty() { "out" } else { "" }),
+            "give a target code, or `noMap` and none".to_owned(),
+        ));
+    }
+    Ok(row)
+}
+
+fn unreadable(file: &str, error: &csv::Error) -> Diagnostic {
+    let line = error.position().map_or(0, |p| u32::try_from(p.line()).unwrap_or(u32::MAX));
+    let message = match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => "the line is not UTF-8".to_owned(),
+        csv::ErrorKind::UnequalLengths { len, .. } => format!("the line has {len} cells, the header 8"),
+        _ => "the line cannot be read".to_owned(),
+    };
+    Diagnostic::new(
+        file,
+        line,
+        message,
+        "save the table as CSV, UTF-8, with commas, and quote cells that hold commas",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+    use super::*;
+
+    const TABLE: &str = "system,code,display,target_system,target_code,target_display,relationship,comment\n\
+        99ALS,FVC,FVC liggend,http://loinc.org,19868-9,Forced vital capacity,wider,position is lost\n\
+        99ALS,FVC_L,\"FVC, liter\",http://loinc.org,19868-9,Forced vital capacity,equivalent,\n\
+        99ALS,TEKST,,,,,noMap,free text\n\
+        99ALS,VC,,http://loinc.org,19868-9,,narrower,\n";
+
+    fn load(text: &str, allowed: &[Relationship]) -> Result<CodeTable, Vec<Diagnostic>> {
+        CodeTable::load("loinc", "codes/loinc.csv", text.as_bytes(), allowed)
+    }
+
+    #[test]
+    fn safe_relationships_translate_and_others_only_when_allowed() {
+        let table = load(TABLE, &[]).unwrap();
+        assert!(matches!(table.lookup("99ALS", "FVC"), Lookup::Mapped(r) if r.target_code == "19868-9"));
+        assert!(matches!(table.lookup("99ALS", "FVC_L"), Lookup::Mapped(r) if r.display == "FVC, liter"));
+        assert_eq!(table.lookup("99ALS", "TEKST"), Lookup::NoMap);
+        assert_eq!(table.lookup("99ALS", "VC"), Lookup::Unmapped);
+        assert_eq!(table.lookup("L", "FVC"), Lookup::Unmapped);
+        let table = load(TABLE, &[Relationship::Narrower]).unwrap();
+        assert!(matches!(table.lookup("99ALS", "VC"), Lookup::Mapped(_)));
+    }
+
+    #[test]
+    fn a_source_code_twice_is_refused_with_both_lines() {
+        let errors = load(&format!("{TABLE}99ALS,FVC,,s,other,,equal,\n"), &[]).unwrap_err();
+        assert_eq!(errors.len(), 1);
+        let error = errors.first().unwrap();
+        assert_eq!((error.line, error.file.as_str()), (6, "codes/loinc.csv"));
+        assert!(error.message.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn every_faulty_line_is_named() {
+        let text = format!("{}\na,b,,s,c,,same,\na,d,,,,,equal,\na,e,,s,x,,noMap,\na,f\n", HEADER.join(","));
+        let lines: Vec<u32> = load(&text, &[]).unwrap_err().iter().map(|e| e.line).collect();
+        assert_eq!(lines, [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn another_header_is_refused() {
+        assert_eq!(load("code,display\na,b\n", &[]).unwrap_err().len(), 1);
+        assert!(load("", &[]).is_err());
+    }
+}

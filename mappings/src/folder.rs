@@ -1,0 +1,160 @@
+//! A mapping folder: all the gateway needs to read one sender's documents.
+//!
+//! `mapping.toml` says what the folder is for, `map.fml` how, `codes/*.csv` what codes mean, `cases/` proves it. Files
+//! come in as bytes by path, so that loading is the same from disk, from a test and from an archive; nothing here reads
+//! a file. Compiling the map is the plan's.
+
+mod library;
+mod manifest;
+
+use std::{collections::BTreeMap, fmt};
+
+pub use library::{Library, NoMatch};
+pub use manifest::{CodesEntry, Identity, Ignore, Manifest, Match, Unmapped};
+
+use crate::{
+    case::Case,
+    codes::{CodeTable, CodeTables},
+    source::{Facts, Format},
+};
+
+/// One sender's mapping, loaded and checked apart from the map itself.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    /// `mapping.toml`.
+    pub manifest: Manifest,
+    /// Path of the map inside the folder (`map.fml`), for error positions.
+    pub map_file: String,
+    /// Text of the map.
+    pub map: String,
+    /// Code tables by name.
+    pub codes: CodeTables,
+    /// Case pairs, by name.
+    pub cases: Vec<Case>,
+}
+
+/// What is wrong with a file of a folder, with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Path inside the folder.
+    pub file: String,
+    /// 1-based; 0 for the file as a whole.
+    pub line: u32,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Diagnostic {
+    /// A diagnostic about a line of a file.
+    pub fn new(
+        file: impl Into<String>,
+        line: u32,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Diagnostic {
+        Diagnostic { file: file.into(), line, message: message.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {} ({})", self.file, self.message, self.remedy),
+            line => write!(f, "{}:{line}: {} ({})", self.file, self.message, self.remedy),
+        }
+    }
+}
+
+impl Folder {
+    /// Loads a folder from its files, keyed by path inside it (`mapping.toml`, `codes/loinc.csv`, `cases/fvc/in.hl7`).
+    ///
+    /// Errors: everything found wrong, not the first only. Files nobody refers to are errors too: a code table that is
+    /// not used is a table somebody believes in.
+    pub fn load(files: &BTreeMap<String, Vec<u8>>) -> Result<Folder, Vec<Diagnostic>> {
+        let text = text(files, "mapping.toml").map_err(|e| vec![e])?;
+        let manifest = Manifest::parse("mapping.toml", text)?;
+        let mut errors = Vec::new();
+        let map = text_or(files, &manifest.map, &mut errors).to_owned();
+        let mut codes = CodeTables::new();
+        for (name, entry) in &manifest.codes {
+            match files.get(&entry.file) {
+                None => errors.push(Diagnostic::new(
+                    "mapping.toml",
+                    0,
+                    format!("code table `{name}` refers to {}, which is not there", entry.file),
+                    "add the file or take the entry out",
+                )),
+                Some(bytes) => match CodeTable::load(name, &entry.file, bytes, &entry.allow) {
+                    Ok(table) => {
+                        codes.insert(name.clone(), table);
+                    }
+                    Err(found) => errors.extend(found),
+                },
+            }
+        }
+        for file in files.keys().filter(|f| f.starts_with("codes/")) {
+            if !manifest.codes.values().any(|entry| entry.file == *file) {
+                errors.push(Diagnostic::new(
+                    file.as_str(),
+                    0,
+                    "no entry of [codes] refers to this table",
+                    "add it to mapping.toml or remove the file",
+                ));
+            }
+        }
+        let cases = Case::load_all(files, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Folder { map_file: manifest.map.clone(), manifest, map, codes, cases })
+    }
+
+    /// Notation of the documents this folder reads.
+    pub fn format(&self) -> Format {
+        self.manifest.format
+    }
+
+    /// Reads a document the way this sender writes it.
+    pub fn parse(&self, bytes: &[u8], limits: crate::source::Limits) -> crate::source::Parsed {
+        use crate::source::{charset::Charset, csv, hl7v2};
+        match self.manifest.format {
+            Format::Hl7v2 => {
+                let charset = self.manifest.charset.as_deref().and_then(Charset::from_label);
+                hl7v2::parse(bytes, charset, limits)
+            }
+            Format::Csv => csv::parse(bytes, &self.manifest.csv.clone().unwrap_or_default(), limits),
+            Format::Json => crate::source::json::parse(bytes, limits),
+        }
+    }
+}
+
+/// What a document says about itself, before any folder was chosen.
+pub fn facts(format: Format, bytes: &[u8]) -> Facts {
+    match format {
+        Format::Hl7v2 => crate::source::hl7v2::facts(bytes),
+        Format::Csv => crate::source::csv::facts(bytes),
+        Format::Json => crate::source::json::facts(bytes),
+    }
+}
+
+fn text<'f>(files: &'f BTreeMap<String, Vec<u8>>, file: &str) -> Result<&'f str, Diagnostic> {
+    let bytes = files
+        .get(file)
+        .ok_or_else(|| Diagnostic::new(file, 0, "the file is not there", "add it to the folder"))?;
+    std::str::from_utf8(bytes).map_err(|e| {
+        let line = 1 + bytes.iter().take(e.valid_up_to()).filter(|&&b| b == b'\n').count();
+        Diagnostic::new(file, line as u32, "the file is not UTF-8", "save it as UTF-8")
+    })
+}
+
+fn text_or<'f>(files: &'f BTreeMap<String, Vec<u8>>, file: &str, errors: &mut Vec<Diagnostic>) -> &'f str {
+    text(files, file).unwrap_or_else(|error| {
+        errors.push(error);
+        ""
+    })
+}
+
+#[cfg(test)]
+mod tests;

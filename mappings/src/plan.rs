@@ -1,0 +1,134 @@
+//! A map compiled once, run on many documents: slots for names, R4 fields for paths, one unit per root resource.
+//!
+//! Output is a function of tree, tables and plan: no clock, no randomness, no I/O. A problem becomes a finding with
+//! its place in the source and in the map; only a limit stops a run. Which document goes to which plan, parsing and
+//! storing are not done here.
+
+mod code;
+mod compile;
+mod decimal;
+mod effect;
+mod evaluate;
+mod execute;
+mod finish;
+mod functions;
+mod item;
+mod moment;
+mod pattern;
+mod problem;
+mod shape;
+mod tables;
+mod target;
+mod translate;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::codes::CodeTables;
+use crate::fml::{self, Files, MapError, Place};
+use crate::folder::Manifest;
+use crate::output::Output;
+use crate::source::{NodeId, Tree};
+
+/// What a map may refer to besides its own text.
+#[derive(Debug, Clone, Default)]
+pub struct Options<'m> {
+    /// Values of `%name`, e.g. `namespace`.
+    pub constants: BTreeMap<String, String>,
+    /// Names of the code tables that will be there at run time.
+    pub tables: BTreeSet<String>,
+    /// Policies for unmapped codes.
+    pub manifest: Option<&'m Manifest>,
+}
+
+/// How much one run may do. Beyond a limit the document is refused with a `Fatal` finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rules fired, per document.
+    pub rules_max: u32,
+    /// Target elements made, per document.
+    pub nodes_max: u32,
+    /// Expressions evaluated and source items looked at, per document.
+    pub steps_max: u64,
+    /// Rules inside rules and groups, and depth of copied elements.
+    pub depth_max: u32,
+    /// Bytes of JSON, per unit.
+    pub output_bytes_max: u32,
+    /// Findings kept, per unit.
+    pub findings_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            rules_max: 1_000_000,
+            nodes_max: 1_000_000,
+            steps_max: 50_000_000,
+            depth_max: 100,
+            output_bytes_max: 8 << 20,
+            findings_max: 200,
+        }
+    }
+}
+
+/// A compiled map.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    groups: Vec<code::GroupPlan>,
+    entry: usize,
+    entry_type: Option<shape::TypeId>,
+    entry_is_unit: bool,
+    entry_rule: u32,
+    names: Vec<Box<str>>,
+    places: Vec<Place>,
+    files: Files,
+    tables: HashMap<String, tables::InlineTable>,
+}
+
+/// Which rule made each value of a unit, and of which source node: what `sluis map trace` shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// Values in output order.
+    pub values: Vec<TraceValue>,
+    /// What `log` clauses said: rule (`map.fml:31:5`) and text. May hold personal data; for a local terminal only.
+    pub logs: Vec<(String, String)>,
+}
+
+/// One value of the output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceValue {
+    /// Index into [`Output::units`].
+    pub unit: usize,
+    /// FHIRPath of the value: `Observation.code.coding[0].code`.
+    pub path: String,
+    /// Rule: `map.fml:31:5`.
+    pub rule: String,
+    /// The source node the rule stood on.
+    pub source: NodeId,
+}
+
+impl Plan {
+    /// Reads and compiles a map; `name` is its file name in errors, `library` what it may import (name, text).
+    ///
+    /// Errors: everything wrong with it, each with file, line and column.
+    pub fn load(
+        name: &str,
+        text: &str,
+        library: &[(&str, &str)],
+        options: &Options<'_>,
+    ) -> Result<Plan, Vec<MapError>> {
+        compile::compile(&fml::load(name, text, library)?, options)
+    }
+
+    /// Maps one document. Units come in the order the map makes them.
+    pub fn run(&self, tree: &Tree, codes: &CodeTables, limits: Limits) -> Output {
+        self.run_traced(tree, codes, limits).0
+    }
+
+    /// As [`Plan::run`], with the rule behind every value.
+    pub fn run_traced(&self, tree: &Tree, codes: &CodeTables, limits: Limits) -> (Output, Trace) {
+        let mut machine = execute::Machine::new(self, tree, codes, limits);
+        machine.run();
+        machine.finish()
+    }
+}

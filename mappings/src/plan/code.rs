@@ -1,0 +1,203 @@
+//! The compiled form: expressions with slots instead of names, rules with resolved R4 fields.
+
+use std::sync::Arc;
+
+use crate::fml::ListMode;
+
+use super::item::Item;
+use super::pattern::Pattern;
+use super::shape::{FieldId, TypeId};
+
+/// Index of a variable in a group's frame.
+pub(crate) type Slot = u16;
+/// Index into the plan's interned source element names.
+pub(crate) type NameId = u16;
+
+/// A compiled FHIRPath expression.
+#[derive(Debug, Clone)]
+pub(crate) enum Code {
+    Empty,
+    Literal(Item),
+    This,
+    Slot(Slot),
+    Member(Box<Code>, NameId),
+    Index(Box<Code>, Box<Code>),
+    Binary(Operator, Box<Code>, Box<Code>),
+    /// `is`, `as`, `ofType` on the JSON form: the element name ends in the type, so only primitives are told apart.
+    OfType(Box<Code>, Arc<str>, bool),
+    Where(Box<Code>, Box<Code>),
+    Select(Box<Code>, Box<Code>),
+    Exists(Box<Code>, Option<Box<Code>>),
+    All(Box<Code>, Box<Code>),
+    If(Box<Code>, Box<Code>, Box<Code>),
+    Matches(Box<Code>, Arc<Pattern>),
+    Call(Function, Box<Code>, Vec<Code>),
+    /// A named extension function: first argument is the value.
+    Extension(Extension, Vec<Code>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operator {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    And,
+    Or,
+    Xor,
+    Implies,
+    In,
+    Contains,
+    Concatenate,
+    Union,
+}
+
+/// FHIRPath functions over a collection that need no lazily evaluated argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
+    First,
+    Last,
+    Tail,
+    Skip,
+    Take,
+    Single,
+    Empty,
+    Not,
+    Count,
+    Distinct,
+    HasValue,
+    Substring,
+    IndexOf,
+    Replace,
+    ToText,
+    ToInteger,
+    ToDecimal,
+    ToBoolean,
+    StartsWith,
+    EndsWith,
+    ContainsText,
+    Length,
+    Upper,
+    Lower,
+    Trim,
+    Join,
+    Split,
+    FhirExtension,
+}
+
+/// Our own functions: the only additions to FML, usable in expressions and as transforms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extension {
+    /// `hl7DateTime(v, 'Europe/Amsterdam')`
+    Hl7DateTime,
+    /// `nlDate(v, 'dd-MM-yyyy')`
+    NlDate,
+    /// `decimalComma(v)`
+    DecimalComma,
+    /// `bsn(v)`
+    Bsn,
+    /// `oidOrUri(v)`
+    OidOrUri,
+    /// `stable(system, parts...)`
+    Stable,
+    /// `append(parts...)`
+    Append,
+    /// `truncate(v, length)`
+    Truncate,
+    /// `ordinal(node)`: 1-based place among same-named siblings
+    Ordinal,
+    /// `lookup(v, 'table', 'code' | 'display' | 'system'[, system])`
+    Lookup,
+}
+
+/// What a target statement outside any resource does to the unit being built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Identity,
+    SubjectBsn,
+    SubjectLocal,
+    SubjectReference,
+    SubjectNone,
+    SourceTime,
+    Refuse,
+    Warn,
+    Use,
+}
+
+/// A resolved value for a target element.
+#[derive(Debug, Clone)]
+pub(crate) enum Fill {
+    /// No transform: the element itself, found or made.
+    Open,
+    /// `create('Type')`.
+    Create,
+    /// Each item of the expression is copied.
+    Copy(Code),
+    /// `cc(text)`, `cc(system, code[, display])`.
+    Concept(Vec<Code>),
+    /// `c(system, code[, display])`.
+    Coding(Vec<Code>),
+    /// `qty(value, unit[, system, code])`.
+    Quantity(Vec<Code>),
+    /// `ucum(value, unit, 'table')`.
+    Ucum { value: Code, unit: Code, table: Arc<str> },
+    /// `id(system, value[, type code])`.
+    Identifier(Vec<Code>),
+    /// `cp(value[, system])`.
+    Contact(Vec<Code>),
+    /// `reference(text)`, `ref(Type, system, value)`.
+    Reference(Vec<Code>),
+    /// `translate(v, 'table', 'code' | 'Coding' | 'CodeableConcept'[, 'keep' | 'quarantine'][, system])`.
+    Translate { value: Code, table: Arc<str>, quarantine: bool, system: Option<Code> },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct SourcePlan {
+    pub slot_from: Slot,
+    pub steps: Vec<NameId>,
+    pub default: Option<Code>,
+    pub list_mode: ListMode,
+    pub cardinality: Option<(u32, Option<u32>)>,
+    pub slot: Option<Slot>,
+    pub condition: Option<Code>,
+    pub check: Option<Code>,
+    pub log: Option<Code>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum TargetPlan {
+    Effect(Effect, Vec<Code>),
+    Bind(Code, Slot),
+    Root(TypeId, Option<Slot>),
+    Write {
+        slot_from: Slot,
+        /// Elements opened on the way to the last.
+        steps: Vec<FieldId>,
+        field: FieldId,
+        /// Type of what is written: differs from the field's only for `Resource`.
+        type_id: TypeId,
+        fill: Fill,
+        share: Option<u16>,
+        slot: Option<Slot>,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct RulePlan {
+    /// Index into the plan's places.
+    pub place: u32,
+    pub name: Option<String>,
+    pub sources: Vec<SourcePlan>,
+    pub targets: Vec<(u32, TargetPlan)>,
+    pub calls: Vec<(usize, Vec<Code>)>,
+    pub rules: Vec<RulePlan>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct GroupPlan {
+    pub parameters: usize,
+    pub slots: usize,
+    pub rules: Vec<RulePlan>,
+}

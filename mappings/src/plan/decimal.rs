@@ -1,0 +1,135 @@
+//! Decimal lexemes: checked, compared and made from Dutch notation without ever becoming a float.
+
+use std::cmp::Ordering;
+
+/// Sign, digits without leading zeros, and the power of ten of the last digit.
+type Parts = (bool, String, i64);
+
+fn parts(lexeme: &str) -> Option<Parts> {
+    let (negative, rest) = match lexeme.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, lexeme),
+    };
+    let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok().filter(|e| e.abs() < 10_000)?),
+        None => (rest, 0),
+    };
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((_, "")) => return None,
+        Some(split) => split,
+        None => (mantissa, ""),
+    };
+    if whole.is_empty() || whole.len() + fraction.len() > 64 {
+        return None;
+    }
+    if !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let digits = format!("{whole}{fraction}").trim_start_matches('0').to_owned();
+    Some((negative && !digits.is_empty(), digits, exponent - fraction.len() as i64))
+}
+
+/// Whether this is a JSON number (FHIR R4 datatypes.html#decimal): no leading zeros, no `+`, no bare `.5`.
+pub(crate) fn is_json_number(lexeme: &str) -> bool {
+    let unsigned = lexeme.strip_prefix('-').unwrap_or(lexeme);
+    let whole = unsigned.split(['.', 'e', 'E']).next().unwrap_or("");
+    parts(lexeme).is_some() && (whole == "0" || !whole.starts_with('0'))
+}
+
+/// A number as people and HL7v2 write it (`+1`, `007`, `.5`, `5.`) as a JSON lexeme; digits after the point stay.
+pub(crate) fn normal(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (sign, rest) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = rest.split_once('.').unwrap_or((rest, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let whole = whole.trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let lexeme =
+        if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") };
+    is_json_number(&lexeme).then_some(lexeme)
+}
+
+/// Dutch notation: decimal comma, points only as thousands separators in groups of three.
+pub(crate) fn from_comma(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (whole, fraction) = text.split_once(',').unwrap_or((text, ""));
+    let mut groups = whole.split('.');
+    let first = groups.next().unwrap_or("");
+    let rest: Vec<&str> = groups.collect();
+    let unsigned = first.trim_start_matches(['-', '+']);
+    if !rest.is_empty() && (unsigned.len() > 3 || unsigned.is_empty() || rest.iter().any(|g| g.len() != 3)) {
+        return None;
+    }
+    if text.ends_with(',') || fraction.contains('.') {
+        return None;
+    }
+    let whole = format!("{first}{}", rest.concat());
+    normal(&if fraction.is_empty() { whole } else { format!("{whole}.{fraction}") })
+}
+
+/// Order by value: `1.0` equals `1`. `None` when either is no number.
+pub(crate) fn compare(a: &str, b: &str) -> Option<Ordering> {
+    let (a_negative, a_digits, a_power) = parts(a)?;
+    let (b_negative, b_digits, b_power) = parts(b)?;
+    if a_negative != b_negative {
+        return Some(if a_negative { Ordering::Less } else { Ordering::Greater });
+    }
+    let magnitude = match (a_digits.is_empty(), b_digits.is_empty()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+        (false, false) => {
+            let tops = (a_digits.len() as i64 + a_power).cmp(&(b_digits.len() as i64 + b_power));
+            let a_tail = a_digits.trim_end_matches('0');
+            let b_tail = b_digits.trim_end_matches('0');
+            tops.then_with(|| a_tail.cmp(b_tail))
+        }
+    };
+    Some(if a_negative { magnitude.reverse() } else { magnitude })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparison_is_by_value() {
+        for (a, b, expected) in [
+            ("1.0", "1", Ordering::Equal),
+            ("9", "10", Ordering::Less),
+            ("-9", "-10", Ordering::Greater),
+            ("0.10", "0.1", Ordering::Equal),
+            ("1e2", "100", Ordering::Equal),
+            ("0", "-0.0", Ordering::Equal),
+            ("2.5", "2.49", Ordering::Greater),
+        ] {
+            assert_eq!(compare(a, b), Some(expected), "{a} {b}");
+        }
+        assert_eq!(compare("x", "1"), None);
+    }
+
+    #[test]
+    fn dutch_numbers_keep_their_digits() {
+        for (text, expected) in [
+            ("2,10", Some("2.10")),
+            ("1.234,5", Some("1234.5")),
+            ("12", Some("12")),
+            ("-0,5", Some("-0.5")),
+            (",5", Some("0.5")),
+            ("1.5", None),
+            ("1,2,3", None),
+            ("2,", None),
+            ("", None),
+            ("abc", None),
+        ] {
+            assert_eq!(from_comma(text).as_deref(), expected, "{text}");
+        }
+        assert_eq!(normal("007.10").as_deref(), Some("7.10"));
+        assert_eq!(normal("5.").as_deref(), Some("5"));
+    }
+}

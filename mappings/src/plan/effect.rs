@@ -1,0 +1,126 @@
+//! Statements about the unit being built: its identity, whose it is, when it was said, and refusals.
+
+use crate::source::NodeId;
+
+use super::code::Effect;
+use super::execute::Machine;
+use super::item::{Item, Items};
+use super::problem::Problem;
+
+impl Machine<'_> {
+    pub(crate) fn effect(&mut self, effect: Effect, values: &[Items]) -> Result<(), Problem> {
+        if effect == Effect::Use {
+            for item in values.iter().flat_map(Items::as_slice) {
+                if let Item::Node(node) = item {
+                    self.use_all(*node);
+                }
+            }
+            return Ok(());
+        }
+        let mut texts: Vec<Option<String>> = Vec::with_capacity(values.len());
+        for value in values {
+            texts.push(
+                self.single_text(value)?.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
+            );
+        }
+        let on_value = values.last().and_then(Items::first).cloned();
+        let text = |at: usize| texts.get(at).cloned().flatten();
+        let placed = |problem: Problem| match &on_value {
+            Some(item) => problem.on(item),
+            None => problem,
+        };
+        match effect {
+            Effect::Refuse | Effect::Warn => {
+                let said = text(0).unwrap_or_else(|| "refused by the map".to_owned());
+                let problem = Problem::new(
+                    if effect == Effect::Refuse { "map-refused" } else { "map-warning" },
+                    said.clone(),
+                    text(1).unwrap_or_else(|| "mend the document".to_owned()),
+                )
+                .because(said);
+                return Err(if effect == Effect::Warn { problem.warning() } else { problem });
+            }
+            _ => {}
+        }
+        let Some(unit) = self.unit.and_then(|at| self.units.get_mut(at)) else {
+            return Err(Problem::new(
+                "map-unit",
+                "there is no resource yet to say this of",
+                "create it first",
+            ));
+        };
+        match effect {
+            Effect::Identity => {
+                let parts: Option<Vec<String>> = texts.iter().skip(1).cloned().collect();
+                let (Some(system), Some(parts)) = (text(0), parts) else {
+                    return Err(placed(Problem::new(
+                        "identity-incomplete",
+                        "a part of the business identifier is missing",
+                        "send the identifying fields; without them a correction cannot find its original",
+                    )));
+                };
+                // Length-free joining would let ("a|b","c") meet ("a","b|c"): the bar inside a part is doubled.
+                let value = parts.iter().map(|part| part.replace('|', "||")).collect::<Vec<_>>().join("|");
+                if unit.identity.replace((system, value)).is_some() {
+                    return Err(Problem::new(
+                        "identity-second",
+                        "the identity is set twice",
+                        "set it in one rule",
+                    ));
+                }
+            }
+            Effect::SubjectNone => unit.subject_none = true,
+            Effect::SourceTime => unit.source_time = text(0).or(unit.source_time.take()),
+            Effect::SubjectBsn => {
+                let Some(text) = text(0) else { return Ok(()) };
+                let bsn = crate::bsn::Bsn::parse(&text).map_err(|why| {
+                    placed(Problem::new(
+                        "bsn-invalid",
+                        why.to_string(),
+                        "send the BSN as verified, nine digits",
+                    ))
+                })?;
+                let bsn = bsn.as_str().to_owned();
+                if unit.subject.bsn.as_ref().is_some_and(|other| *other != bsn) {
+                    return Err(placed(Problem::new(
+                        "subject-ambiguous",
+                        "two different BSNs for one resource",
+                        "send one patient per resource",
+                    )));
+                }
+                unit.subject.bsn = Some(bsn);
+            }
+            Effect::SubjectLocal => {
+                if let (Some(system), Some(value)) = (text(0), text(1)) {
+                    let local = (system, value);
+                    if !unit.subject.local.contains(&local) {
+                        unit.subject.local.push(local);
+                    }
+                }
+            }
+            Effect::SubjectReference => {
+                let Some(reference) = text(0) else { return Ok(()) };
+                if unit.subject.reference.as_ref().is_some_and(|other| *other != reference) {
+                    return Err(placed(Problem::new(
+                        "subject-ambiguous",
+                        "two different patient references for one resource",
+                        "send one patient per resource",
+                    )));
+                }
+                unit.subject.reference = Some(reference);
+            }
+            Effect::Refuse | Effect::Warn | Effect::Use => {}
+        }
+        Ok(())
+    }
+
+    /// Marks everything below a node as read: the map says it looked and needs none of it.
+    fn use_all(&mut self, node: NodeId) {
+        let tree = self.tree;
+        let mut queue = vec![node];
+        while let Some(node) = queue.pop() {
+            self.coverage.mark(node);
+            queue.extend(tree.children(node));
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Compiled expressions over the source tree and the resources being built.
+//!
+//! Every source leaf whose value or presence decided something is marked in the coverage. FHIRPath rules followed here:
+//! empty propagates, a single non-boolean item is true where a boolean is asked (FHIRPath 2.0.0, 4.5 singleton
+//! evaluation), `and`/`or` are three-valued. Local formats are untyped, so `'5' = 5` compares by value.
+
+use std::cmp::Ordering;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::source::{NodeId, Value};
+
+use super::code::{Code, Operator, Slot};
+use super::decimal;
+use super::execute::Machine;
+use super::item::{Item, Items};
+use super::problem::Problem;
+
+/// Text of an item: of the document, or made.
+pub(crate) enum Text<'t> {
+    Source(&'t str),
+    Made(Arc<str>),
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        match self {
+            Text::Source(text) => text,
+            Text::Made(text) => text,
+        }
+    }
+}
+
+impl<'t> Machine<'t> {
+    /// Value of an expression; `focus` is `$this`.
+    pub(crate) fn evaluate(&mut self, code: &Code, focus: Option<&Item>) -> Result<Items, Problem> {
+        self.spend()?;
+        Ok(match code {
+            Code::Empty => Items::Empty,
+            Code::Literal(item) => Items::One(item.clone()),
+            Code::This => focus.cloned().map_or(Items::Empty, Items::One),
+            Code::Slot(slot) => self.slot(*slot).clone(),
+            Code::Member(base, name) => {
+                let base = self.evaluate(base, focus)?;
+                let mut out = Items::Empty;
+                for item in base.as_slice() {
+                    self.step(item, *name, &mut out);
+                }
+                out
+            }
+            Code::Index(base, index) => {
+                let base = self.evaluate(base, focus)?;
+                let index = self.evaluate(index, focus)?;
+                let at = index.first().and_then(|i| self.text(i)).and_then(|t| t.parse::<usize>().ok());
+                at.and_then(|at| base.as_slice().get(at)).cloned().map_or(Items::Empty, Items::One)
+            }
+            Code::Binary(operator, left, right) => self.binary(*operator, left, right, focus)?,
+            Code::OfType(base, type_name, test) => {
+                let base = self.evaluate(base, focus)?;
+                let fits: Vec<bool> =
+                    base.as_slice().iter().map(|item| self.is_type(item, type_name)).collect();
+                if *test {
+                    fits.first().map_or(Items::Empty, |fits| Items::boolean(*fits))
+                } else {
+                    base.as_slice()
+                        .iter()
+                        .zip(fits)
+                        .filter(|(_, fits)| *fits)
+                        .map(|(item, _)| item.clone())
+                        .collect()
+                }
+            }
+            Code::Where(base, condition) => {
+                let base = self.evaluate(base, focus)?;
+                let mut out = Items::Empty;
+                for item in base.as_slice() {
+                    if self.holds(condition, Some(item))? {
+                        out.push(item.clone());
+                    }
+                }
+                out
+            }
+            Code::Select(base, inner) => {
+                let base = self.evaluate(base, focus)?;
+                let mut out = Items::Empty;
+                for item in base.as_slice() {
+                    out.extend(self.evaluate(inner, Some(item))?);
+                }
+                out
+            }
+            Code::Exists(base, condition) => {
+                let base = self.evaluate(base, focus)?;
+                let mut found = false;
+                for item in base.as_slice() {
+                    self.tested(item);
+                    found |= match condition {
+                        Some(condition) => self.holds(condition, Some(item))?,
+                        None => true,
+                    };
+                }
+                Items::boolean(found)
+            }
+            Code::All(base, condition) => {
+                let base = self.evaluate(base, focus)?;
+                for item in base.as_slice() {
+                    if !self.holds(condition, Some(item))? {
+                        return Ok(Items::boolean(false));
+                    }
+                }
+                Items::boolean(true)
+            }
+            Code::If(condition, yes, no) => {
+                let branch = if self.holds(condition, focus)? { yes } else { no };
+                self.evaluate(branch, focus)?
+            }
+            Code::Matches(base, pattern) => {
+                let base = self.evaluate(base, focus)?;
+                match self.single_text(&base)? {
+                    Some(text) => Items::boolean(pattern.is_match(&text)),
+                    None => Items::Empty,
+                }
+            }
+            Code::Call(function, base, arguments) => {
+                let base = self.evaluate(base, focus)?;
+                let mut values = Vec::with_capacity(arguments.len());
+                for argument in arguments {
+                    values.push(self.evaluate(argument, focus)?);
+                }
+                self.function(*function, base, &values)?
+            }
+            Code::Extension(function, arguments) => {
+                let mut values = Vec::with_capacity(arguments.len());
+                for argument in arguments {
+                    values.push(self.evaluate(argument, focus)?);
+                }
+                self.extension(*function, &values)?
+            }
+        })
+    }
+
+    /// Whether a condition is true; empty is not.
+    pub(crate) fn holds(&mut self, code: &Code, focus: Option<&Item>) -> Result<bool, Problem> {
+        let items = self.evaluate(code, focus)?;
+        Ok(self.truth(&items)?.unwrap_or(false))
+    }
+
+    fn truth(&mut self, items: &Items) -> Result<Option<bool>, Problem> {
+        match items.as_slice() {
+            [] => Ok(None),
+            [Item::Boolean(value)] => Ok(Some(*value)),
+            [item] => {
+                self.tested(item);
+                match item {
+                    Item::Node(node) => match self.tree.node(*node).value {
+                        Value::Boolean(value) => Ok(Some(value)),
+                        _ => Ok(Some(true)),
+                    },
+                    _ => Ok(Some(true)),
+                }
+            }
+            _ => Err(Problem::new(
+                "condition-many",
+                "a condition has several values",
+                "narrow it with exists() or first()",
+            )),
+        }
+    }
+
+    fn binary(
+        &mut self,
+        operator: Operator,
+        left: &Code,
+        right: &Code,
+        focus: Option<&Item>,
+    ) -> Result<Items, Problem> {
+        let left = self.evaluate(left, focus)?;
+        // The right side is evaluated only where it can matter; what was not looked at is not counted as read.
+        let left_truth = match operator {
+            Operator::And | Operator::Or | Operator::Xor | Operator::Implies => self.truth(&left)?,
+            _ => None,
+        };
+        match (operator, left_truth) {
+            (Operator::And, Some(false)) => return Ok(Items::boolean(false)),
+            (Operator::Or, Some(true)) | (Operator::Implies, Some(false)) => return Ok(Items::boolean(true)),
+            _ => {}
+        }
+        let right = self.evaluate(right, focus)?;
+        let logical = |value: Option<bool>| value.map_or(Items::Empty, Items::boolean);
+        Ok(match operator {
+            Operator::And => match (left_truth, self.truth(&right)?) {
+                (_, Some(false)) => Items::boolean(false),
+                (Some(true), Some(true)) => Items::boolean(true),
+                _ => Items::Empty,
+            },
+            Operator::Or => match (left_truth, self.truth(&right)?) {
+                (_, Some(true)) => Items::boolean(true),
+                (Some(false), Some(false)) => Items::boolean(false),
+                _ => Items::Empty,
+            },
+            Operator::Xor => {
+                let right = self.truth(&right)?;
+                logical(left_truth.zip(right).map(|(a, b)| a != b))
+            }
+            Operator::Implies => match (left_truth, self.truth(&right)?) {
+                (_, Some(true)) => Items::boolean(true),
+                (Some(true), right) => logical(right),
+                _ => Items::Empty,
+            },
+            Operator::Equal => logical(self.equal(&left, &right)),
+            Operator::NotEqual => logical(self.equal(&left, &right).map(|equal| !equal)),
+            Operator::Less => logical(self.order(&left, &right)?.map(|o| o == Ordering::Less)),
+            Operator::LessOrEqual => logical(self.order(&left, &right)?.map(|o| o != Ordering::Greater)),
+            Operator::Greater => logical(self.order(&left, &right)?.map(|o| o == Ordering::Greater)),
+            Operator::GreaterOrEqual => logical(self.order(&left, &right)?.map(|o| o != Ordering::Less)),
+            Operator::In => self.is_in(&left, &right),
+            Operator::Contains => self.is_in(&right, &left),
+            Operator::Concatenate => {
+                let left = self.single_text(&left)?;
+                let right = self.single_text(&right)?;
+                Items::text(format!("{}{}", left.as_deref().unwrap_or(""), right.as_deref().unwrap_or("")))
+            }
+            Operator::Union => {
+                let mut all = left;
+                all.extend(right);
+                self.distinct(all)
+            }
+        })
+    }
+
+    fn is_in(&mut self, needle: &Items, hay: &Items) -> Items {
+        let Some(needle) = needle.first() else { return Items::Empty };
+        let mut found = false;
+        for item in hay.as_slice() {
+            found |= self.item_equal(needle, item);
+        }
+        Items::boolean(found)
+    }
+
+    fn equal(&mut self, left: &Items, right: &Items) -> Option<bool> {
+        if left.is_empty() || right.is_empty() {
+            left.as_slice().iter().chain(right.as_slice()).for_each(|item| self.tested(item));
+            return None;
+        }
+        let mut equal = left.len() == right.len();
+        for (a, b) in left.as_slice().iter().zip(right.as_slice()) {
+            equal &= self.item_equal(a, b);
+        }
+        Some(equal)
+    }
+
+    pub(crate) fn item_equal(&mut self, a: &Item, b: &Item) -> bool {
+        let numeric = self.is_number(a) || self.is_number(b);
+        match (self.text(a), self.text(b)) {
+            (Some(a), Some(b)) if numeric => match decimal::compare(&a, &b) {
+                Some(order) => order == Ordering::Equal,
+                None => *a == *b,
+            },
+            (Some(a), Some(b)) => *a == *b,
+            _ => match (a, b) {
+                (Item::Node(a), Item::Node(b)) => a == b,
+                (Item::Target(a), Item::Target(b)) => a == b,
+                _ => false,
+            },
+        }
+    }
+
+    fn order(&mut self, left: &Items, right: &Items) -> Result<Option<Ordering>, Problem> {
+        let (Some(a), Some(b)) = (self.single_text(left)?, self.single_text(right)?) else { return Ok(None) };
+        Ok(decimal::compare(&a, &b).or_else(|| Some(a.cmp(&b))))
+    }
+
+    pub(crate) fn distinct(&mut self, items: Items) -> Items {
+        let mut out: Vec<Item> = Vec::new();
+        for item in items.as_slice() {
+            let mut known = false;
+            for other in &out {
+                known = known || self.item_equal(item, other);
+            }
+            if !known {
+                out.push(item.clone());
+            }
+        }
+        out.into_iter().collect()
+    }
+
+    /// Children of `item` called `name`. A simple HL7v2 value answers for its own first component.
+    pub(crate) fn step(&mut self, item: &Item, name: u16, out: &mut Items) {
+        match item {
+            Item::Node(node) => {
+                let node = *node;
+                let wanted = self.symbols.get(usize::from(name)).copied().flatten();
+                if let Some(wanted) = wanted {
+                    let tree = self.tree;
+                    for child in tree.children(node) {
+                        let data = tree.node(child);
+                        if data.name != wanted {
+                            continue;
+                        }
+                        if data.value == Value::Null {
+                            // Explicitly empty (HL7v2 `""`, JSON null) selects nothing, and is thereby read.
+                            self.coverage.mark(child);
+                        } else {
+                            out.push(Item::Node(child));
+                        }
+                    }
+                }
+                let first = matches!(self.plan.names.get(usize::from(name)).map(|n| &**n), Some("C1" | "S1"));
+                let data = self.tree.node(node);
+                if first && data.first_child.is_none() && data.value != Value::None {
+                    out.push(Item::Node(node));
+                }
+            }
+            Item::Target(target) => {
+                let name = self.plan.names.get(usize::from(name)).map_or("", |n| n);
+                for child in self.target.children_named(*target, name) {
+                    out.push(Item::Target(child));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Text of an item, marking the leaf it came from; `None` for composites and explicit emptiness.
+    pub(crate) fn text(&mut self, item: &Item) -> Option<Text<'t>> {
+        match item {
+            Item::Node(node) => {
+                self.coverage.mark(self.tree.text_node(*node));
+                self.tree.text(*node).map(Text::Source)
+            }
+            Item::Target(target) => self.target.text(*target).map(Text::Made),
+            Item::Text(text) | Item::Number(text) => Some(Text::Made(text.clone())),
+            Item::Boolean(value) => Some(Text::Source(if *value { "true" } else { "false" })),
+        }
+    }
+
+    /// Text of a collection of at most one; several are an error, since picking one would be a guess.
+    pub(crate) fn single_text(&mut self, items: &Items) -> Result<Option<Text<'t>>, Problem> {
+        match items.as_slice() {
+            [] => Ok(None),
+            [item] => Ok(self.text(item)),
+            [first, ..] => {
+                let problem = Problem::new(
+                    "value-many",
+                    "one value is expected, several are there",
+                    "choose one in the map with first(), last() or where()",
+                );
+                Err(problem.on(first))
+            }
+        }
+    }
+
+    /// Marks what an existence test looked at: the leaf itself, or nothing of a composite's content.
+    pub(crate) fn tested(&mut self, item: &Item) {
+        if let Item::Node(node) = item {
+            self.coverage.mark(*node);
+        }
+    }
+
+    fn is_number(&self, item: &Item) -> bool {
+        match item {
+            Item::Number(_) => true,
+            Item::Node(node) => matches!(self.tree.node(*node).value, Value::Number(_)),
+            _ => false,
+        }
+    }
+
+    fn is_type(&mut self, item: &Item, name: &str) -> bool {
+        self.tested(item);
+        if let Item::Target(target) = item {
+            return self.target.type_name(*target) == name;
+        }
+        let kind = match item {
+            Item::Node(node) => match &self.tree.node(*node).value {
+                Value::Text(_) => "string",
+                Value::Number(_) => "decimal",
+                Value::Boolean(_) => "boolean",
+                Value::None => return self.resource_type(item).as_deref() == Some(name),
+                Value::Null => "",
+            },
+            Item::Text(_) => "string",
+            Item::Number(_) => "decimal",
+            Item::Boolean(_) => "boolean",
+            Item::Target(_) => "",
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "integer" => kind == "decimal" && self.text(item).is_some_and(|t| t.parse::<i64>().is_ok()),
+            wanted => wanted == kind,
+        }
+    }
+
+    fn resource_type(&mut self, item: &Item) -> Option<String> {
+        let Item::Node(node) = item else { return None };
+        let child: NodeId = self.tree.named(*node, "resourceType").next()?;
+        self.text(&Item::Node(child)).map(|text| text.to_string())
+    }
+
+    pub(crate) fn slot(&self, slot: Slot) -> &Items {
+        static EMPTY: Items = Items::Empty;
+        self.slots.get(self.base + usize::from(slot)).unwrap_or(&EMPTY)
+    }
+}

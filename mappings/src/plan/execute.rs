@@ -1,0 +1,366 @@
+//! Running a plan over one document: rules bind source items and write resources, units gather what goes wrong.
+//!
+//! A problem never stops the run: it becomes a finding of the unit being built (which then goes to quarantine), and the
+//! rest of the document goes on. Only a limit stops everything.
+
+use std::collections::HashMap;
+
+use crate::codes::{CodeTables, Lookup};
+use crate::finding::{Finding, Severity};
+use crate::fml::ListMode;
+use crate::output::{Coverage, Subject};
+use crate::source::{NodeId, Symbol, Tree};
+
+use super::code::{RulePlan, SourcePlan, TargetPlan};
+use super::item::{Item, Items};
+use super::problem::Problem;
+use super::target::{Arena, Origin, TargetId};
+use super::{Limits, Plan};
+
+/// A root resource while it is being built.
+#[derive(Debug)]
+pub(crate) struct Building {
+    pub root: TargetId,
+    pub anchor: NodeId,
+    pub identity: Option<(String, String)>,
+    pub subject: Subject,
+    pub subject_none: bool,
+    pub source_time: Option<String>,
+    pub findings: Vec<Finding>,
+    pub rule: u32,
+}
+
+pub(crate) struct Machine<'t> {
+    pub plan: &'t Plan,
+    pub tree: &'t Tree,
+    pub codes: &'t CodeTables,
+    pub limits: Limits,
+    pub symbols: Vec<Option<Symbol>>,
+    pub coverage: Coverage,
+    /// Nodes a rule took as its source: a modifierExtension that is none of these was not understood.
+    pub taken: Coverage,
+    pub target: Arena,
+    pub slots: Vec<Items>,
+    pub base: usize,
+    pub units: Vec<Building>,
+    pub unit: Option<usize>,
+    pub findings: Vec<Finding>,
+    pub anchor: NodeId,
+    pub rule: u32,
+    pub rules_run: u32,
+    pub steps: u64,
+    pub depth: u32,
+    pub stopped: bool,
+    pub shares: HashMap<(TargetId, u16), TargetId>,
+    pub logs: Vec<(u32, String)>,
+}
+
+impl<'t> Machine<'t> {
+    pub(crate) fn new(plan: &'t Plan, tree: &'t Tree, codes: &'t CodeTables, limits: Limits) -> Machine<'t> {
+        Machine {
+            plan,
+            tree,
+            codes,
+            limits,
+            symbols: plan.names.iter().map(|name| tree.symbol(name)).collect(),
+            coverage: Coverage::new(tree.len()),
+            taken: Coverage::new(tree.len()),
+            target: Arena::new(limits.nodes_max as usize),
+            slots: Vec::new(),
+            base: 0,
+            units: Vec::new(),
+            unit: None,
+            findings: Vec::new(),
+            anchor: tree.root(),
+            rule: 0,
+            rules_run: 0,
+            steps: 0,
+            depth: 0,
+            stopped: false,
+            shares: HashMap::new(),
+            logs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn lookup(&self, table: &str, system: &str, code: &str) -> Lookup<'t> {
+        match self.plan.tables.get(table) {
+            Some(rows) => rows.lookup(system, code),
+            None => self.codes.get(table).map_or(Lookup::Unmapped, |table| table.lookup(system, code)),
+        }
+    }
+
+    /// Runs the entry group on the whole document.
+    pub(crate) fn run(&mut self) {
+        let Some(group) = self.plan.groups.get(self.plan.entry) else { return };
+        let mut arguments = vec![Items::One(Item::Node(self.tree.root()))];
+        if group.parameters > 1
+            && let Some(type_id) = self.plan.entry_type
+        {
+            let origin = Origin { rule: self.plan.entry_rule, node: self.tree.root() };
+            match self.target.root(type_id, origin) {
+                Ok(root) => {
+                    if self.plan.entry_is_unit {
+                        self.begin(root, self.plan.entry_rule);
+                    }
+                    arguments.push(Items::One(Item::Target(root)));
+                }
+                Err(error) => self.report(error.into()),
+            }
+        }
+        self.group(self.plan.entry, arguments);
+    }
+
+    fn begin(&mut self, root: TargetId, rule: u32) {
+        self.unit = Some(self.units.len());
+        self.units.push(Building {
+            root,
+            anchor: self.anchor,
+            identity: None,
+            subject: Subject::default(),
+            subject_none: false,
+            source_time: None,
+            findings: Vec::new(),
+            rule,
+        });
+    }
+
+    fn group(&mut self, index: usize, arguments: Vec<Items>) {
+        let plan = self.plan;
+        let Some(group) = plan.groups.get(index) else { return };
+        let outer = std::mem::replace(&mut self.base, self.slots.len());
+        self.slots.extend(arguments);
+        self.slots.resize_with(self.base + group.slots, Items::default);
+        for rule in &group.rules {
+            self.rule(rule);
+        }
+        self.slots.truncate(self.base);
+        self.base = outer;
+    }
+
+    fn rule(&mut self, rule: &'t RulePlan) {
+        if self.depth >= self.limits.depth_max {
+            return self.stop("limit-depth", "rules and groups nest too deep");
+        }
+        self.depth += 1;
+        let (anchor, outer) = (self.anchor, std::mem::replace(&mut self.rule, rule.place));
+        self.bind(rule, 0);
+        self.depth -= 1;
+        self.anchor = anchor;
+        self.rule = outer;
+    }
+
+    /// Binds source `at` of the rule to each of its items in turn, then the next; all bound, the rule fires.
+    fn bind(&mut self, rule: &'t RulePlan, at: usize) {
+        if self.stopped {
+            return;
+        }
+        let Some(source) = rule.sources.get(at) else { return self.fire(rule) };
+        let items = match self.items(rule, source) {
+            Ok(items) => items,
+            Err(problem) => return self.report(problem),
+        };
+        let outer = self.anchor;
+        for item in items {
+            if let Item::Node(node) = item {
+                self.taken.mark(node);
+                self.anchor = node;
+            }
+            match source.slot {
+                Some(slot) => self.assign(slot, Items::One(item)),
+                None => self.tested(&item),
+            }
+            self.bind(rule, at + 1);
+            self.anchor = outer;
+        }
+    }
+
+    fn items(&mut self, rule: &RulePlan, source: &SourcePlan) -> Result<Vec<Item>, Problem> {
+        let mut items = self.slot(source.slot_from).clone();
+        for step in &source.steps {
+            let mut next = Items::Empty;
+            for item in items.as_slice() {
+                self.step(item, *step, &mut next);
+            }
+            items = next;
+        }
+        let mut kept = Vec::with_capacity(items.len());
+        for item in items.as_slice() {
+            self.spend()?;
+            if let Some(slot) = source.slot {
+                self.assign(slot, Items::One(item.clone()));
+            }
+            if match &source.condition {
+                Some(condition) => self.holds(condition, Some(item))?,
+                None => true,
+            } {
+                kept.push(item.clone());
+            }
+        }
+        if kept.is_empty()
+            && let Some(default) = &source.default
+        {
+            kept.extend(self.evaluate(default, None)?.as_slice().iter().cloned());
+        }
+        if let Some((min, max)) = source.cardinality
+            && (kept.len() < min as usize || max.is_some_and(|max| kept.len() > max as usize))
+        {
+            let upper = max.map_or_else(|| "*".to_owned(), |max| max.to_string());
+            let names = source.steps.iter().filter_map(|step| self.plan.names.get(usize::from(*step)));
+            let path = names.map(|name| &**name).collect::<Vec<_>>().join(".");
+            let text =
+                format!("{} of `{path}` as the map wants them, where it expects {min}..{upper}", kept.len());
+            let problem = Problem::new("source-cardinality", text, "mend the document, or widen the map");
+            return Err(problem.because(rule.name.clone().unwrap_or(path)));
+        }
+        match source.list_mode {
+            ListMode::All => {}
+            ListMode::First => kept.truncate(1),
+            ListMode::NotFirst => drop(kept.drain(..kept.len().min(1))),
+            ListMode::Last => drop(kept.drain(..kept.len().saturating_sub(1))),
+            ListMode::NotLast => drop(kept.pop()),
+            ListMode::OnlyOne if kept.len() > 1 => {
+                let problem = Problem::new("source-many", "only one value may be there", "send one value");
+                return Err(kept.first().map_or(problem.clone(), |item| problem.on(item)));
+            }
+            ListMode::OnlyOne => {}
+        }
+        if let Some(check) = &source.check {
+            for item in &kept {
+                if !self.holds(check, Some(item))? {
+                    let text = rule.name.clone().unwrap_or_else(|| "a check of the map failed".to_owned());
+                    let problem =
+                        Problem::new("check-failed", text.clone(), "mend the document, or sign off the map");
+                    return Err(problem.on(item).because(text));
+                }
+            }
+        }
+        if let Some(log) = &source.log {
+            for item in &kept {
+                let logged = self.evaluate(log, Some(item))?;
+                let text: Vec<String> =
+                    logged.as_slice().iter().filter_map(|i| self.text(i).map(|t| t.to_string())).collect();
+                self.logs.push((rule.place, text.join(", ")));
+            }
+        }
+        Ok(kept)
+    }
+
+    fn fire(&mut self, rule: &'t RulePlan) {
+        self.rules_run += 1;
+        if self.rules_run > self.limits.rules_max {
+            return self.stop("limit-rules", "the map runs too many rules on this document");
+        }
+        let unit = self.unit;
+        for (place, target) in &rule.targets {
+            let outer = std::mem::replace(&mut self.rule, *place);
+            if let Err(problem) = self.target(target) {
+                self.report(problem);
+            }
+            self.rule = outer;
+        }
+        for (group, arguments) in &rule.calls {
+            let values: Result<Vec<Items>, Problem> =
+                arguments.iter().map(|argument| self.evaluate(argument, None)).collect();
+            match values {
+                Ok(values) => self.group(*group, values),
+                Err(problem) => self.report(problem),
+            }
+        }
+        for inner in &rule.rules {
+            self.rule(inner);
+        }
+        self.unit = unit;
+    }
+
+    fn target(&mut self, target: &'t TargetPlan) -> Result<(), Problem> {
+        match target {
+            TargetPlan::Bind(code, slot) => {
+                let value = self.evaluate(code, None)?;
+                self.assign(*slot, value);
+            }
+            TargetPlan::Root(type_id, slot) => {
+                let root = self.target.root(*type_id, Origin { rule: self.rule, node: self.anchor })?;
+                self.begin(root, self.rule);
+                if let Some(slot) = slot {
+                    self.assign(*slot, Items::One(Item::Target(root)));
+                }
+            }
+            TargetPlan::Effect(effect, arguments) => {
+                let mut values = Vec::with_capacity(arguments.len());
+                for argument in arguments {
+                    values.push(self.evaluate(argument, None)?);
+                }
+                self.effect(*effect, &values)?;
+            }
+            TargetPlan::Write { slot_from, steps, field, type_id, fill, share, slot } => {
+                let written = match self.slot(*slot_from).first() {
+                    Some(Item::Target(parent)) => {
+                        let parent = *parent;
+                        self.write(parent, steps, *field, *type_id, fill, *share)?
+                    }
+                    // The element could not be made; that is a finding already.
+                    _ => Items::Empty,
+                };
+                if let Some(slot) = slot {
+                    self.assign(*slot, written);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts one step of work; the limit bounds loops inside loops, whatever the document.
+    pub(crate) fn spend(&mut self) -> Result<(), Problem> {
+        self.steps += 1;
+        if self.steps > self.limits.steps_max {
+            let remedy = "split the document, or raise the limit in mapping.toml";
+            return Err(Problem::new("limit-steps", "the map takes too many steps on this document", remedy));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn assign(&mut self, slot: u16, items: Items) {
+        if let Some(place) = self.slots.get_mut(self.base + usize::from(slot)) {
+            *place = items;
+        }
+    }
+
+    /// A problem as a finding of the unit being built, or of the document.
+    pub(crate) fn report(&mut self, problem: Problem) {
+        if matches!(problem.code, "limit-nodes" | "limit-steps") {
+            return self.stop(problem.code, &problem.text);
+        }
+        let node = problem.node.unwrap_or(self.anchor);
+        let finding = self.finding(problem, node);
+        let findings = match self.unit.and_then(|at| self.units.get_mut(at)) {
+            Some(unit) => &mut unit.findings,
+            None => &mut self.findings,
+        };
+        if findings.len() < self.limits.findings_max as usize {
+            findings.push(finding);
+        }
+    }
+
+    pub(crate) fn finding(&self, problem: Problem, node: NodeId) -> Finding {
+        let mut finding = Finding::new(problem.severity, problem.code, problem.text, problem.remedy).at(
+            self.tree.path(node),
+            self.tree.node(node).span,
+            0,
+            0,
+        );
+        finding.rule = self.plan.places.get(self.rule as usize).map(|place| self.plan.files.show(*place));
+        if let Some(cause) = problem.cause {
+            finding = finding.because(cause);
+        }
+        finding
+    }
+
+    pub(crate) fn stop(&mut self, code: &'static str, text: &str) {
+        if !std::mem::replace(&mut self.stopped, true) {
+            let problem = Problem::new(code, text, "split the document, or raise the limit in mapping.toml");
+            let mut finding = self.finding(problem, self.anchor);
+            finding.severity = Severity::Fatal;
+            self.findings.push(finding);
+        }
+    }
+}

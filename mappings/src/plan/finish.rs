@@ -1,0 +1,232 @@
+//! Units closed: modifier extensions accounted for, resources written out and validated, states decided.
+
+use sluis_conformance::definitions;
+use sluis_conformance::json::{Doc, JsonLimits};
+use sluis_conformance::validate;
+
+use crate::directive;
+use crate::finding::{Finding, Severity};
+use crate::output::{Output, Unit, UnitState};
+use crate::source::NodeId;
+
+use super::execute::{Building, Machine};
+use super::problem::Problem;
+use super::target::Origin;
+use super::{Trace, TraceValue};
+
+/// FHIR elements a reader must understand or refuse the whole (FHIR R4 extensibility.html#modifierExtension,
+/// resource-definitions.html#Resource.implicitRules).
+const MODIFIERS: [&str; 2] = ["modifierExtension", "implicitRules"];
+
+impl Machine<'_> {
+    pub(crate) fn finish(mut self) -> (Output, Trace) {
+        let mut output = Output::default();
+        let mut trace = Trace::default();
+        if !self.stopped {
+            self.modifiers();
+            for building in std::mem::take(&mut self.units) {
+                self.rule = building.rule;
+                let (unit, values) = self.unit_of(building);
+                let at = output.units.len();
+                trace.values.extend(values.into_iter().map(|(path, origin)| TraceValue {
+                    unit: at,
+                    path,
+                    rule: self.show(origin.rule),
+                    source: origin.node,
+                }));
+                output.units.push(unit);
+            }
+        }
+        trace.logs =
+            std::mem::take(&mut self.logs).into_iter().map(|(rule, text)| (self.show(rule), text)).collect();
+        output.findings = self.findings;
+        output.coverage = self.coverage;
+        (output, trace)
+    }
+
+    fn show(&self, rule: u32) -> String {
+        self.plan.places.get(rule as usize).map(|place| self.plan.files.show(*place)).unwrap_or_default()
+    }
+
+    /// A modifier the map did not read quarantines every unit made of what it modifies, with its url.
+    fn modifiers(&mut self) {
+        let wanted: Vec<_> = MODIFIERS.iter().filter_map(|name| self.tree.symbol(name)).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let unread: Vec<NodeId> = (0..self.tree.len() as u32)
+            .map(NodeId)
+            .filter(|&node| wanted.contains(&self.tree.node(node).name) && !self.understood(node))
+            .collect();
+        for node in unread {
+            let url = self.tree.named(node, "url").next().and_then(|url| self.tree.text(url)).unwrap_or("");
+            let name = self.tree.name(node).to_owned();
+            let text = if url.is_empty() {
+                format!("`{name}` changes the meaning of what it is in, and the map does not read it")
+            } else {
+                format!(
+                    "modifier extension {url} changes the meaning of what it is in, and the map does not read it"
+                )
+            };
+            let cause = if url.is_empty() { name } else { url.to_owned() };
+            let problem = Problem::new(
+                "modifier-unknown",
+                text,
+                "extend the map so that it understands this, or send it without",
+            )
+            .because(cause);
+            self.rule = u32::MAX;
+            let finding = self.finding(problem, node);
+            let inside = |unit: &Building| self.within(node, unit.anchor) || self.within(unit.anchor, node);
+            let near: Vec<bool> = self.units.iter().map(inside).collect();
+            let none = !near.contains(&true);
+            for (unit, near) in self.units.iter_mut().zip(near) {
+                if near || none {
+                    unit.findings.push(finding.clone());
+                }
+            }
+            if self.units.is_empty() {
+                self.findings.push(finding);
+            }
+        }
+    }
+
+    /// Taken by a rule (its url matched) and every leaf of it read.
+    fn understood(&self, node: NodeId) -> bool {
+        let mut queue = vec![node];
+        let mut read = true;
+        while let Some(at) = queue.pop() {
+            let before = queue.len();
+            queue.extend(self.tree.children(at));
+            if queue.len() == before {
+                read &= self.coverage.is_marked(at);
+            }
+        }
+        read && self.taken.is_marked(node)
+    }
+
+    fn within(&self, node: NodeId, ancestor: NodeId) -> bool {
+        let mut at = Some(node);
+        while let Some(node) = at {
+            if node == ancestor {
+                return true;
+            }
+            at = self.tree.node(node).parent;
+        }
+        false
+    }
+
+    fn unit_of(&mut self, building: Building) -> (Unit, Vec<(String, Origin)>) {
+        let type_name = self.target.type_name(building.root);
+        let label = Some(self.tree.path(building.anchor)).filter(|path| !path.is_empty());
+        let has_subject = building.subject.bsn.is_some()
+            || building.subject.reference.is_some()
+            || !building.subject.local.is_empty();
+        let mut unit = Unit {
+            label: label.unwrap_or_else(|| type_name.to_owned()),
+            spans: vec![self.tree.node(building.anchor).span],
+            resource: None,
+            identity: building.identity,
+            subject: has_subject.then_some(building.subject),
+            findings: Vec::new(),
+            source_time: building.source_time,
+            state: UnitState::Ready,
+        };
+        building.findings.into_iter().for_each(|finding| unit.add(finding));
+        let failed = |unit: &Unit| unit.findings.iter().any(|finding| finding.severity >= Severity::Error);
+        if unit.identity.is_none() && !failed(&unit) {
+            let problem = Problem::new(
+                "identity-missing",
+                format!("no business identifier came out for this {type_name}"),
+                "send the identifying fields; without them a correction cannot find its original",
+            );
+            unit.add(self.finding(problem, building.anchor));
+        }
+        if unit.subject.is_none() && !building.subject_none && !failed(&unit) {
+            let problem = Problem::new(
+                "subject-missing",
+                format!("nothing says whose {type_name} this is"),
+                "send the patient's BSN, number or reference",
+            );
+            unit.add(self.finding(problem, building.anchor));
+        }
+        let mut values = Vec::new();
+        match self.target.json(building.root, self.limits.output_bytes_max as usize) {
+            None => {
+                let problem = Problem::new("limit-output", "the resource is too long", "split the document");
+                unit.add(self.finding(problem, building.anchor));
+            }
+            Some((text, written)) => {
+                let refused = failed(&unit);
+                for finding in self.validated(&text, &written, building.anchor, refused) {
+                    unit.add(finding);
+                }
+                unit.resource = Some(text);
+                values = written;
+            }
+        }
+        (unit, values)
+    }
+
+    /// What R4 and the treatment directive rules say of a resource, placed on the rule that wrote the element.
+    ///
+    /// In a unit that was `refused` already, what is missing (and the invariants that miss it) is what could not be
+    /// written: only the cause is told. Once that is mended the unit is judged anew.
+    fn validated(
+        &self,
+        text: &str,
+        written: &[(String, Origin)],
+        anchor: NodeId,
+        refused: bool,
+    ) -> Vec<Finding> {
+        let doc = match Doc::parse(text.as_bytes().to_vec(), JsonLimits::default()) {
+            Ok(doc) => doc,
+            Err(error) => {
+                let problem =
+                    Problem::new("resource-invalid", error.to_string(), "shorten or flatten the resource");
+                return vec![self.finding(problem, anchor)];
+            }
+        };
+        let mut findings = Vec::new();
+        let issues = validate::validate(definitions::r4(), doc.root());
+        for issue in
+            issues.into_iter().filter(|issue| !(refused && matches!(issue.code, "required" | "invariant")))
+        {
+            let severity = match issue.severity {
+                validate::Severity::Error => Severity::Error,
+                validate::Severity::Warning => Severity::Warning,
+                validate::Severity::Information => Severity::Information,
+            };
+            // What is missing nobody wrote: then the first value beside it, or what the resource hangs on.
+            let beside =
+                |path: &str| path.starts_with(&issue.expression) || issue.expression.starts_with(path);
+            let origin = written.iter().find(|(path, _)| beside(path)).map(|(_, origin)| *origin);
+            let mut problem = Problem::new(
+                "resource-invalid",
+                format!("{}: {}", issue.expression, issue.text),
+                issue.remedy,
+            )
+            .because(format!("{}:{}", issue.code, without_indexes(&issue.expression)));
+            problem.severity = severity;
+            let mut finding = self.finding(problem, origin.map_or(anchor, |origin| origin.node));
+            if let Some(origin) = origin {
+                finding.rule = Some(self.show(origin.rule));
+            }
+            findings.push(finding);
+        }
+        let unclear = directive::check(doc.root());
+        for mut finding in unclear.into_iter().filter(|f| !(refused && f.code == "directive-undecided")) {
+            finding.text = format!("{}: {}", finding.path, finding.text);
+            let placed = self.finding(Problem::new(finding.code, "", ""), anchor);
+            findings.push(Finding { path: placed.path, span: placed.span, rule: placed.rule, ..finding });
+        }
+        findings
+    }
+}
+
+fn without_indexes(path: &str) -> String {
+    path.split('[').enumerate().fold(String::new(), |path, (at, part)| match at {
+        0 => part.to_owned(),
+        _ => path + part.split_once(']').map_or("", |(_, rest)| rest),
+    })
+}

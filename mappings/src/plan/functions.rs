@@ -1,0 +1,276 @@
+//! Functions of the FHIRPath subset and our own extension functions, over values already computed.
+
+use crate::bsn::Bsn;
+use crate::codes::Lookup;
+
+use super::code::{Extension, Function};
+use super::decimal;
+use super::execute::Machine;
+use super::item::{Item, Items};
+use super::moment;
+use super::problem::Problem;
+
+/// Longest text one function may make, in bytes.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+
+impl Machine<'_> {
+    pub(crate) fn function(
+        &mut self,
+        function: Function,
+        base: Items,
+        arguments: &[Items],
+    ) -> Result<Items, Problem> {
+        let items = base.as_slice();
+        Ok(match function {
+            Function::First => items.first().cloned().into_iter().collect(),
+            Function::Last => items.last().cloned().into_iter().collect(),
+            Function::Tail => items.iter().skip(1).cloned().collect(),
+            Function::Skip => items.iter().skip(self.count(arguments.first())?).cloned().collect(),
+            Function::Take => items.iter().take(self.count(arguments.first())?).cloned().collect(),
+            Function::Single if items.len() > 1 => {
+                return Err(Problem::new(
+                    "value-many",
+                    "single() found several values",
+                    "narrow it with where()",
+                ));
+            }
+            Function::Single => base,
+            Function::Empty => {
+                items.iter().for_each(|item| self.tested(item));
+                Items::boolean(items.is_empty())
+            }
+            Function::Not => match items {
+                [] => Items::Empty,
+                [Item::Boolean(value)] => Items::boolean(!value),
+                [item] => match self.text(item).as_deref() {
+                    Some("true") => Items::boolean(false),
+                    Some("false") => Items::boolean(true),
+                    _ => Items::boolean(false),
+                },
+                _ => {
+                    return Err(Problem::new(
+                        "condition-many",
+                        "not() of several values",
+                        "use exists().not()",
+                    ));
+                }
+            },
+            Function::Count => {
+                items.iter().for_each(|item| self.tested(item));
+                Items::One(Item::Number(items.len().to_string().into()))
+            }
+            Function::Distinct => self.distinct(base),
+            Function::HasValue => {
+                let has = matches!(items, [item] if self.text(item).is_some());
+                Items::boolean(has)
+            }
+            Function::Join => {
+                let separator = self.argument(arguments, 0)?.unwrap_or_default();
+                let texts: Vec<String> =
+                    items.iter().filter_map(|item| self.text(item).map(|t| t.to_string())).collect();
+                if texts.is_empty() { Items::Empty } else { bounded(texts.join(&separator))? }
+            }
+            Function::FhirExtension => {
+                let url = self.argument(arguments, 0)?.unwrap_or_default();
+                let mut found = Items::Empty;
+                for item in items {
+                    let Item::Node(node) = item else { continue };
+                    let tree = self.tree;
+                    for extension in tree.named(*node, "extension") {
+                        let fits = tree
+                            .named(extension, "url")
+                            .any(|u| self.text(&Item::Node(u)).is_some_and(|text| *text == *url));
+                        if fits {
+                            found.push(Item::Node(extension));
+                        }
+                    }
+                }
+                found
+            }
+            _ => match self.single_text(&base)? {
+                Some(text) => {
+                    let text = text.to_string();
+                    self.text_function(function, &text, arguments)?
+                }
+                None => Items::Empty,
+            },
+        })
+    }
+
+    fn text_function(
+        &mut self,
+        function: Function,
+        text: &str,
+        arguments: &[Items],
+    ) -> Result<Items, Problem> {
+        let first = self.argument(arguments, 0)?;
+        let given = first.as_deref().unwrap_or("");
+        Ok(match function {
+            Function::Substring => {
+                let start = self.count(arguments.first())?;
+                let length = match arguments.get(1) {
+                    Some(length) => self.count(Some(length))?,
+                    None => usize::MAX,
+                };
+                if start >= text.chars().count() {
+                    return Ok(Items::Empty);
+                }
+                Items::text(text.chars().skip(start).take(length).collect::<String>())
+            }
+            Function::IndexOf => {
+                let at =
+                    text.find(given).map_or(-1, |at| text.get(..at).unwrap_or("").chars().count() as i64);
+                Items::One(Item::Number(at.to_string().into()))
+            }
+            Function::Replace => {
+                let with = self.argument(arguments, 1)?.unwrap_or_default();
+                if text.matches(given).count().saturating_mul(with.len()) > TEXT_BYTES_MAX {
+                    return Err(too_long());
+                }
+                bounded(text.replace(given, &with))?
+            }
+            Function::ToText => Items::text(text),
+            Function::ToInteger => match text.strip_prefix('+').unwrap_or(text).parse::<i32>() {
+                Ok(number) => Items::One(Item::Number(number.to_string().into())),
+                Err(_) => Items::Empty,
+            },
+            Function::ToDecimal => {
+                decimal::normal(text).map_or(Items::Empty, |number| Items::One(Item::Number(number.into())))
+            }
+            Function::ToBoolean => match text.to_ascii_lowercase().as_str() {
+                "true" | "t" | "yes" | "y" | "1" | "1.0" => Items::boolean(true),
+                "false" | "f" | "no" | "n" | "0" | "0.0" => Items::boolean(false),
+                _ => Items::Empty,
+            },
+            Function::StartsWith => Items::boolean(text.starts_with(given)),
+            Function::EndsWith => Items::boolean(text.ends_with(given)),
+            Function::ContainsText => Items::boolean(text.contains(given)),
+            Function::Length => Items::One(Item::Number(text.chars().count().to_string().into())),
+            Function::Upper => Items::text(text.to_uppercase()),
+            Function::Lower => Items::text(text.to_lowercase()),
+            Function::Trim => Items::text(text.trim()),
+            Function::Split if given.is_empty() => Items::text(text),
+            Function::Split => text.split(given).map(|part| Item::Text(part.into())).collect(),
+            _ => Items::Empty,
+        })
+    }
+
+    pub(crate) fn extension(&mut self, function: Extension, arguments: &[Items]) -> Result<Items, Problem> {
+        let value = arguments.first().cloned().unwrap_or_default();
+        if function == Extension::Append || function == Extension::Stable {
+            let mut parts = Vec::new();
+            for argument in arguments {
+                for item in argument.as_slice() {
+                    parts.extend(self.text(item).map(|text| text.to_string()));
+                }
+            }
+            if function == Extension::Append {
+                return if parts.is_empty() { Ok(Items::Empty) } else { bounded(parts.concat()) };
+            }
+            // Version 5: the same parts always give the same id (RFC 9562 5.5). Lengths keep ("ab","c") from ("a","bc").
+            let name: String = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
+            return Ok(Items::text(
+                uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, name.as_bytes()).to_string(),
+            ));
+        }
+        if function == Extension::Ordinal {
+            return Ok(match value.first() {
+                Some(Item::Node(node)) => {
+                    Items::One(Item::Number(self.tree.node(*node).ordinal.to_string().into()))
+                }
+                _ => Items::Empty,
+            });
+        }
+        let Some(text) = self.single_text(&value)? else { return Ok(Items::Empty) };
+        let text = text.to_string();
+        let on_value = |problem: Problem| match value.first() {
+            Some(item) => problem.on(item),
+            None => problem,
+        };
+        let second = self.argument(arguments, 1)?.unwrap_or_default();
+        match function {
+            Extension::Hl7DateTime => moment::hl7(&text, &second).map(Items::text).map_err(|why| {
+                on_value(Problem::new("time-invalid", &why, "send YYYYMMDDHHMM with a zone, or less precise"))
+            }),
+            Extension::NlDate => {
+                let zone = self.argument(arguments, 2)?.unwrap_or_else(|| "Europe/Amsterdam".to_owned());
+                moment::dutch(&text, &second, &zone).map(Items::text).map_err(|why| {
+                    on_value(Problem::new("date-invalid", &why, format!("write the date as {second}")))
+                })
+            }
+            Extension::DecimalComma => match decimal::from_comma(&text) {
+                Some(number) => Ok(Items::One(Item::Number(number.into()))),
+                None => Err(on_value(Problem::new(
+                    "number-invalid",
+                    "not a number with a decimal comma",
+                    "write 2,10 with no other signs",
+                ))),
+            },
+            Extension::Bsn => match Bsn::parse(text.trim()) {
+                Ok(bsn) => Ok(Items::text(bsn.as_str())),
+                Err(why) => Err(on_value(Problem::new(
+                    "bsn-invalid",
+                    why.to_string(),
+                    "send the BSN as verified with SBV-Z, nine digits",
+                ))),
+            },
+            Extension::OidOrUri => Ok(Items::text(oid_or_uri(&text))),
+            Extension::Truncate => {
+                let length = self.count(arguments.get(1))?;
+                Ok(Items::text(text.chars().take(length).collect::<String>()))
+            }
+            Extension::Lookup => {
+                let wanted = self.argument(arguments, 2)?.unwrap_or_default();
+                let system = self.argument(arguments, 3)?.unwrap_or_default();
+                Ok(match self.lookup(&second, &system, &text) {
+                    Lookup::Mapped(row) => {
+                        let found = match wanted.as_str() {
+                            "display" => &row.target_display,
+                            "system" => &row.target_system,
+                            _ => &row.target_code,
+                        };
+                        if found.is_empty() { Items::Empty } else { Items::text(found.as_str()) }
+                    }
+                    Lookup::NoMap | Lookup::Unmapped => Items::Empty,
+                })
+            }
+            Extension::Append | Extension::Stable | Extension::Ordinal => Ok(Items::Empty),
+        }
+    }
+
+    /// Text of argument `at`; `None` when it is absent or empty.
+    pub(crate) fn argument(&mut self, arguments: &[Items], at: usize) -> Result<Option<String>, Problem> {
+        match arguments.get(at) {
+            Some(items) => Ok(self.single_text(items)?.map(|text| text.to_string())),
+            None => Ok(None),
+        }
+    }
+
+    fn count(&mut self, items: Option<&Items>) -> Result<usize, Problem> {
+        let text = match items {
+            Some(items) => self.single_text(items)?,
+            None => None,
+        };
+        text.and_then(|t| t.parse::<usize>().ok()).ok_or_else(|| {
+            Problem::new("number-invalid", "a count is expected", "give a whole number from 0")
+        })
+    }
+}
+
+/// `2.16.840...` -> `urn:oid:2.16.840...`; a uri stays as it is; other text is left alone.
+fn oid_or_uri(text: &str) -> String {
+    let text = text.trim();
+    let oid = text.strip_prefix("urn:oid:").or_else(|| text.strip_prefix("OID:")).unwrap_or(text);
+    let is_oid = oid.contains('.')
+        && oid.starts_with(['0', '1', '2'])
+        && oid.split('.').all(|arc| !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit()));
+    if is_oid { format!("urn:oid:{oid}") } else { text.to_owned() }
+}
+
+fn bounded(text: String) -> Result<Items, Problem> {
+    if text.len() > TEXT_BYTES_MAX { Err(too_long()) } else { Ok(Items::text(text)) }
+}
+
+fn too_long() -> Problem {
+    Problem::new("limit-text", "a function would make more than a megabyte of text", "split the document")
+}

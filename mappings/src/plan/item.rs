@@ -1,0 +1,91 @@
+//! What expressions yield: items of the source, of the target, or made by the map.
+
+use std::sync::Arc;
+
+use crate::source::NodeId;
+
+use super::target::TargetId;
+
+/// One value of a FHIRPath collection.
+#[derive(Debug, Clone)]
+pub(crate) enum Item {
+    /// An element of the source document.
+    Node(NodeId),
+    /// An element of a resource being built.
+    Target(TargetId),
+    /// Text made by the map.
+    Text(Arc<str>),
+    /// A number, lexically.
+    Number(Arc<str>),
+    /// A truth value.
+    Boolean(bool),
+}
+
+/// A collection; nearly always empty or one item, which then needs no allocation.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Items {
+    /// `{}`.
+    #[default]
+    Empty,
+    /// One item.
+    One(Item),
+    /// Two or more.
+    Many(Vec<Item>),
+}
+
+impl Items {
+    pub(crate) fn text(text: impl Into<Arc<str>>) -> Items {
+        Items::One(Item::Text(text.into()))
+    }
+
+    pub(crate) fn boolean(value: bool) -> Items {
+        Items::One(Item::Boolean(value))
+    }
+
+    pub(crate) fn push(&mut self, item: Item) {
+        *self = match std::mem::take(self) {
+            Items::Empty => Items::One(item),
+            Items::One(first) => Items::Many(vec![first, item]),
+            Items::Many(mut items) => {
+                items.push(item);
+                Items::Many(items)
+            }
+        };
+    }
+
+    pub(crate) fn extend(&mut self, items: Items) {
+        match items {
+            Items::Empty => {}
+            Items::One(item) => self.push(item),
+            Items::Many(items) => items.into_iter().for_each(|item| self.push(item)),
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Item] {
+        match self {
+            Items::Empty => &[],
+            Items::One(item) => std::slice::from_ref(item),
+            Items::Many(items) => items,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    pub(crate) fn first(&self) -> Option<&Item> {
+        self.as_slice().first()
+    }
+}
+
+impl FromIterator<Item> for Items {
+    fn from_iter<I: IntoIterator<Item = Item>>(items: I) -> Items {
+        let mut collected = Items::Empty;
+        items.into_iter().for_each(|item| collected.push(item));
+        collected
+    }
+}

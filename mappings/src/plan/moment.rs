@@ -1,0 +1,167 @@
+//! Dates and times of local formats -> FHIR `date`/`dateTime` text, keeping the precision that was sent.
+//!
+//! Source: HL7 v2.5.1 chapter 2.A.21 (DT), 2.A.22 (DTM); FHIR R4 datatypes.html#dateTime (a time needs a zone).
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+
+/// `YYYY[MM[DD[HH[MM[SS[.S+]]]]]][+/-ZZZZ]` as FHIR dateTime; times without a zone are local to `zone`.
+///
+/// An hour without minutes is cut to the day, since FHIR has no such precision and minutes are not invented.
+/// Errors: what is wrong, without the value (a birth date may stand there).
+pub(crate) fn hl7(text: &str, zone: &str) -> Result<String, String> {
+    let text = text.trim();
+    let (local, offset) = match text.find(['+', '-']) {
+        Some(at) => (text.get(..at).unwrap_or(""), text.get(at..)),
+        None => (text, None),
+    };
+    let (digits, fraction) = match local.split_once('.') {
+        Some((digits, fraction)) => (digits, Some(fraction)),
+        None => (local, None),
+    };
+    let only_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    if !only_digits(digits) || !fraction.is_none_or(|f| !f.is_empty() && f.len() <= 9 && only_digits(f)) {
+        return Err("not an HL7 time: digits YYYYMMDDHHMMSS are expected".to_owned());
+    }
+    let part = |from: usize, to: usize| digits.get(from..to);
+    let number = |from: usize, to: usize| part(from, to).and_then(|p| p.parse::<i8>().ok());
+    let year = part(0, 4).ok_or("an HL7 time starts with four digits of the year")?;
+    let date = |month: i8, day: i8| {
+        Date::new(year.parse().unwrap_or(0), month, day).map_err(|_| "no such day in the calendar".to_owned())
+    };
+    match digits.len() {
+        4 => Ok(year.to_owned()),
+        6 => date(number(4, 6).unwrap_or(0), 1).map(|d| d.strftime("%Y-%m").to_string()),
+        8 | 10 => date(number(4, 6).unwrap_or(0), number(6, 8).unwrap_or(0)).map(|d| d.to_string()),
+        12 | 14 => {
+            let day = date(number(4, 6).unwrap_or(0), number(6, 8).unwrap_or(0))?;
+            let (hour, minute) = (number(8, 10).unwrap_or(-1), number(10, 12).unwrap_or(-1));
+            let second = if digits.len() == 14 { number(12, 14).unwrap_or(-1) } else { 0 };
+            let time = jiff::civil::Time::new(hour, minute, second, 0)
+                .map_err(|_| "no such time of day".to_owned())?;
+            let offset = match offset {
+                Some(text) => hl7_offset(text)?,
+                None => local_offset(day.to_datetime(time), zone)?,
+            };
+            let fraction = fraction.map(|f| format!(".{f}")).unwrap_or_default();
+            Ok(format!("{day}T{hour:02}:{minute:02}:{second:02}{fraction}{offset}"))
+        }
+        _ => Err("an HL7 time has 4, 6, 8, 10, 12 or 14 digits".to_owned()),
+    }
+}
+
+/// `dd-MM-yyyy`, `yyyy-MM-dd HH:mm` and the like -> FHIR dateTime; letters `d M y H m s`, others literally.
+pub(crate) fn dutch(text: &str, format: &str, zone: &str) -> Result<String, String> {
+    let mut rest = text.trim();
+    let mut fields = [None::<i64>; 6];
+    let mut letters = format.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let Some(field) = "yMdHms".find(letter) else {
+            rest = rest.strip_prefix(letter).ok_or_else(|| format!("does not have the form {format}"))?;
+            continue;
+        };
+        let mut width = 1;
+        while letters.next_if_eq(&letter).is_some() {
+            width += 1;
+        }
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count().min(width.max(2));
+        let enough = if width == 1 { digits >= 1 } else { digits == width };
+        let value = rest.get(..digits).and_then(|d| d.parse().ok()).filter(|_| enough);
+        if let Some(slot) = fields.get_mut(field) {
+            *slot = Some(value.ok_or_else(|| format!("does not have the form {format}"))?);
+        }
+        rest = rest.get(digits..).unwrap_or("");
+    }
+    if !rest.is_empty() {
+        return Err(format!("does not have the form {format}"));
+    }
+    let [year, month, day, hour, minute, second] = fields;
+    let year = year.ok_or("the form names no year")?;
+    let small = |value: Option<i64>, absent: i8| value.map_or(absent, |v| i8::try_from(v).unwrap_or(-1));
+    let date = Date::new(i16::try_from(year).unwrap_or(-1), small(month, 1), small(day, 1))
+        .map_err(|_| "no such day in the calendar".to_owned())?;
+    if day.is_none() {
+        return Ok(date.strftime(if month.is_some() { "%Y-%m" } else { "%Y" }).to_string());
+    }
+    if hour.is_none() || minute.is_none() {
+        return Ok(date.to_string());
+    }
+    let time = jiff::civil::Time::new(small(hour, -1), small(minute, -1), small(second, 0), 0)
+        .map_err(|_| "no such time of day".to_owned())?;
+    let offset = local_offset(date.to_datetime(time), zone)?;
+    Ok(format!("{date}T{}{offset}", time.strftime("%H:%M:%S")))
+}
+
+/// Whether `zone` is in the time zone database.
+pub(crate) fn is_zone(zone: &str) -> bool {
+    TimeZone::get(zone).is_ok()
+}
+
+/// The offset of a wall-clock time. In the repeated autumn hour the first (summer time) is taken; an hour that the
+/// spring change skips does not exist and is refused.
+fn local_offset(time: DateTime, zone: &str) -> Result<String, String> {
+    let zone = TimeZone::get(zone).map_err(|_| format!("`{zone}` is no time zone"))?;
+    match zone.to_ambiguous_timestamp(time).offset() {
+        AmbiguousOffset::Unambiguous { offset } | AmbiguousOffset::Fold { before: offset, .. } => {
+            Ok(shown(offset))
+        }
+        AmbiguousOffset::Gap { .. } => Err("this local time does not exist (clock change)".to_owned()),
+    }
+}
+
+fn shown(offset: Offset) -> String {
+    let minutes = offset.seconds() / 60;
+    let sign = if minutes < 0 { '-' } else { '+' };
+    format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+}
+
+fn hl7_offset(text: &str) -> Result<String, String> {
+    let wrong = || "a zone has the form +0100".to_owned();
+    let (sign, digits) = text.split_at_checked(1).ok_or_else(wrong)?;
+    let hours = digits.get(0..2).and_then(|d| d.parse::<u8>().ok()).filter(|h| *h <= 14).ok_or_else(wrong)?;
+    let minutes =
+        digits.get(2..4).and_then(|d| d.parse::<u8>().ok()).filter(|m| *m < 60).ok_or_else(wrong)?;
+    if digits.len() == 4 { Ok(format!("{sign}{hours:02}:{minutes:02}")) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "the values of a test convert")]
+    use super::*;
+
+    #[test]
+    fn hl7_times_keep_precision_and_get_the_local_zone() {
+        for (text, expected) in [
+            ("2026", "2026"),
+            ("202603", "2026-03"),
+            ("20260314", "2026-03-14"),
+            ("2026031409", "2026-03-14"),
+            ("202603140915", "2026-03-14T09:15:00+01:00"),
+            ("20260714091530", "2026-07-14T09:15:30+02:00"),
+            ("20260714091530.120", "2026-07-14T09:15:30.120+02:00"),
+            ("20260714091530+0000", "2026-07-14T09:15:30+00:00"),
+            ("202610250230", "2026-10-25T02:30:00+02:00"),
+        ] {
+            assert_eq!(hl7(text, "Europe/Amsterdam").unwrap(), expected, "{text}");
+        }
+        for text in
+            ["", "26", "20260230", "202613", "20260314 0915", "202603290230", "202603140915+1", "2026é"]
+        {
+            assert!(hl7(text, "Europe/Amsterdam").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn dutch_dates_follow_their_form() {
+        let zone = "Europe/Amsterdam";
+        assert_eq!(dutch("3-4-2026", "d-M-yyyy", zone).unwrap(), "2026-04-03");
+        assert_eq!(dutch("03-04-2026", "dd-MM-yyyy", zone).unwrap(), "2026-04-03");
+        assert_eq!(dutch("03-04-2026 14:05", "dd-MM-yyyy HH:mm", zone).unwrap(), "2026-04-03T14:05:00+02:00");
+        assert_eq!(dutch("2026", "yyyy", zone).unwrap(), "2026");
+        for (text, form) in
+            [("31-02-2026", "dd-MM-yyyy"), ("3-4-26", "d-M-yyyy"), ("2026-04-03", "dd-MM-yyyy")]
+        {
+            assert!(dutch(text, form, zone).is_err(), "{text}");
+        }
+    }
+}

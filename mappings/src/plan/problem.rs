@@ -1,0 +1,80 @@
+//! What goes wrong while a map runs, before it has its place.
+
+use crate::finding::Severity;
+use crate::source::NodeId;
+
+use super::item::Item;
+use super::target::WriteError;
+
+/// What went wrong at a rule; becomes a finding.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub severity: Severity,
+    pub code: &'static str,
+    pub text: String,
+    pub remedy: String,
+    pub node: Option<NodeId>,
+    pub cause: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Problem {
+        Problem {
+            severity: Severity::Error,
+            code,
+            text: text.into(),
+            remedy: remedy.into(),
+            node: None,
+            cause: None,
+        }
+    }
+
+    /// The same problem, placed on a source item.
+    pub(crate) fn on(mut self, item: &Item) -> Problem {
+        if let Item::Node(node) = item {
+            self.node = Some(*node);
+        }
+        self
+    }
+
+    pub(crate) fn warning(mut self) -> Problem {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// What groups equal problems in the quarantine; never personal data.
+    pub(crate) fn because(mut self, cause: String) -> Problem {
+        self.cause = Some(cause);
+        self
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Problem {
+        match error {
+            WriteError::Second(element) => Problem::new(
+                "target-second",
+                format!("`{element}` can be there once only and would get a second value"),
+                "choose one source value in the map (first, where), or mend the document",
+            )
+            .because(element),
+            WriteError::Choice(element, there) => Problem::new(
+                "target-choice",
+                format!("`{element}` cannot stand beside `{there}`: one type of the choice only"),
+                "let exactly one rule fire for this choice",
+            )
+            .because(element),
+            WriteError::Value(wanted, type_name) => Problem::new(
+                "value-type",
+                format!("{wanted} is expected for an element of type {type_name}"),
+                "mend the value, or convert it in the map",
+            )
+            .because(type_name),
+            WriteError::Nodes => Problem::new(
+                "limit-nodes",
+                "the map makes too many elements of this document",
+                "split the document",
+            ),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Resources while they are built: an arena that refuses what R4 does not allow, at the rule that tries.
+//!
+//! Cardinality and choice are checked on every write; element order and the form of primitive extensions are made when
+//! the resource is written out. Lexical rules and bindings are the validator's business, afterwards.
+//! Source: FHIR R4 json.html (property order is free, ours is the definition's, so that output is deterministic).
+
+mod json;
+
+use std::sync::Arc;
+
+use crate::source::NodeId;
+
+use super::shape::{FieldId, TypeId, shapes};
+
+/// A node of the target arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TargetId(pub u32);
+
+/// Own value of a primitive element.
+#[derive(Debug, Clone)]
+pub(crate) enum Leaf {
+    Text(Arc<str>),
+    /// A JSON number lexeme, kept as sent.
+    Number(Arc<str>),
+    Boolean(bool),
+}
+
+/// Which rule wrote an element, and from which source node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// Index into the plan's places.
+    pub rule: u32,
+    /// The source node the rule stood on.
+    pub node: NodeId,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct TargetNode {
+    pub type_id: TypeId,
+    /// `None` for a root resource.
+    pub field: Option<FieldId>,
+    pub value: Option<Leaf>,
+    pub children: Vec<TargetId>,
+    pub origin: Origin,
+}
+
+/// Why a write is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WriteError {
+    /// `0..1` and already there.
+    Second(String),
+    /// Another type of this choice is already there.
+    Choice(String, String),
+    /// The value does not fit the primitive type.
+    Value(&'static str, String),
+    /// More nodes than allowed.
+    Nodes,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Arena {
+    nodes: Vec<TargetNode>,
+    pub nodes_max: usize,
+}
+
+impl Arena {
+    pub(crate) fn new(nodes_max: usize) -> Arena {
+        Arena { nodes: Vec::new(), nodes_max }
+    }
+
+    pub(crate) fn get(&self, id: TargetId) -> Option<&TargetNode> {
+        self.nodes.get(id.0 as usize)
+    }
+
+    /// A new root resource.
+    pub(crate) fn root(&mut self, type_id: TypeId, origin: Origin) -> Result<TargetId, WriteError> {
+        self.push(TargetNode { type_id, field: None, value: None, children: Vec::new(), origin })
+    }
+
+    /// A new element of `parent`. Errors: it may not be there twice, or the choice is taken.
+    pub(crate) fn add(
+        &mut self,
+        parent: TargetId,
+        field: FieldId,
+        type_id: TypeId,
+        origin: Origin,
+    ) -> Result<TargetId, WriteError> {
+        let shape = shapes().field(field);
+        for &child in self.get(parent).map_or(&[][..], |node| &node.children) {
+            let Some(other) = self.get(child).and_then(|node| node.field) else { continue };
+            if other == field && !shape.many {
+                return Err(WriteError::Second(shape.name.clone()));
+            }
+            let other = shapes().field(other);
+            if shape.choice && other.element == shape.element && other.name != shape.name {
+                return Err(WriteError::Choice(shape.name.clone(), other.name.clone()));
+            }
+        }
+        let id =
+            self.push(TargetNode { type_id, field: Some(field), value: None, children: Vec::new(), origin })?;
+        if let Some(parent) = self.nodes.get_mut(parent.0 as usize) {
+            parent.children.push(id);
+        }
+        Ok(id)
+    }
+
+    /// The element `field` of `parent` when it can be there once only and is, else a new one.
+    pub(crate) fn open(
+        &mut self,
+        parent: TargetId,
+        field: FieldId,
+        type_id: TypeId,
+        origin: Origin,
+    ) -> Result<TargetId, WriteError> {
+        if !shapes().field(field).many {
+            let children = self.get(parent).map_or(&[][..], |node| &node.children);
+            let there =
+                children.iter().find(|&&child| self.get(child).is_some_and(|n| n.field == Some(field)));
+            if let Some(&there) = there {
+                return Ok(there);
+            }
+        }
+        self.add(parent, field, type_id, origin)
+    }
+
+    /// Gives a primitive its value, as the JSON kind its type asks for.
+    pub(crate) fn set(&mut self, id: TargetId, text: &str) -> Result<(), WriteError> {
+        let Some(node) = self.nodes.get_mut(id.0 as usize) else { return Ok(()) };
+        let type_name = shapes().type_name(node.type_id);
+        let leaf = match type_name {
+            "boolean" => match text {
+                "true" => Leaf::Boolean(true),
+                "false" => Leaf::Boolean(false),
+                _ => return Err(WriteError::Value("true or false", type_name.to_owned())),
+            },
+            "decimal" | "integer" | "positiveInt" | "unsignedInt" => match super::decimal::normal(text) {
+                // The lexeme as sent wherever JSON takes it: 1.10 stays 1.10 (FHIR R4 datatypes.html#decimal).
+                _ if super::decimal::is_json_number(text) => Leaf::Number(text.into()),
+                Some(number) => Leaf::Number(number.into()),
+                None => return Err(WriteError::Value("a number", type_name.to_owned())),
+            },
+            _ => Leaf::Text(text.into()),
+        };
+        node.value = Some(leaf);
+        Ok(())
+    }
+
+    pub(crate) fn type_name(&self, id: TargetId) -> &'static str {
+        self.get(id).map_or("", |node| shapes().type_name(node.type_id))
+    }
+
+    pub(crate) fn children_named(&self, id: TargetId, name: &str) -> Vec<TargetId> {
+        let Some(node) = self.get(id) else { return Vec::new() };
+        let is_named = |child: &&TargetId| {
+            let field = self.get(**child).and_then(|n| n.field).map(|f| shapes().field(f));
+            field.is_some_and(|f| f.name == name || f.element == name)
+        };
+        node.children.iter().filter(is_named).copied().collect()
+    }
+
+    pub(crate) fn text(&self, id: TargetId) -> Option<Arc<str>> {
+        match self.get(id)?.value.as_ref()? {
+            Leaf::Text(text) | Leaf::Number(text) => Some(text.clone()),
+            Leaf::Boolean(value) => Some(if *value { "true" } else { "false" }.into()),
+        }
+    }
+
+    fn push(&mut self, node: TargetNode) -> Result<TargetId, WriteError> {
+        if self.nodes.len() >= self.nodes_max {
+            return Err(WriteError::Nodes);
+        }
+        self.nodes.push(node);
+        Ok(TargetId(self.nodes.len() as u32 - 1))
+    }
+}

@@ -1,0 +1,112 @@
+//! One document through one folder: parse, map, account for every field.
+//!
+//! Where the parts meet: `folder` reads the document as its sender writes it, `plan` maps it, `case` says what was
+//! left out. Choosing the folder, storing and receipts are the gateway's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::case::coverage_findings;
+use crate::finding::{Finding, Severity};
+use crate::fml::MapError;
+use crate::folder::Folder;
+use crate::output::{Coverage, Output};
+use crate::plan::{Limits, Options, Plan, Trace};
+use crate::source;
+
+/// Maps every sender's map may import: (file name, text). Found by the url they declare.
+pub const LIBRARY: [(&str, &str); 3] = [
+    ("lib/stu3/datatypes.fml", include_str!("../lib/stu3/datatypes.fml")),
+    ("lib/stu3/problem.fml", include_str!("../lib/stu3/problem.fml")),
+    ("lib/stu3/treatment-directive.fml", include_str!("../lib/stu3/treatment-directive.fml")),
+];
+
+/// A folder with its map compiled: made once, run for every document.
+#[derive(Debug, Clone)]
+pub struct CompiledFolder {
+    folder: Folder,
+    plan: Plan,
+    limits: Limits,
+    source_limits: source::Limits,
+}
+
+impl CompiledFolder {
+    /// Compiles a folder's map. `%namespace` and `%patient` of the map are the folder's identity namespaces.
+    ///
+    /// Errors: everything wrong with the map, each with file, line and column.
+    pub fn new(folder: Folder) -> Result<CompiledFolder, Vec<MapError>> {
+        let manifest = &folder.manifest;
+        let mut constants = BTreeMap::from([("namespace".to_owned(), manifest.identity.namespace.clone())]);
+        if let Some(patient) = &manifest.identity.patient {
+            constants.insert("patient".to_owned(), patient.clone());
+        }
+        let tables: BTreeSet<String> = folder.codes.keys().cloned().collect();
+        let options = Options { constants, tables, manifest: Some(manifest) };
+        let name = format!("{}/{}", manifest.id, folder.map_file);
+        let plan = Plan::load(&name, &folder.map, &LIBRARY, &options)?;
+        Ok(CompiledFolder {
+            folder,
+            plan,
+            limits: Limits::default(),
+            source_limits: source::Limits::default(),
+        })
+    }
+
+    /// The folder as loaded.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The same folder with other limits.
+    #[must_use]
+    pub fn with_limits(mut self, source_limits: source::Limits, limits: Limits) -> CompiledFolder {
+        self.source_limits = source_limits;
+        self.limits = limits;
+        self
+    }
+
+    /// Maps one document. Total: whatever the bytes are, the answer is units and findings.
+    pub fn run(&self, bytes: &[u8]) -> Output {
+        self.run_traced(bytes).0
+    }
+
+    /// As [`CompiledFolder::run`], with the rule behind every value.
+    pub fn run_traced(&self, bytes: &[u8]) -> (Output, Trace) {
+        let format = self.folder.format();
+        let parsed = self.folder.parse(bytes, self.source_limits);
+        if parsed.is_fatal() {
+            let mut output = Output::refused(parsed);
+            output.locate(format, bytes);
+            return (output, Trace::default());
+        }
+        let (mut output, trace) = self.plan.run_traced(&parsed.tree, &self.folder.codes, self.limits);
+        let mut found = parsed.findings;
+        // An error outside every unit becomes a quarantined unit, so that it can be mended and replayed.
+        let (errors, rest) = output.findings.drain(..).partition(|f: &Finding| f.severity == Severity::Error);
+        output.findings = rest;
+        found.extend::<Vec<Finding>>(errors);
+        output.absorb(found, &parsed.coverage);
+        if !output.findings.iter().any(|finding| finding.severity == Severity::Fatal) {
+            let dropped = coverage_findings(&parsed.tree, &output.coverage, &self.folder.manifest.ignore);
+            output.absorb(dropped, &Coverage::default());
+        }
+        output.locate(format, bytes);
+        (output, trace)
+    }
+}
+
+/// Compiles and runs at once: for cases and the command line. A map that does not compile refuses the document.
+pub fn run(folder: &Folder, bytes: &[u8]) -> Output {
+    match CompiledFolder::new(folder.clone()) {
+        Ok(folder) => folder.run(bytes),
+        Err(errors) => Output {
+            findings: errors
+                .iter()
+                .map(|error| Finding {
+                    rule: Some(format!("{}:{}:{}", error.file, error.line, error.column)),
+                    ..Finding::new(Severity::Fatal, error.code, error.text.clone(), error.help.clone())
+                })
+                .collect(),
+            ..Output::default()
+        },
+    }
+}

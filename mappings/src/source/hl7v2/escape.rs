@@ -1,0 +1,130 @@
+//! Escape sequences inside a value.
+
+#![expect(clippy::result_large_err, reason = "escapes are rare and faulty ones rarer")]
+
+use super::{Charset, Delimiters};
+use crate::finding::{Finding, Severity};
+
+/// Text of a raw value with its escapes resolved, and the first thing wrong about it with its offset.
+///
+/// `\F\ \S\ \T\ \R\ \E\ \P\` give the delimiter; `\Xdd..\` gives bytes in the message's character set; `\.br\` and
+/// `\.sp\` give line breaks. Highlighting (`\H\ \N\`) and other formatting commands are layout and leave no trace. What
+/// is not understood stays as sent. Source: HL7 v2.5.1 2.7.
+pub(super) fn unescape(
+    raw: &[u8],
+    delimiters: &Delimiters,
+    charset: Charset,
+) -> (String, Option<(usize, Finding)>) {
+    let mut text = String::with_capacity(raw.len());
+    let mut finding = None;
+    let escape = delimiters.escape;
+    let mut at = 0;
+    while at < raw.len() {
+        let rest = raw.get(at..).unwrap_or_default();
+        let Some(open) = rest.iter().position(|&b| Some(b) == escape) else {
+            text.push_str(&charset.decode(rest));
+            break;
+        };
+        text.push_str(&charset.decode(rest.get(..open).unwrap_or_default()));
+        let inside = rest.get(open + 1..).unwrap_or_default();
+        let Some(close) = inside.iter().position(|&b| Some(b) == escape) else {
+            finding.get_or_insert((at + open, unclosed()));
+            text.push_str(&charset.decode(rest.get(open..).unwrap_or_default()));
+            break;
+        };
+        let sequence = inside.get(..close).unwrap_or_default();
+        match resolve(sequence, delimiters, charset) {
+            Ok(resolved) => text.push_str(&resolved),
+            Err(what) => {
+                finding.get_or_insert((at + open, what));
+                text.push_str(&charset.decode(rest.get(open..open + close + 2).unwrap_or_default()));
+            }
+        }
+        at += open + close + 2;
+    }
+    (text, finding)
+}
+
+fn resolve(sequence: &[u8], delimiters: &Delimiters, charset: Charset) -> Result<String, Finding> {
+    let one = |b: Option<u8>| Ok(b.map(char::from).map(String::from).unwrap_or_default());
+    match sequence {
+        b"F" => one(Some(delimiters.field)),
+        b"S" => one(Some(delimiters.component)),
+        b"R" => one(Some(delimiters.repetition)),
+        b"E" => one(delimiters.escape),
+        b"T" => one(delimiters.subcomponent),
+        b"P" => Ok("#".to_owned()),
+        b"H" | b"N" => Ok(String::new()),
+        [b'X', digits @ ..] => hexadecimal(digits, charset),
+        [b'.', command @ ..] => formatting(command),
+        [b'C' | b'M', ..] => Err(Finding::new(
+            Severity::Error,
+            "escape-charset-switch",
+            "The value switches character set with an escape sequence.",
+            "Send the value in the character set of MSH-18.",
+        )),
+        _ => Err(unknown()),
+    }
+}
+
+fn hexadecimal(digits: &[u8], charset: Charset) -> Result<String, Finding> {
+    let nibble = |b: &u8| char::from(*b).to_digit(16);
+    let bytes: Option<Vec<u8>> = digits
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Some((nibble(high)? * 16 + nibble(low)?) as u8),
+            _ => None,
+        })
+        .collect();
+    match bytes {
+        Some(bytes) if !bytes.is_empty() && readable(&bytes, charset) => {
+            Ok(charset.decode(&bytes).into_owned())
+        }
+        _ => Err(Finding::new(
+            Severity::Error,
+            "escape-undecodable",
+            "A hexadecimal escape sequence is no text in the message's character set.",
+            "Send pairs of hexadecimal digits that stand for characters of the set in MSH-18.",
+        )),
+    }
+}
+
+/// A few escaped bytes may look like UTF-8 in an 8859 message without contradicting it, so only impossible ones count.
+fn readable(bytes: &[u8], charset: Charset) -> bool {
+    match charset {
+        Charset::Ascii => bytes.is_ascii(),
+        Charset::Utf8 => std::str::from_utf8(bytes).is_ok(),
+        Charset::Latin1 | Charset::Latin9 | Charset::Windows1252 => true,
+    }
+}
+
+fn formatting(command: &[u8]) -> Result<String, Finding> {
+    let (name, argument) = command.split_at_checked(2).unwrap_or((command, &[]));
+    let count = || std::str::from_utf8(argument).ok()?.trim_start_matches('+').parse::<usize>().ok();
+    match name {
+        b"br" | b"ce" => Ok("\n".to_owned()),
+        // A blank-line count beyond a page is layout gone wrong; the text stays readable.
+        b"sp" => Ok("\n".repeat(count().unwrap_or(1).clamp(1, 60))),
+        b"sk" => Ok(" ".repeat(count().unwrap_or(1).clamp(1, 120))),
+        b"in" | b"ti" | b"fi" | b"nf" => Ok(String::new()),
+        _ => Err(unknown()),
+    }
+}
+
+fn unknown() -> Finding {
+    Finding::new(
+        Severity::Warning,
+        "escape-unknown",
+        "An escape sequence is not one of the standard; it is kept as text.",
+        "Send a literal escape character as \\E\\.",
+    )
+}
+
+fn unclosed() -> Finding {
+    Finding::new(
+        Severity::Warning,
+        "escape-unclosed",
+        "An escape sequence is not closed; it is kept as text.",
+        "Send a literal escape character as \\E\\.",
+    )
+}

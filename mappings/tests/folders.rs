@@ -1,0 +1,99 @@
+//! The folders shipped: they load, hold no real person, and their tables leave no status open.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+use std::{collections::BTreeMap, path::Path};
+
+use sluis_mappings::{
+    case::personal_data,
+    codes::Lookup,
+    folder::{Folder, Library, facts},
+    source::{Format, Limits},
+};
+
+fn load(name: &str) -> Folder {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.clone()];
+    while let Some(at) = folders.pop() {
+        for entry in std::fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let inside = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+                files.insert(inside, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    Folder::load(&files).unwrap_or_else(|errors| panic!("{name}: {errors:#?}"))
+}
+
+#[test]
+fn shipped_folders_load_together() {
+    let library = Library::new(vec![load("umc-lab"), load("gesp-export")]).unwrap();
+    let case = |id: &str, name: &str| {
+        let folder = library.folders().iter().find(|f| f.manifest.id == id).unwrap();
+        folder.cases.iter().find(|c| c.name == name).unwrap().input.clone()
+    };
+    let select = |sender: &str, format: Format, bytes: &[u8]| {
+        library
+            .select(sender, format, &facts(format, bytes))
+            .map(|f| f.manifest.id.clone())
+            .map_err(|e| e.to_string())
+    };
+    let oru = case("umc-lab", "fvc-snip-final");
+    assert_eq!(select("90000101", Format::Hl7v2, &oru).unwrap(), "umc-lab");
+    assert!(select("90000201", Format::Hl7v2, &oru).is_err());
+    assert_eq!(select("90000201", Format::Csv, &case("gesp-export", "visit")).unwrap(), "gesp-export");
+}
+
+#[test]
+fn no_case_holds_a_number_that_could_be_somebodys() {
+    for folder in [load("umc-lab"), load("gesp-export")] {
+        for case in &folder.cases {
+            assert_eq!(personal_data(case), [], "{}", folder.manifest.id);
+        }
+    }
+}
+
+/// HL7 table 0085. `O` gives no Observation; every other code must say what it becomes, or a result is lost.
+#[test]
+fn every_result_status_of_hl7_has_its_observation_status() {
+    let folder = load("umc-lab");
+    let table = folder.codes.get("status").unwrap();
+    let status = |code: &str| match table.lookup("", code) {
+        Lookup::Mapped(row) => row.target_code.clone(),
+        Lookup::NoMap | Lookup::Unmapped => "-".to_owned(),
+    };
+    let found: Vec<String> =
+        ["A", "B", "C", "D", "F", "I", "N", "O", "P", "R", "S", "U", "V", "W", "X"].map(status).to_vec();
+    let expected = [
+        "amended",
+        "amended",
+        "corrected",
+        "entered-in-error",
+        "final",
+        "registered",
+        "final",
+        "-",
+        "preliminary",
+        "preliminary",
+        "preliminary",
+        "final",
+        "final",
+        "entered-in-error",
+        "cancelled",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn case_inputs_are_written_in_the_character_set_of_their_sender() {
+    for folder in [load("umc-lab"), load("gesp-export")] {
+        for case in &folder.cases {
+            let parsed = folder.parse(&case.input, Limits::default());
+            let contradicted = parsed.findings.iter().any(|f| f.code == "charset-contradicted");
+            assert_eq!(contradicted, case.name == "charset-contradicted", "{}", case.name);
+        }
+    }
+}
