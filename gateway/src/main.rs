@@ -1,2 +1,237 @@
-//! Sluis.
-fn main() {}
+//! `sluis`: the gateway and its tools. Arguments -> settings -> gateway -> serve; the only place that ends the process.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use sluis::clock::System;
+use sluis::decision::policy::{Policy, matrix};
+use sluis::demo::{self, Context};
+use sluis::{run, telemetry};
+
+mod maps;
+
+#[derive(Debug, Parser)]
+#[command(name = "sluis", version, about = "FHIR R4 gateway for data exchange between care lines")]
+struct Arguments {
+    /// Log filter, such as `info` or `sluis=debug`; the log goes to stderr, one JSON object a line.
+    #[arg(long, env = "SLUIS_LOG", default_value = "warn", global = true)]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve with the settings of a file.
+    Serve {
+        /// Settings file.
+        #[arg(long, env = "SLUIS_CONFIG", default_value = "sluis.toml")]
+        config: PathBuf,
+    },
+    /// Make a demo care region and serve it.
+    Demo {
+        /// Folder for its files; made when it is not there, taken as it is when it is.
+        #[arg(long, default_value = "demo")]
+        folder: PathBuf,
+        /// Port on loopback.
+        #[arg(long, default_value_t = 8443)]
+        port: u16,
+    },
+    /// Sign a client assertion for a demo client: what its system posts to the token endpoint.
+    Assertion {
+        /// Client id, such as `umc-epd`.
+        client: String,
+        /// Folder of the demo.
+        #[arg(long, default_value = "demo")]
+        demo: PathBuf,
+        /// UZI role code of the professional at the keys; default: the client's usual one.
+        #[arg(long)]
+        role: Option<String>,
+        /// Patient a portal vouches for (FHIR id).
+        #[arg(long)]
+        patient: Option<String>,
+        /// Purpose of use; default: the client's first.
+        #[arg(long)]
+        purpose: Option<String>,
+        /// No person at the keys: the system itself.
+        #[arg(long)]
+        system: bool,
+    },
+    /// The audit log.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// The access policy.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Mappings of local formats.
+    #[command(subcommand)]
+    Map(maps::Map),
+}
+
+#[derive(Debug, Subcommand)]
+enum Audit {
+    /// Walk the whole log: every record, link and signed checkpoint.
+    Verify {
+        /// Settings file.
+        #[arg(long, env = "SLUIS_CONFIG", default_value = "sluis.toml")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Load a policy folder and say what it holds, or where it is wrong.
+    Check {
+        /// Folder; default: the policy built in.
+        #[arg(long)]
+        folder: Option<PathBuf>,
+    },
+    /// Print the access matrix: role x purpose x category.
+    Matrix {
+        /// Folder; default: the policy built in.
+        #[arg(long)]
+        folder: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(error) = telemetry::start_log(&arguments.log) {
+        say(&format!("log: {error}"));
+        return ExitCode::FAILURE;
+    }
+    match perform(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("sluis: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Serve { config } => block_on(serve(&config)),
+        Command::Demo { folder, port } => block_on(demonstrate(&folder, port)),
+        Command::Assertion { client, demo, role, patient, purpose, system } => {
+            let context = Context { role, patient, purpose, system };
+            say(&demo::assertion(&demo, &client, &context, &System)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Audit(Audit::Verify { config }) => {
+            let report = run::verify_audit(&config)?;
+            say(&format!(
+                "{} records, {} signed checkpoints, pinned up to record {}",
+                report.records, report.checkpoints, report.pinned
+            ));
+            if report.faults.is_empty() {
+                say("the log is unbroken");
+                return Ok(ExitCode::SUCCESS);
+            }
+            for fault in &report.faults {
+                say(&format!("BROKEN: {fault:?}"));
+            }
+            Ok(ExitCode::FAILURE)
+        }
+        Command::Policy(PolicyCommand::Check { folder }) => {
+            say(&matrix::check(&policy(folder.as_deref())?));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Policy(PolicyCommand::Matrix { folder }) => {
+            say(&matrix::matrix(&policy(folder.as_deref())?));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Map(map) => maps::perform(map),
+    }
+}
+
+fn policy(folder: Option<&Path>) -> Result<Policy> {
+    Ok(match folder {
+        None => Policy::included()?,
+        Some(folder) => Policy::from_folder(folder)?,
+    })
+}
+
+fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+async fn serve(config: &Path) -> Result<ExitCode> {
+    let running = run::start(config, Arc::new(System)).await?;
+    say(&format!("Sluis serves {} on {}", running.gateway().parts().base, running.address()));
+    stopped().await?;
+    running.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn demonstrate(folder: &Path, port: u16) -> Result<ExitCode> {
+    demo::prepare(folder, port, &System)?;
+    let running = run::start(&folder.join("sluis.toml"), Arc::new(System)).await?;
+    let bar = ProgressBar::new(0).with_style(
+        ProgressStyle::with_template("patients {bar:40} {pos}/{len}").unwrap_or(ProgressStyle::default_bar()),
+    );
+    demo::seed(running.gateway(), folder, &mut |done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+    })
+    .await?;
+    bar.finish_and_clear();
+    introduce(folder, &running);
+    stopped().await?;
+    say("stopping");
+    running.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what the demo made, where, and what to try.
+fn introduce(folder: &Path, running: &run::Running) {
+    let base = &running.gateway().parts().base;
+    let folder = folder.display();
+    say(&format!(
+        "The demo region is in {folder}/: sluis.toml (settings), sluis.db (records), authority.pem (trust this)."
+    ));
+    say(&format!("{} patients with test numbers; organisations and clients:\n", demo::people::BSNS.len()));
+    for client in demo::region::CLIENTS {
+        let role = client.default_role.map_or(String::new(), |role| format!(", role {role}"));
+        say(&format!(
+            "  {:<16} {} ({}, {}{role})",
+            client.id,
+            client.party.name,
+            client.party.ura,
+            client.purposes.join("/")
+        ));
+    }
+    say(&format!(
+        "\nSluis serves {base}. Try, in another terminal:\n\n  \
+         curl --cacert {folder}/authority.pem {base}/metadata\n  \
+         examples/story.sh {folder}          # one patient, four care lines, step by step\n  \
+         sluis audit verify --config {folder}/sluis.toml\n\nStop with Ctrl-C."
+    ));
+}
+
+/// Waits for Ctrl-C or a service manager's SIGTERM.
+async fn stopped() -> Result<()> {
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .context("listen for SIGTERM")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("listen for Ctrl-C"),
+        received = terminated.recv() => match received {
+            Some(()) => Ok(()),
+            None => bail!("no more signals can be received"),
+        },
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what a command answers goes to stdout")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "why a command failed goes to stderr")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

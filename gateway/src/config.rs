@@ -1,0 +1,156 @@
+//! Every setting with its unit, default and range: one TOML file, a few overrides from the command line.
+//!
+//! Unknown settings are refused: a misspelt limit must not silently be the default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// `sluis.toml`. Relative paths are relative to the file's folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Public base URL without trailing slash, as clients see it: `https://localhost:8443/fhir`. It is the issuer and
+    /// audience of tokens, so it must be exact.
+    pub base: String,
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Database file.
+    pub database: PathBuf,
+    /// `full` (default): an acknowledged write survives power loss. `normal`: the last commits may be lost then, never
+    /// corrupted.
+    #[serde(default)]
+    pub synchronous: Synchronous,
+    /// TLS; without it only loopback addresses may be listened on.
+    pub tls: Option<Tls>,
+    /// Private key (PKCS#8 PEM, P-256) that signs access tokens.
+    pub token_key: PathBuf,
+    /// Private key (PKCS#8 PEM, Ed25519) that signs audit checkpoints.
+    pub audit_key: PathBuf,
+    /// Organisations: URA, name, kind (`orgs.toml`).
+    pub organisations: PathBuf,
+    /// Clients: keys, organisations, purposes, scopes (`clients.toml`).
+    pub clients: PathBuf,
+    /// Policy folder; default: the policy built in.
+    pub policy: Option<PathBuf>,
+    /// Mapping folders; default: those built in.
+    pub mappings: Option<PathBuf>,
+    /// Overrides of the table of limits.
+    #[serde(default)]
+    pub limits: crate::connection::limits::Limits,
+    /// Smallest cohort a research export may be made of (default 10).
+    #[serde(default = "cohort_min")]
+    pub cohort_min: u32,
+    /// Test BSN ranges are accepted (demo and tests only; default false).
+    #[serde(default)]
+    pub test_region: bool,
+    /// Turns access control and audit off, for the floor of a benchmark; refused off loopback. Default false.
+    #[serde(default)]
+    pub bench_without_security: bool,
+}
+
+fn cohort_min() -> u32 {
+    10
+}
+
+/// Durability of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synchronous {
+    /// fsync at every commit.
+    #[default]
+    Full,
+    /// fsync at checkpoints.
+    Normal,
+}
+
+/// TLS files, PEM.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Server certificate chain.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Authorities of client certificates; with it, mutual TLS is offered.
+    pub client_authorities: Option<PathBuf>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {cause}")]
+    Unreadable {
+        /// File.
+        path: String,
+        /// Cause.
+        cause: std::io::Error,
+    },
+    /// The file is not as it should be; the text names line and column.
+    #[error("{path}: {cause}")]
+    Invalid {
+        /// File.
+        path: String,
+        /// Cause.
+        cause: String,
+    },
+}
+
+impl Config {
+    /// Reads `path` and makes its relative paths absolute.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let text = read_text(path)?;
+        let mut config: Config = toml::from_str(&text).map_err(|cause| ConfigError::Invalid {
+            path: path.display().to_string(),
+            cause: cause.to_string(),
+        })?;
+        config.check().map_err(|cause| ConfigError::Invalid { path: path.display().to_string(), cause })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        config.resolve(folder);
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.base.ends_with('/') || !self.base.starts_with("http") {
+            return Err(format!("base = {:?}: an http(s) URL without trailing slash is needed", self.base));
+        }
+        let loopback = self.listen.ip().is_loopback();
+        if self.tls.is_none() && !loopback {
+            return Err(format!(
+                "listen = {}: without [tls] only a loopback address is allowed",
+                self.listen
+            ));
+        }
+        if self.bench_without_security && !loopback {
+            return Err("bench_without_security: only on a loopback address".to_owned());
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        let fix = |path: &mut PathBuf| *path = folder.join(&*path);
+        fix(&mut self.database);
+        fix(&mut self.token_key);
+        fix(&mut self.audit_key);
+        fix(&mut self.organisations);
+        fix(&mut self.clients);
+        for path in [&mut self.policy, &mut self.mappings].into_iter().flatten() {
+            fix(path);
+        }
+        if let Some(tls) = &mut self.tls {
+            fix(&mut tls.certificate);
+            fix(&mut tls.key);
+            if let Some(path) = &mut tls.client_authorities {
+                fix(path);
+            }
+        }
+    }
+}
+
+/// Text of a settings file, or which file could not be read and why.
+pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|cause| ConfigError::Unreadable { path: path.display().to_string(), cause })
+}

@@ -1,0 +1,151 @@
+//! The CapabilityStatement, made from the route table and the definitions: what is not in those is not claimed.
+//!
+//! Source: FHIR R4 capabilitystatement.html, SMART App Launch 2.2 conformance.html#declaring-support-for-oauth2-endpoints
+
+use serde_json::{Value, json};
+use sluis_conformance::definitions::{self, SearchKind, SearchParameter};
+
+use super::route::{self, Kind, Offer};
+use crate::ids::ResourceType;
+
+/// What the statement says that the tables do not know.
+pub struct Statement<'s> {
+    /// Public base URL without trailing slash.
+    pub base: &'s str,
+    /// Version of the gateway.
+    pub version: &'s str,
+    /// Date of this statement (FHIR `dateTime`): that of the release or of the last change of settings.
+    pub date: &'s str,
+    /// Canonical addresses of the implementation guides followed.
+    pub guides: &'s [&'s str],
+    /// Whether a search by this parameter is offered.
+    pub searchable: &'s dyn Fn(ResourceType, &SearchParameter) -> bool,
+}
+
+impl Statement<'_> {
+    /// The statement as JSON text.
+    pub fn to_json(&self) -> String {
+        json!({
+            "resourceType": "CapabilityStatement",
+            "url": format!("{}/metadata", self.base),
+            "version": self.version,
+            "name": "Sluis",
+            "title": "Sluis, FHIR R4 gateway between care lines",
+            "status": "active",
+            "date": self.date,
+            "kind": "instance",
+            "software": { "name": "Sluis", "version": self.version },
+            "implementation": { "description": "Sluis", "url": self.base },
+            "fhirVersion": "4.0.1",
+            "format": ["application/fhir+json", "json"],
+            "implementationGuide": self.guides,
+            "rest": [self.rest()],
+        })
+        .to_string()
+    }
+
+    fn rest(&self) -> Value {
+        let r4 = definitions::r4();
+        let resources: Vec<Value> = r4.resource_types().filter_map(|kind| self.resource(kind)).collect();
+        json!({
+            "mode": "server",
+            "documentation": "What a caller may not see does not exist for it: it is not found, not listed and not counted.",
+            "security": self.security(),
+            "resource": resources,
+            "interaction": [{ "code": "transaction" }, { "code": "batch" }],
+            "operation": [{
+                "name": "export",
+                "definition": "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export",
+                "documentation": "Group/[id]/$export",
+            }],
+        })
+    }
+
+    fn security(&self) -> Value {
+        json!({
+            "extension": [{
+                "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+                "extension": [{ "url": "token", "valueUri": crate::identity::oauth::url(self.base) }],
+            }],
+            "cors": false,
+            "service": [{
+                "coding": [{
+                    "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                    "code": "SMART-on-FHIR",
+                }],
+            }],
+            "description": "SMART Backend Services with asymmetric client authentication; see .well-known/smart-configuration.",
+        })
+    }
+
+    /// `None` for a type that offers nothing.
+    fn resource(&self, kind: ResourceType) -> Option<Value> {
+        let r4 = definitions::r4();
+        let name = r4.type_name(kind);
+        let offered = |wanted: Kind| {
+            route::TABLE.iter().any(|row| row.kind == wanted && route::offer(row, kind) == Offer::Yes)
+        };
+        let interactions: Vec<Value> = INTERACTIONS
+            .iter()
+            .filter(|(row, _)| offered(*row))
+            .map(|(_, code)| json!({ "code": code }))
+            .collect();
+        if interactions.is_empty() {
+            return None;
+        }
+        let mut resource = json!({
+            "type": name,
+            "profile": format!("http://hl7.org/fhir/StructureDefinition/{name}"),
+            "interaction": interactions,
+            "versioning": "versioned",
+            "readHistory": offered(Kind::Vread),
+            "updateCreate": false,
+            "conditionalCreate": false,
+            "conditionalRead": "full-support",
+            "conditionalUpdate": false,
+            "conditionalDelete": "not-supported",
+            "referencePolicy": ["literal", "logical"],
+        });
+        if offered(Kind::Search) {
+            let parameters: Vec<&SearchParameter> = r4
+                .search_parameters(kind)
+                .iter()
+                .copied()
+                .filter(|parameter| (self.searchable)(kind, parameter))
+                .collect();
+            let includes: Vec<String> = parameters
+                .iter()
+                .filter(|parameter| parameter.kind == SearchKind::Reference)
+                .map(|parameter| format!("{name}:{}", parameter.code))
+                .collect();
+            if !includes.is_empty() {
+                resource["searchInclude"] = includes.into();
+            }
+            resource["searchParam"] = parameters.into_iter().map(search_parameter).collect();
+        }
+        Some(resource)
+    }
+}
+
+/// Rows of the table that are an interaction of a type, and FHIR's code for it (valueset-type-restful-interaction.html).
+const INTERACTIONS: [(Kind, &str); 7] = [
+    (Kind::Read, "read"),
+    (Kind::Vread, "vread"),
+    (Kind::Update, "update"),
+    (Kind::Delete, "delete"),
+    (Kind::History, "history-instance"),
+    (Kind::Create, "create"),
+    (Kind::Search, "search-type"),
+];
+
+fn search_parameter(parameter: &SearchParameter) -> Value {
+    json!({
+        "name": parameter.code,
+        "definition": parameter.url,
+        "type": parameter.kind.code(),
+        "documentation": parameter.expression,
+    })
+}
+
+#[cfg(test)]
+mod tests;

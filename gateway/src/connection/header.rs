@@ -1,0 +1,322 @@
+//! Header fields -> conditions, preferences and what formats are spoken.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use super::request::{Preconditions, ReturnPreference};
+use super::route::Produces;
+use crate::clock::Timestamp;
+use crate::response::refusal::{Reason, Refusal};
+
+/// `X-Request-Id` (FHIR R4 http.html#custom).
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A field's text. `None`: absent.
+///
+/// Errors: `Malformed` when it stands more than once or is not printable ASCII, because two readers of such a request
+/// may take it for two different ones.
+pub(super) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let malformed = |text: String| Err(Refusal::new(Reason::Malformed, text));
+    if values.next().is_some() {
+        return malformed(format!("The header {name} stands more than once."));
+    }
+    match value.to_str() {
+        Ok(text) => Ok(Some(text.trim())),
+        Err(_) => malformed(format!("The header {name} is not plain text.")),
+    }
+}
+
+/// Refuses an `Accept` that leaves no room for what the row produces. No header means anything goes.
+///
+/// Errors: `NotAcceptable`. Source: RFC 9110 section 12.5.1, FHIR R4 http.html#mime-type
+pub(super) fn accept(headers: &HeaderMap, produces: Produces) -> Result<(), Refusal> {
+    if produces == Produces::Fixed || !headers.contains_key(header::ACCEPT) {
+        return Ok(());
+    }
+    let mut wanted = Vec::new();
+    for value in headers.get_all(header::ACCEPT) {
+        let text =
+            value.to_str().map_err(|_| Refusal::new(Reason::NotAcceptable, "Accept is not plain text."))?;
+        wanted.extend(text.split(',').map(str::trim).filter(|range| !range.is_empty()));
+    }
+    if wanted.is_empty() || wanted.iter().any(|range| accepted(range, produces)) {
+        return Ok(());
+    }
+    Err(not_acceptable(wanted.iter().any(|range| range.contains("xml"))))
+}
+
+/// Judges a `_format` value: a short name or a media type. An unescaped `+` has arrived as a space.
+///
+/// Errors: `NotAcceptable`.
+pub(super) fn format(value: &str, produces: Produces) -> Result<(), Refusal> {
+    let value = value.replace(' ', "+");
+    let short = matches!((value.as_str(), produces), ("json", Produces::Fhir) | ("ndjson", Produces::Ndjson));
+    if produces == Produces::Fixed || short || accepted(&value, produces) {
+        return Ok(());
+    }
+    Err(not_acceptable(value.contains("xml")).at("_format"))
+}
+
+fn not_acceptable(xml: bool) -> Refusal {
+    let text = if xml { "XML is not offered: this gateway speaks FHIR in JSON." } else { "" };
+    Refusal::new(Reason::NotAcceptable, text)
+}
+
+fn accepted(range: &str, produces: Produces) -> bool {
+    let (media, parameters) = media_type(range);
+    let quality_zero = parameters
+        .iter()
+        .any(|(name, value)| name == "q" && value.parse::<f32>().is_ok_and(|quality| quality <= 0.0));
+    let other_version = parameters
+        .iter()
+        .any(|(name, value)| name == "fhirversion" && !matches!(value.as_str(), "4.0" | "4.0.1"));
+    if quality_zero || other_version {
+        return false;
+    }
+    match produces {
+        Produces::Fixed => true,
+        Produces::Fhir => matches!(
+            media.as_str(),
+            "*/*" | "application/*" | "application/fhir+json" | "application/json" | "text/json" | "text/*"
+        ),
+        Produces::Ndjson => matches!(
+            media.as_str(),
+            "*/*"
+                | "application/*"
+                | "application/fhir+ndjson"
+                | "application/ndjson"
+                | "application/x-ndjson"
+        ),
+    }
+}
+
+/// Media type in lower case, and its parameters with lower-case names, without quotes.
+pub(super) fn media_type(text: &str) -> (String, Vec<(String, String)>) {
+    let mut parts = text.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let parameters = parts
+        .filter_map(|part| part.split_once('='))
+        .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().trim_matches('"').to_owned()))
+        .collect();
+    (media, parameters)
+}
+
+/// `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`.
+///
+/// Errors: `PreconditionInvalid` for an entity tag not of the form `W/"3"`. A tag of that form whose inside is no
+/// version of this gateway is version 0, which nothing has: `If-Match` fails on it, `If-None-Match` never matches.
+/// Source: FHIR R4 http.html#concurrency, #cread, #ccreate
+pub(super) fn preconditions(headers: &HeaderMap) -> Result<Preconditions, Refusal> {
+    let invalid =
+        |name: &str| Refusal::new(Reason::PreconditionInvalid, format!("{name} is not understood."));
+    let if_match = match single(headers, &header::IF_MATCH)? {
+        None => None,
+        Some(tag) => Some(etag(tag).ok_or_else(|| invalid("If-Match"))?),
+    };
+    let if_none_match = match single(headers, &header::IF_NONE_MATCH)? {
+        None => None,
+        Some("*") => Some(None),
+        Some(tag) => Some(Some(etag(tag).ok_or_else(|| invalid("If-None-Match"))?)),
+    };
+    // RFC 9110 section 13.1.3: ignored when it is no valid date, and when If-None-Match is there.
+    let if_modified_since = match (if_none_match, single(headers, &header::IF_MODIFIED_SINCE)?) {
+        (None, Some(text)) => http_date(text),
+        _ => None,
+    };
+    let if_none_exist = headers.contains_key(IF_NONE_EXIST);
+    Ok(Preconditions { if_match, if_none_match, if_modified_since, if_none_exist })
+}
+
+/// Version of an entity tag `W/"3"` or `"3"`; `None` when the text is no entity tag, 0 when it names no version.
+pub fn etag(text: &str) -> Option<u32> {
+    let quoted = text.strip_prefix("W/").unwrap_or(text);
+    let inside = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('"') {
+        return None;
+    }
+    Some(inside.parse().ok().filter(|version: &u32| version.to_string() == inside).unwrap_or(0))
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(Timestamp(zoned.timestamp().as_microsecond()))
+}
+
+/// `Prefer: return=`, `respond-async` (RFC 7240, FHIR R4 http.html#ops). A preference not known is no error.
+pub(super) fn preferences(headers: &HeaderMap) -> (ReturnPreference, bool) {
+    let mut wanted = ReturnPreference::default();
+    let mut respond_async = false;
+    for value in headers.get_all("prefer") {
+        let Ok(text) = value.to_str() else { continue };
+        for preference in text.split([',', ';']).map(str::trim) {
+            match preference {
+                "return=minimal" => wanted = ReturnPreference::Minimal,
+                "return=representation" => wanted = ReturnPreference::Representation,
+                "return=OperationOutcome" => wanted = ReturnPreference::OperationOutcome,
+                "respond-async" => respond_async = true,
+                _ => {}
+            }
+        }
+    }
+    (wanted, respond_async)
+}
+
+/// Bearer token, and whether an `Authorization` header was there that holds none.
+///
+/// Errors: `HeadersTooLarge` for a token over the limit.
+/// Source: RFC 6750 section 2.1 (the header only: no token in a URL or form, where logs would keep it)
+pub(super) fn bearer(headers: &HeaderMap, token_bytes_max: u64) -> Result<(Option<Box<str>>, bool), Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok((None, false)) };
+    let token = value.to_str().ok().and_then(|text| text.split_once(' ')).and_then(|(scheme, token)| {
+        let token = token.trim();
+        let form = !token.is_empty()
+            && token.bytes().all(|b| {
+                b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+            });
+        (scheme.eq_ignore_ascii_case("bearer") && form).then_some(token)
+    });
+    match token {
+        Some(_) if values.next().is_some() => Ok((None, true)),
+        Some(token) if token.len() as u64 > token_bytes_max => Err(Refusal::new(
+            Reason::HeadersTooLarge,
+            format!("A token has at most {token_bytes_max} bytes."),
+        )),
+        Some(token) => Ok((Some(token.into()), false)),
+        None => Ok((None, true)),
+    }
+}
+
+/// `Idempotency-Key`, 1 to 128 printable characters.
+///
+/// Errors: `Malformed`.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, Refusal> {
+    match single(headers, &IDEMPOTENCY_KEY)? {
+        None => Ok(None),
+        Some(key) if (1..=128).contains(&key.len()) => Ok(Some(key.into())),
+        Some(_) => Err(Refusal::new(Reason::Malformed, "An Idempotency-Key has 1 to 128 characters.")),
+    }
+}
+
+/// A caller's request id, if it is fit to stand in logs and headers: 1 to 64 of `A-Z a-z 0-9 . _ -`, and not what looks
+/// like a BSN.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<Box<str>> {
+    let text = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let form = (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    (form && crate::telemetry::redact(text) == text).then(|| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot set up fails")]
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn accept_leaves_room_for_json_or_is_refused() {
+        let yes = [
+            "*/*",
+            "application/*",
+            "application/fhir+json",
+            "application/json;q=0.5",
+            "image/png, */*;q=0.1",
+            "application/fhir+json; fhirVersion=4.0",
+            "application/fhir+xml, application/fhir+json;q=0.1",
+            "",
+        ];
+        let no = [
+            "image/png",
+            "application/fhir+xml",
+            "text/html",
+            "application/fhir+json;q=0",
+            "application/fhir+json; fhirVersion=5.0",
+            "banana",
+        ];
+        for text in yes {
+            assert_eq!(accept(&headers(&[("accept", text)]), Produces::Fhir), Ok(()), "{text}");
+        }
+        for text in no {
+            let refusal = accept(&headers(&[("accept", text)]), Produces::Fhir).unwrap_err();
+            assert_eq!(refusal.reason, Reason::NotAcceptable, "{text}");
+        }
+        assert_eq!(accept(&headers(&[("accept", "image/png")]), Produces::Fixed), Ok(()));
+    }
+
+    #[test]
+    fn xml_is_refused_in_words() {
+        let refusal = format("xml", Produces::Fhir).unwrap_err();
+        assert!(refusal.to_outcome().contains("XML is not offered"));
+    }
+
+    #[test]
+    fn entity_tag_is_read_or_refused() {
+        let cases = [
+            ("W/\"3\"", Some(3)),
+            ("\"3\"", Some(3)),
+            ("W/\"abc\"", Some(0)),
+            ("W/\"03\"", Some(0)),
+            ("3", None),
+            ("W/3", None),
+            ("banana", None),
+            ("W/\"1\", W/\"2\"", None),
+            ("", None),
+            ("\"", None),
+        ];
+        for (text, version) in cases {
+            assert_eq!(etag(text), version, "{text}");
+        }
+        let found = preconditions(&headers(&[("if-match", "banana")])).unwrap_err();
+        assert_eq!(found.reason, Reason::PreconditionInvalid);
+    }
+
+    #[test]
+    fn none_match_star_and_conditional_create_are_seen() {
+        let found =
+            preconditions(&headers(&[("if-none-match", "*"), ("if-none-exist", "identifier=x")])).unwrap();
+        assert_eq!(found.if_none_match, Some(None));
+        assert!(found.if_none_exist);
+    }
+
+    #[test]
+    fn modified_since_is_a_date_or_nothing() {
+        let at = |text| preconditions(&headers(&[("if-modified-since", text)])).unwrap().if_modified_since;
+        assert_eq!(at("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Timestamp(784_111_777_000_000)));
+        assert_eq!(at("yesterday"), None);
+    }
+
+    #[test]
+    fn only_one_bearer_token_is_a_bearer_token() {
+        let read = |pairs: &[(&str, &str)]| bearer(&headers(pairs), 40).unwrap();
+        assert_eq!(read(&[]), (None, false));
+        assert_eq!(read(&[("authorization", "Bearer abc.def")]), (Some("abc.def".into()), false));
+        assert_eq!(read(&[("authorization", "bearer abc")]), (Some("abc".into()), false));
+        for other in ["Basic dTpw", "Bearer", "Bearer ", "Bearer a b", "abc"] {
+            assert_eq!(read(&[("authorization", other)]), (None, true), "{other}");
+        }
+        let long = "x".repeat(41);
+        let refusal = bearer(&headers(&[("authorization", &format!("Bearer {long}"))]), 40).unwrap_err();
+        assert_eq!(refusal.reason, Reason::HeadersTooLarge);
+        let mut twice = headers(&[("authorization", "Bearer a")]);
+        twice.append("authorization", HeaderValue::from_static("Bearer b"));
+        assert_eq!(bearer(&twice, 40).unwrap(), (None, true));
+    }
+
+    #[test]
+    fn request_id_of_another_form_is_not_taken_over() {
+        assert_eq!(request_id(&headers(&[("x-request-id", "a.B-3_")])), Some("a.B-3_".into()));
+        for bad in ["", "a b", "<x>", &"x".repeat(65), "999911120"] {
+            assert_eq!(request_id(&headers(&[("x-request-id", bad)])), None, "{bad}");
+        }
+    }
+}

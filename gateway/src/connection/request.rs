@@ -1,0 +1,205 @@
+//! A request, parsed once. Decision, execution and audit use this value; nothing later looks at a path, query string
+//! or header again.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sluis_conformance::json::Doc;
+
+use crate::clock::Timestamp;
+use crate::ids::{ResourceId, ResourceType, Ura};
+
+/// Everything the gateway keeps of one HTTP request.
+#[derive(Debug)]
+pub struct Request {
+    /// `X-Request-Id` of the caller (checked form), or one made here; goes into the answer and the audit record.
+    pub id: Box<str>,
+    /// What is asked.
+    pub interaction: Interaction,
+    /// Under which conditions.
+    pub preconditions: Preconditions,
+    /// How the answer shall look.
+    pub format: Format,
+    /// `Prefer: return=`.
+    pub prefer_return: ReturnPreference,
+    /// `Prefer: respond-async` was given.
+    pub respond_async: bool,
+    /// Who says they ask.
+    pub credentials: Credentials,
+    /// From where, for the audit record.
+    pub origin: Origin,
+    /// When it arrived.
+    pub received: Timestamp,
+}
+
+/// One FHIR interaction, operation or gateway service. A closed list: what is not here is 404 or 405.
+#[derive(Debug, Clone)]
+pub enum Interaction {
+    /// `GET [base]/metadata`
+    Capabilities,
+    /// `GET [base]/.well-known/smart-configuration`
+    SmartConfiguration,
+    /// `POST [base]/oauth/token` with its form
+    Token(Arc<[(String, String)]>),
+    /// `GET [base]/oauth/jwks`
+    Jwks,
+    /// `GET /health/live` (`false`) and `/health/ready` (`true`)
+    Health {
+        /// Whether readiness (store, policy, maps) is asked, not mere life.
+        ready: bool,
+    },
+    /// `GET /metrics` (loopback only)
+    Metrics,
+    /// `GET [type]/[id]`
+    Read(ResourceType, ResourceId),
+    /// `GET [type]/[id]/_history/[vid]`; a `vid` that is no number names no version
+    Vread(ResourceType, ResourceId, Option<u32>),
+    /// `GET [type]/[id]/_history`
+    History(ResourceType, ResourceId, Parameters),
+    /// `POST [type]`
+    Create(ResourceType, Arc<Doc>),
+    /// `PUT [type]/[id]`
+    Update(ResourceType, ResourceId, Arc<Doc>),
+    /// `DELETE [type]/[id]`
+    Delete(ResourceType, ResourceId),
+    /// `GET [type]?…` and `POST [type]/_search`
+    Search(ResourceType, Parameters),
+    /// `POST [base]` with a Bundle of type batch or transaction
+    Bundle(Arc<Doc>),
+    /// `POST [base]/$ingest`: a document in a local format
+    Ingest(Document),
+    /// `GET [base]/$quarantine`: what waits for mending, grouped by cause, own organisation
+    Quarantine(Parameters),
+    /// `POST [base]/$replay`: applies waiting units again, by cause; `dryrun` prints only
+    Replay(Parameters),
+    /// `GET|POST Group/[id]/$export`
+    ExportStart(ResourceId, Parameters),
+    /// `GET [base]/export/[job]`
+    ExportStatus(ResourceId),
+    /// `GET [base]/export/[job]/[file]`
+    ExportFile(ResourceId, Box<str>),
+    /// `DELETE [base]/export/[job]`
+    ExportCancel(ResourceId),
+}
+
+impl Interaction {
+    /// Its name in logs, metrics and documentation; FHIR's own where FHIR has one (FHIR R4
+    /// valueset-type-restful-interaction.html).
+    pub fn name(&self) -> &'static str {
+        match self {
+            Interaction::Capabilities => "capabilities",
+            Interaction::SmartConfiguration => "smart-configuration",
+            Interaction::Token(_) => "token",
+            Interaction::Jwks => "jwks",
+            Interaction::Health { ready: false } => "health-live",
+            Interaction::Health { ready: true } => "health-ready",
+            Interaction::Metrics => "metrics",
+            Interaction::Read(..) => "read",
+            Interaction::Vread(..) => "vread",
+            Interaction::History(..) => "history-instance",
+            Interaction::Create(..) => "create",
+            Interaction::Update(..) => "update",
+            Interaction::Delete(..) => "delete",
+            Interaction::Search(..) => "search-type",
+            Interaction::Bundle(_) => "batch-or-transaction",
+            Interaction::Ingest(_) => "ingest",
+            Interaction::Quarantine(_) => "quarantine",
+            Interaction::Replay(_) => "replay",
+            Interaction::ExportStart(..) => "export",
+            Interaction::ExportStatus(_) => "export-status",
+            Interaction::ExportFile(..) => "export-file",
+            Interaction::ExportCancel(_) => "export-cancel",
+        }
+    }
+}
+
+/// Name and value pairs of a query string and form, in order, decoded; `raw` is kept for the audit record.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters {
+    /// Decoded pairs, in order of appearance (URL first, then form).
+    pub pairs: Arc<[(String, String)]>,
+    /// Undecoded query and form, joined by `&` (IHE BALP `entity.query`).
+    pub raw: Arc<str>,
+}
+
+/// A document in a local format.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// Media type without parameters, lower case, e.g. `x-application/hl7-v2+er7`, `text/csv`, `application/fhir+json`.
+    pub media: Box<str>,
+    /// `fhirVersion` parameter of a FHIR media type, `charset` else.
+    pub media_parameters: Vec<(Box<str>, Box<str>)>,
+    /// The bytes as received.
+    pub bytes: Bytes,
+    /// `Idempotency-Key`, when given.
+    pub idempotency_key: Option<Box<str>>,
+}
+
+/// Conditions of FHIR R4 http.html#concurrency and #cread.
+#[derive(Debug, Clone, Default)]
+pub struct Preconditions {
+    /// `If-Match: W/"3"`
+    pub if_match: Option<u32>,
+    /// `If-None-Match: W/"3"` (version) or `*` (`None` inside)
+    pub if_none_match: Option<Option<u32>>,
+    /// `If-Modified-Since`, on reads
+    pub if_modified_since: Option<Timestamp>,
+    /// `If-None-Exist` was given: conditional create, refused until it is built
+    pub if_none_exist: bool,
+}
+
+/// How the answer shall look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Format {
+    /// `_pretty=true`
+    pub pretty: bool,
+}
+
+/// `Prefer: return=…` (FHIR R4 http.html#ops).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReturnPreference {
+    /// The whole resource: the default here.
+    #[default]
+    Representation,
+    /// Headers only.
+    Minimal,
+    /// What was done, as an OperationOutcome.
+    OperationOutcome,
+}
+
+/// What the caller shows.
+#[derive(Default)]
+pub struct Credentials {
+    /// Bearer token, unverified.
+    pub bearer: Option<Box<str>>,
+    /// An `Authorization` header was there but is no bearer token.
+    pub other_scheme: bool,
+    /// Verified client certificate of this connection.
+    pub certificate: Option<Arc<PeerCertificate>>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("bearer", &self.bearer.is_some())
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client certificate that TLS has verified.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// SHA-256 of the DER, for sender-constrained tokens (RFC 8705 `x5t#S256`), base64url without padding.
+    pub thumbprint: Box<str>,
+    /// URA from the SAN otherName of a UZI server certificate, if it carries one.
+    pub ura: Option<Ura>,
+}
+
+/// From where a request came.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Peer address.
+    pub address: IpAddr,
+}

@@ -1,0 +1,363 @@
+//! THE route table: method and path shape -> interaction. The answers 404, 405 and 501, the `Allow` header and the
+//! CapabilityStatement are made from it, so that they cannot disagree.
+//!
+//! A path is looked at here and nowhere else. What a query means is for `search`; what a body holds beyond its type and
+//! id is for `interaction`.
+
+mod path;
+mod table;
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, header};
+use sluis_conformance::definitions;
+use sluis_conformance::json::Doc;
+
+use super::query;
+use super::request::{Interaction, Parameters};
+use crate::ids::{ResourceId, ResourceType};
+use crate::response::refusal::{Reason, Refusal};
+
+pub use super::header::etag;
+pub use path::Captures;
+pub use table::{BASE, EXCEPTIONS, Exception, TABLE, offer};
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Route {
+    /// Method. A row for `GET` also answers `HEAD`.
+    pub method: Method,
+    /// Path, segment by segment.
+    pub shape: &'static [Segment],
+    /// What a request of this row asks.
+    pub kind: Kind,
+    /// Whether it is offered.
+    pub offer: Offer,
+}
+
+/// One segment of a path shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segment {
+    /// This very text.
+    Text(&'static str),
+    /// Name of a resource type.
+    Type,
+    /// Logical id.
+    Id,
+    /// Version id.
+    Version,
+    /// Name of an export file.
+    File,
+}
+
+/// Whether a row is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// Yes.
+    Yes,
+    /// A place of FHIR that is not part of this version: 501.
+    Later,
+    /// Deliberately not, with the reason: 405.
+    Never(&'static str),
+}
+
+/// What a row asks: [`Interaction`] without its facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the Interaction of the same name")]
+pub enum Kind {
+    Capabilities,
+    SmartConfiguration,
+    Token,
+    Jwks,
+    Live,
+    Ready,
+    Metrics,
+    Read,
+    Vread,
+    History,
+    Create,
+    Update,
+    Delete,
+    Search,
+    SearchByForm,
+    Bundle,
+    Ingest,
+    Quarantine,
+    Replay,
+    ExportStart,
+    ExportStatus,
+    ExportFile,
+    ExportCancel,
+    /// A row that is not offered; its name as FHIR has it.
+    Absent(&'static str),
+}
+
+/// What a caller must show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    Open,
+    /// An access token.
+    Token,
+    /// Nothing, but only from the machine itself.
+    Loopback,
+}
+
+/// What body a row takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    /// None.
+    None,
+    /// A resource, as FHIR JSON.
+    Resource,
+    /// A Parameters resource, a form, or nothing.
+    Parameters,
+    /// A form, or nothing.
+    SearchForm,
+    /// A form.
+    Form,
+    /// Bytes of any media type.
+    Document,
+}
+
+/// What a row produces, for negotiation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Produces {
+    /// FHIR JSON.
+    Fhir,
+    /// `application/fhir+ndjson`.
+    Ndjson,
+    /// One format whatever `Accept` says (SMART App Launch conformance.html: `application/json` regardless of Accept).
+    Fixed,
+}
+
+impl Kind {
+    /// What a caller must show.
+    pub fn access(self) -> Access {
+        use Kind::*;
+        match self {
+            Capabilities | SmartConfiguration | Token | Jwks | Live | Ready => Access::Open,
+            Metrics => Access::Loopback,
+            _ => Access::Token,
+        }
+    }
+
+    /// What body it takes.
+    pub fn body(self) -> BodyKind {
+        use Kind::*;
+        match self {
+            Create | Update | Bundle => BodyKind::Resource,
+            SearchByForm => BodyKind::SearchForm,
+            Token => BodyKind::Form,
+            Ingest => BodyKind::Document,
+            Replay | ExportStart => BodyKind::Parameters,
+            _ => BodyKind::None,
+        }
+    }
+
+    /// Whether a query string means something to it, beyond `_format` and `_pretty`.
+    pub fn takes_query(self) -> bool {
+        use Kind::*;
+        matches!(self, History | Search | SearchByForm | Quarantine | Replay | ExportStart)
+    }
+
+    /// What it answers with.
+    pub fn produces(self) -> Produces {
+        use Kind::*;
+        match self {
+            SmartConfiguration | Token | Jwks | Live | Ready | Metrics | ExportStatus => Produces::Fixed,
+            ExportFile => Produces::Ndjson,
+            _ => Produces::Fhir,
+        }
+    }
+}
+
+/// The row of a method and path, with what the path says.
+///
+/// Errors: `Malformed` (the path cannot be read), `UnknownPath`, `UnknownType`, `MethodNotAllowed` with its `Allow`
+/// header, `NotImplemented`.
+/// Source: FHIR R4 http.html#summary
+pub fn find(method: &Method, path: &str) -> Result<(&'static Route, Captures), Refusal> {
+    let segments = path::segments(path)?;
+    let mut allowed: Vec<&Method> = Vec::new();
+    let mut never = None;
+    let mut known = false;
+    for route in TABLE {
+        let Some(captures) = path::matches(route.shape, &segments)? else { continue };
+        known = true;
+        let offer = match captures.kind {
+            Some(kind) => offer(route, kind),
+            None => route.offer,
+        };
+        if serves(route, method) {
+            match offer {
+                Offer::Yes => return Ok((route, captures)),
+                Offer::Later => return Err(Refusal::new(Reason::NotImplemented, absent(route))),
+                Offer::Never(why) => never = never.or(Some(why)),
+            }
+        } else if offer == Offer::Yes && !allowed.contains(&&route.method) {
+            allowed.push(&route.method);
+        }
+    }
+    if !known {
+        return Err(Refusal::new(Reason::UnknownPath, ""));
+    }
+    let refusal = Refusal::new(Reason::MethodNotAllowed, never.unwrap_or_default());
+    Err(refusal.with_header(header::ALLOW, allow(&allowed)))
+}
+
+fn serves(route: &Route, method: &Method) -> bool {
+    route.method == *method || (route.method == Method::GET && *method == Method::HEAD)
+}
+
+fn absent(route: &Route) -> String {
+    match route.kind {
+        Kind::Absent(name) => format!("This is {name}."),
+        _ => String::new(),
+    }
+}
+
+/// `Allow` of an answer 405 (RFC 9110 section 15.5.6). An empty one says that nothing is offered here.
+fn allow(methods: &[&Method]) -> HeaderValue {
+    let mut names: Vec<&str> = Vec::new();
+    for method in methods {
+        names.push(method.as_str());
+        if **method == Method::GET {
+            names.push("HEAD");
+        }
+    }
+    HeaderValue::from_str(&names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// What one entry of a batch or transaction asks: `request.method`, `request.url` and its resource.
+///
+/// A URL is relative to the base: `Patient/1`, `Observation?code=x`. Only the interactions FHIR has for resources may
+/// stand in an entry; a batch within a batch is refused.
+/// Errors: as [`find`]; `Malformed` for a URL or resource that does not fit; `BusinessRule` for anything else the table
+/// offers outside a Bundle.
+/// Source: FHIR R4 http.html#transaction
+pub fn entry(method: &str, url: &str, resource: Option<Doc>) -> Result<Interaction, Refusal> {
+    let malformed = |text: &str| Refusal::new(Reason::Malformed, text);
+    let method =
+        Method::from_bytes(method.as_bytes()).map_err(|_| malformed("The method is none of HTTP's."))?;
+    if url.contains("://") || url.starts_with('/') {
+        return Err(malformed("request.url is relative to the base, such as Patient/1."));
+    }
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let (route, captures) = find(&method, &format!("{BASE}/{path}"))?;
+    let mut parameters = query::Pairs::default();
+    parameters.add(query)?;
+    parameters.take_general(Produces::Fhir)?;
+    if !route.kind.takes_query() {
+        parameters.refuse_any()?;
+    }
+    use Kind::*;
+    match route.kind {
+        Create | Update => {
+            let resource = resource.ok_or_else(|| malformed("This entry needs a resource."))?;
+            build_resource(route.kind, captures, resource)
+        }
+        Read | Vread | History | Delete | Search if resource.is_some() => {
+            Err(malformed("An entry of this method has no resource."))
+        }
+        Read | Vread | History | Delete | Search => build(route.kind, captures, parameters.finish()),
+        _ => {
+            Err(Refusal::new(Reason::BusinessRule, "Only interactions with resources may stand in an entry."))
+        }
+    }
+}
+
+/// The interaction of a row without a body.
+///
+/// Errors: `NotFound` for an id that no resource can have.
+pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> Result<Interaction, Refusal> {
+    use Kind::*;
+    let interaction = match kind {
+        Capabilities => Interaction::Capabilities,
+        SmartConfiguration => Interaction::SmartConfiguration,
+        Jwks => Interaction::Jwks,
+        Live => Interaction::Health { ready: false },
+        Ready => Interaction::Health { ready: true },
+        Metrics => Interaction::Metrics,
+        Read => Interaction::Read(captures.resource_type()?, captures.id()?),
+        Vread => Interaction::Vread(captures.resource_type()?, captures.id()?, captures.version()),
+        History => Interaction::History(captures.resource_type()?, captures.id()?, parameters),
+        Delete => Interaction::Delete(captures.resource_type()?, captures.id()?),
+        Search | SearchByForm => Interaction::Search(captures.resource_type()?, parameters),
+        Quarantine => Interaction::Quarantine(parameters),
+        Replay => Interaction::Replay(parameters),
+        ExportStart => Interaction::ExportStart(captures.id()?, parameters),
+        ExportStatus => Interaction::ExportStatus(captures.id()?),
+        ExportFile => Interaction::ExportFile(captures.id()?, captures.file()?),
+        ExportCancel => Interaction::ExportCancel(captures.id()?),
+        Create | Update | Bundle | Token | Ingest | Absent(_) => {
+            // These are built from their body, or refused by `find`; arriving here is a fault of this file.
+            return Err(Refusal::new(Reason::Internal, "").because("a row with a body was built without it"));
+        }
+    };
+    Ok(interaction)
+}
+
+/// The interaction of a row whose body is a resource: checks the type, and for an update the id.
+///
+/// Errors: `Malformed` when they do not agree with the path, `Invalid` for a Bundle of another type.
+/// Source: FHIR R4 http.html#create, http.html#update ("if no id element is provided, or the id disagrees with the id in
+/// the URL, the server SHALL respond with an HTTP 400 error code")
+pub(super) fn build_resource(kind: Kind, captures: Captures, doc: Doc) -> Result<Interaction, Refusal> {
+    let malformed = |text: String, at: &str| Err(Refusal::new(Reason::Malformed, text).at(at));
+    let named = doc.root().get("resourceType").and_then(|node| node.as_str());
+    let Some(named) = named else {
+        return malformed("The body has no resourceType.".into(), "resourceType");
+    };
+    let expected = match captures.kind {
+        Some(resource_type) => definitions::r4().type_name(resource_type),
+        None => "Bundle",
+    };
+    if named != expected {
+        return malformed(
+            format!("The address takes a {expected}, the body is something else."),
+            "resourceType",
+        );
+    }
+    match kind {
+        Kind::Create => Ok(Interaction::Create(captures.resource_type()?, Arc::new(doc))),
+        Kind::Update => {
+            let Some(id) = captures.id_if_valid() else {
+                return malformed("An id is 1 to 64 of A-Z a-z 0-9 - and . (not only points).".into(), "id");
+            };
+            match doc.root().get("id").and_then(|node| node.as_str()) {
+                Some(text) if text == id.as_str() => {}
+                Some(_) => return malformed("The id of the body is not the id of the address.".into(), "id"),
+                None => return malformed("The body has no id; it must be that of the address.".into(), "id"),
+            }
+            Ok(Interaction::Update(captures.resource_type()?, id, Arc::new(doc)))
+        }
+        _ => {
+            let bundle_type = doc.root().get("type").and_then(|node| node.as_str());
+            if !matches!(bundle_type.as_deref(), Some("batch" | "transaction")) {
+                let text = "The base takes a Bundle of type batch or transaction.";
+                return Err(Refusal::new(Reason::Invalid, text).at("Bundle.type"));
+            }
+            Ok(Interaction::Bundle(Arc::new(doc)))
+        }
+    }
+}
+
+/// Resource type of a name in a path.
+///
+/// Errors: `UnknownType`, with the right spelling when only the case is wrong.
+fn resource_type(name: &str) -> Result<ResourceType, Refusal> {
+    let r4 = definitions::r4();
+    r4.resource_type(name).ok_or_else(|| {
+        let meant = r4.resource_types().map(|t| r4.type_name(t)).find(|n| n.eq_ignore_ascii_case(name));
+        let text = meant.map(|n| format!("The type is written {n}.")).unwrap_or_default();
+        Refusal::new(Reason::UnknownType, text)
+    })
+}
+
+fn id(text: &str) -> Result<ResourceId, Refusal> {
+    ResourceId::parse(text).ok_or_else(Refusal::not_found)
+}
+
+#[cfg(test)]
+mod tests;

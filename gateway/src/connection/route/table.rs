@@ -1,0 +1,130 @@
+//! The rows. A place FHIR has and this version has not stands here too, so that its absence is seen and answered.
+
+use http::Method;
+use sluis_conformance::definitions;
+
+use super::Segment::{File, Id, Text, Type, Version};
+use super::{Kind, Offer, Route, Segment};
+use crate::ids::ResourceType;
+
+/// Path of the FHIR base. Health and metrics stand outside it.
+pub const BASE: &str = "/fhir";
+
+const B: Segment = Text("fhir");
+
+/// First segments below the base that are no type.
+pub(super) const RESERVED: &[&str] = &["metadata", "oauth", "export"];
+
+const fn row(method: Method, shape: &'static [Segment], kind: Kind) -> Route {
+    Route { method, shape, kind, offer: Offer::Yes }
+}
+
+const fn later(method: Method, shape: &'static [Segment], name: &'static str) -> Route {
+    Route { method, shape, kind: Kind::Absent(name), offer: Offer::Later }
+}
+
+const fn never(method: Method, shape: &'static [Segment], name: &'static str, why: &'static str) -> Route {
+    Route { method, shape, kind: Kind::Absent(name), offer: Offer::Never(why) }
+}
+
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+const PUT: Method = Method::PUT;
+const PATCH: Method = Method::PATCH;
+const DELETE: Method = Method::DELETE;
+
+/// Every row. The first that fits method and path answers.
+pub static TABLE: &[Route] = &[
+    // The gateway itself.
+    row(GET, &[Text("health"), Text("live")], Kind::Live),
+    row(GET, &[Text("health"), Text("ready")], Kind::Ready),
+    row(GET, &[Text("metrics")], Kind::Metrics),
+    // What it is and how to get in (FHIR R4 http.html#capabilities, SMART App Launch 2.2 conformance.html).
+    row(GET, &[B, Text("metadata")], Kind::Capabilities),
+    row(GET, &[B, Text(".well-known"), Text("smart-configuration")], Kind::SmartConfiguration),
+    row(POST, &[B, Text("oauth"), Text("token")], Kind::Token),
+    row(GET, &[B, Text("oauth"), Text("jwks")], Kind::Jwks),
+    // Documents in local formats, and what waits for mending.
+    row(POST, &[B, Text("$ingest")], Kind::Ingest),
+    row(GET, &[B, Text("$quarantine")], Kind::Quarantine),
+    row(POST, &[B, Text("$replay")], Kind::Replay),
+    // Bulk Data Access: group export (export.html#endpoint---group-of-patients).
+    row(GET, &[B, Text("Group"), Id, Text("$export")], Kind::ExportStart),
+    row(POST, &[B, Text("Group"), Id, Text("$export")], Kind::ExportStart),
+    row(GET, &[B, Text("export"), Id], Kind::ExportStatus),
+    row(DELETE, &[B, Text("export"), Id], Kind::ExportCancel),
+    row(GET, &[B, Text("export"), Id, File], Kind::ExportFile),
+    // Interactions with resources (FHIR R4 http.html#summary).
+    row(POST, &[B], Kind::Bundle),
+    row(GET, &[B, Type, Id], Kind::Read),
+    row(PUT, &[B, Type, Id], Kind::Update),
+    row(DELETE, &[B, Type, Id], Kind::Delete),
+    row(GET, &[B, Type, Id, Text("_history")], Kind::History),
+    row(GET, &[B, Type, Id, Text("_history"), Version], Kind::Vread),
+    row(GET, &[B, Type], Kind::Search),
+    row(POST, &[B, Type], Kind::Create),
+    row(POST, &[B, Type, Text("_search")], Kind::SearchByForm),
+    // FHIR has them, this version has not.
+    later(GET, &[B], "search-system"),
+    later(POST, &[B, Text("_search")], "search-system"),
+    later(GET, &[B, Text("_history")], "history-system"),
+    later(GET, &[B, Type, Text("_history")], "history-type"),
+    later(GET, &[B, Type, Id, Type], "a compartment search; use a search with patient="),
+    later(PATCH, &[B, Type, Id], "patch"),
+    later(GET, &[B, Text("Patient"), Id, Text("$everything")], "$everything"),
+    later(POST, &[B, Text("Patient"), Id, Text("$everything")], "$everything"),
+    later(GET, &[B, Text("Patient"), Text("$everything")], "$everything"),
+    later(POST, &[B, Text("Patient"), Text("$match")], "$match"),
+    later(POST, &[B, Type, Text("$validate")], "$validate"),
+    later(POST, &[B, Type, Id, Text("$validate")], "$validate"),
+    later(GET, &[B, Text("Observation"), Text("$lastn")], "$lastn"),
+    later(GET, &[B, Text("$export")], "$export of the system; use Group/[id]/$export"),
+    later(POST, &[B, Text("$export")], "$export of the system; use Group/[id]/$export"),
+    later(GET, &[B, Text("Patient"), Text("$export")], "$export of patients; use Group/[id]/$export"),
+    later(POST, &[B, Text("Patient"), Text("$export")], "$export of patients; use Group/[id]/$export"),
+    // FHIR has them, and they do more than their sender can see.
+    never(DELETE, &[B, Type], "conditional delete", "Delete by id: criteria may match more than is meant."),
+    never(
+        PUT,
+        &[B, Type],
+        "conditional update",
+        "Update by id: criteria may match another resource than is meant.",
+    ),
+    never(PATCH, &[B, Type], "conditional patch", "Change by id: criteria may match more than is meant."),
+];
+
+/// A type that offers less than the rows say.
+#[derive(Debug)]
+pub struct Exception {
+    /// Name of the type.
+    pub name: &'static str,
+    /// What it does offer.
+    pub offers: &'static [Kind],
+    /// Why not the rest.
+    pub why: &'static str,
+}
+
+/// Types that offer less than the rows say.
+pub const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        name: "AuditEvent",
+        offers: &[Kind::Read, Kind::Search, Kind::SearchByForm],
+        why: "The log is written by the gateway and changed by no one (NEN 7513).",
+    },
+    Exception {
+        name: "Parameters",
+        offers: &[],
+        why: "Parameters has no endpoint of its own (FHIR R4 parameters.html).",
+    },
+];
+
+/// Whether a row is offered for a type.
+pub fn offer(route: &Route, resource_type: ResourceType) -> Offer {
+    let name = definitions::r4().type_name(resource_type);
+    match EXCEPTIONS.iter().find(|exception| exception.name == name) {
+        Some(exception) if route.offer == Offer::Yes && !exception.offers.contains(&route.kind) => {
+            Offer::Never(exception.why)
+        }
+        _ => route.offer,
+    }
+}

@@ -1,0 +1,62 @@
+//! What a request needs leave for: action and type. From the parsed interaction alone.
+
+use super::Action;
+use super::policy::known_kind;
+use crate::connection::request::Interaction;
+use crate::ids::ResourceType;
+
+/// One thing to ask leave for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// What is to be done.
+    pub action: Action,
+    /// With which type; `None`: with every type (ingest, quarantine, replay).
+    pub kind: Option<ResourceType>,
+}
+
+/// What a whole request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: open to everyone.
+    Open,
+    /// A valid token; each entry of the Bundle is then judged on its own (`Need::new` per entry).
+    Entries,
+    /// This.
+    One(Need),
+}
+
+impl Need {
+    /// Leave to do `action` with `kind`.
+    pub fn new(action: Action, kind: ResourceType) -> Need {
+        Need { action, kind: Some(kind) }
+    }
+
+    /// What an interaction needs. A batch or transaction has no leave of its own (SMART App Launch 2.2,
+    /// scopes-and-launch-context.html: each entry is judged by its own interaction).
+    pub fn of(interaction: &Interaction) -> Needs {
+        let (action, kind) = match interaction {
+            Interaction::Capabilities
+            | Interaction::SmartConfiguration
+            | Interaction::Token(_)
+            | Interaction::Jwks
+            | Interaction::Health { .. }
+            | Interaction::Metrics => return Needs::Open,
+            Interaction::Bundle(_) => return Needs::Entries,
+            Interaction::Read(kind, _) | Interaction::Vread(kind, ..) | Interaction::History(kind, ..) => {
+                (Action::Read, Some(*kind))
+            }
+            Interaction::Create(kind, _) => (Action::Create, Some(*kind)),
+            Interaction::Update(kind, ..) => (Action::Update, Some(*kind)),
+            Interaction::Delete(kind, _) => (Action::Delete, Some(*kind)),
+            Interaction::Search(kind, _) => (Action::Search, Some(*kind)),
+            Interaction::Ingest(_) | Interaction::Replay(_) => (Action::Create, None),
+            Interaction::Quarantine(_) => (Action::Read, None),
+            // Status and files need what the kick-off needed (Bulk Data, security considerations).
+            Interaction::ExportStart(..)
+            | Interaction::ExportStatus(_)
+            | Interaction::ExportFile(..)
+            | Interaction::ExportCancel(_) => (Action::Export, Some(known_kind("Group"))),
+        };
+        Needs::One(Need { action, kind })
+    }
+}

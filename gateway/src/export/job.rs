@@ -1,0 +1,402 @@
+//! An export job as it is kept in the store, and the keys of what it has written.
+//!
+//! One small document per job on `Shelf::ExportJob` (owner: the originating organisation); everything large is beside
+//! it on `Shelf::ExportFile`, under keys that begin with the job's id:
+//!
+//! | key | holds |
+//! |---|---|
+//! | `[job]/members` | the cohort at kick-off, in order |
+//! | `[job]/who/[member]` | what became of a member |
+//! | `[job]/line/[type]/[member]/[part]` | her lines of a type, NDJSON |
+//! | `[job]/deleted/[part]`, `[job]/deleted-who` | withdrawals to report, NDJSON; whose |
+//! | `[job]/error` | counts as OperationOutcome, NDJSON |
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::standing::Opened;
+use crate::clock::Timestamp;
+use crate::identity::actor::{Actor, Permissions, Scope, ScopeLevel, User};
+use crate::ids::{PartyKey, ResourceId, Ura};
+use crate::store::{Reader, Shelf, StoreError, Writer};
+
+/// A job: who asked for what, how far it is, what came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) id: String,
+    pub(super) actor: KeptActor,
+    pub(super) group: String,
+    /// Types to export, in alphabetical order.
+    pub(super) kinds: Vec<String>,
+    /// `_since`, microseconds.
+    pub(super) since: Option<i64>,
+    /// URL of the kick-off.
+    pub(super) request: String,
+    pub(super) started: i64,
+    pub(super) transaction_time: i64,
+    /// When job and files go, microseconds.
+    pub(super) expires: i64,
+    pub(super) epoch: u32,
+    pub(super) state: JobState,
+    pub(super) members: u32,
+    pub(super) position: Position,
+    /// Set when done.
+    pub(super) result: Option<Outcome>,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum JobState {
+    /// To be run, or running.
+    Running,
+    /// Files can be fetched.
+    Done,
+    /// Was done; a consent behind its files changed since, so they are gone.
+    Stale,
+    /// Leave was withdrawn while it ran.
+    Refused,
+    /// The gateway failed.
+    Failed,
+    /// Ended by the client or by time: nobody sees it any more, the runner clears it away.
+    Ended,
+}
+
+/// How far the runner is: the next thing to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Index among the members; their number: all read.
+    pub(super) member: u32,
+    /// Index among the job's types.
+    pub(super) kind: u32,
+    /// Number of the next part of this member.
+    pub(super) part: u32,
+    /// Where the store's next page of that type starts.
+    pub(super) after: Option<Vec<u8>>,
+}
+
+/// A member of the cohort.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Member {
+    pub(super) id: String,
+    /// Row key; `None`: the Group names a patient who is not here.
+    pub(super) key: Option<i64>,
+}
+
+/// What became of a member.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Who {
+    pub(super) id: String,
+    pub(super) key: Option<i64>,
+    /// Why nothing of hers is in the files.
+    pub(super) withheld: Option<WithheldBy>,
+    /// What her consent opened when her lines were written.
+    pub(super) opened: Vec<Opened>,
+    /// Resources and bytes of her lines, by type.
+    pub(super) kinds: BTreeMap<String, Amount>,
+    /// Resources read, pseudonymisable or not.
+    pub(super) seen: u64,
+    /// Resources that could not be made pseudonymous.
+    pub(super) unfit: u64,
+}
+
+/// Lines, their bytes, and the parts they are kept in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Amount {
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+    pub(super) parts: Vec<u32>,
+}
+
+/// Why nothing of a member is in the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum WithheldBy {
+    /// No grant for this recipient and purpose, and none was used before.
+    NoConsent,
+    /// Delivered before, or opened when this job came by; not any more.
+    Withdrawn,
+    /// The grant ran out of time.
+    Expired,
+    /// A grant, but nothing it opens.
+    NoData,
+    /// A grant, but nothing changed after `_since`.
+    Unchanged,
+    /// Everything that is open failed to be made pseudonymous.
+    NotPseudonymisable,
+}
+
+impl WithheldBy {
+    /// The code in the manifest.
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            WithheldBy::NoConsent => "no-consent",
+            WithheldBy::Withdrawn => "withdrawn",
+            WithheldBy::Expired => "expired",
+            WithheldBy::NoData => "no-data",
+            WithheldBy::Unchanged => "unchanged",
+            WithheldBy::NotPseudonymisable => "not-pseudonymisable",
+        }
+    }
+}
+
+/// What a finished job gives: files and counts that add up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Outcome {
+    pub(super) files: Vec<File>,
+    /// Members with lines.
+    pub(super) exported: u32,
+    /// Members without, by reason. `exported` and these add up to the cohort.
+    pub(super) withheld: BTreeMap<WithheldBy, u32>,
+    /// Patients delivered before whose consent no longer stands, in this cohort or not.
+    pub(super) withdrawals: u32,
+    /// Resources that could not be made pseudonymous.
+    pub(super) unfit: u64,
+    pub(super) profile: String,
+}
+
+/// One file of a finished job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) section: Section,
+    pub(super) kind: String,
+    pub(super) count: u64,
+    /// First and last member whose lines are in it.
+    pub(super) members: (u32, u32),
+}
+
+/// Which list of the manifest a file is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Section {
+    Output,
+    Deleted,
+    Error,
+}
+
+impl Job {
+    /// The job of that id, for whoever may see it: the originating client, organisation and purpose, with scopes that
+    /// cover it (IG v2 export.html#privacy-and-security-considerations). Everyone else: not there.
+    pub(super) fn find(
+        reader: &mut dyn Reader,
+        owner: PartyKey,
+        id: &ResourceId,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Option<Job>, StoreError> {
+        let job = Job::load(reader, owner, id.as_str())?;
+        Ok(job.filter(|job| {
+            job.state != JobState::Ended
+                && !job.is_expired(now)
+                && job.actor.client.as_str() == actor.client.as_ref()
+                && job.actor.organisation.as_str() == actor.organisation.as_str()
+                && job.actor.purpose.as_str() == actor.purpose.as_ref()
+                && job.kinds.iter().all(|kind| covers(actor, kind))
+        }))
+    }
+
+    pub(super) fn load(
+        reader: &mut dyn Reader,
+        owner: PartyKey,
+        id: &str,
+    ) -> Result<Option<Job>, StoreError> {
+        reader.shelf_get(Shelf::ExportJob, owner, id)?.map(|bytes| decode(&bytes)).transpose()
+    }
+
+    pub(super) fn save(&self, writer: &mut dyn Writer, owner: PartyKey) -> Result<(), StoreError> {
+        writer.shelf_put(Shelf::ExportJob, owner, &self.id, &encode(self)?)
+    }
+
+    /// Whether its time is over; a running job's is not.
+    pub(super) fn is_expired(&self, now: Timestamp) -> bool {
+        self.state != JobState::Running && self.expires <= now.0
+    }
+
+    /// Whether all members are read.
+    pub(super) fn is_read(&self) -> bool {
+        self.position.member >= self.members
+    }
+}
+
+/// Whether the actor's scopes let a resource of this type be read and searched in bulk: `system/[type].rs` without
+/// constraint (SMART App Launch 2.2 scopes-and-launch-context.html; HFS #1261: reading alone is not enough).
+pub(super) fn covers(actor: &Actor, kind: &str) -> bool {
+    has_scope(actor, kind, |permissions| permissions.read && permissions.search)
+}
+
+/// Whether the actor's scopes let a resource of this type be read: `system/[type].r`.
+pub(super) fn may_read(actor: &Actor, kind: &str) -> bool {
+    has_scope(actor, kind, |permissions| permissions.read)
+}
+
+fn has_scope(actor: &Actor, kind: &str, lets: impl Fn(Permissions) -> bool) -> bool {
+    actor.scopes.iter().any(|scope| {
+        scope.level == ScopeLevel::System
+            && scope.kind.as_deref().is_none_or(|of| of == kind)
+            && lets(scope.permissions)
+    })
+}
+
+pub(super) fn members_key(job: &str) -> String {
+    format!("{job}/members")
+}
+
+pub(super) fn who_key(job: &str, member: u32) -> String {
+    format!("{job}/who/{member:06}")
+}
+
+pub(super) fn line_key(job: &str, kind: &str, member: u32, part: u32) -> String {
+    format!("{job}/line/{kind}/{member:06}/{part:06}")
+}
+
+pub(super) fn deleted_key(job: &str, part: u32) -> String {
+    format!("{job}/deleted/{part:06}")
+}
+
+pub(super) fn deleted_who_key(job: &str) -> String {
+    format!("{job}/deleted-who")
+}
+
+pub(super) fn error_key(job: &str) -> String {
+    format!("{job}/error")
+}
+
+/// Key on `Shelf::Delivered`: what this recipient has had of a patient for a purpose.
+pub(super) fn delivered_key(purpose: &str, patient: i64) -> String {
+    format!("{purpose}/{patient:020}")
+}
+
+/// What a recipient has had of a patient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Delivered {
+    /// Logical id, for the pseudonym she was delivered under.
+    pub(super) id: String,
+    pub(super) epoch: u32,
+    /// First delivery, microseconds.
+    pub(super) first: i64,
+}
+
+/// What is kept under keys that begin with `prefix`, after `after` (which begins with it too, or is it).
+pub(super) fn list(
+    reader: &mut dyn Reader,
+    shelf: Shelf,
+    owner: PartyKey,
+    prefix: &str,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<(String, bytes::Bytes)>, StoreError> {
+    let rows = reader.shelf_list(shelf, Some(owner), after, limit)?;
+    Ok(rows
+        .into_iter()
+        .map(|(_, key, document)| (key, document))
+        .take_while(|(key, _)| key.starts_with(prefix))
+        .collect())
+}
+
+/// Takes up to `limit` documents off the shelf of files; how many there were.
+pub(super) fn remove(
+    writer: &mut dyn Writer,
+    owner: PartyKey,
+    prefix: &str,
+    limit: u32,
+) -> Result<usize, StoreError> {
+    let rows = list(writer, Shelf::ExportFile, owner, prefix, prefix, limit)?;
+    for (key, _) in &rows {
+        writer.shelf_remove(Shelf::ExportFile, owner, key)?;
+    }
+    Ok(rows.len())
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value)
+        .map_err(|e| StoreError::Database(format!("an export record cannot be written: {e}")))
+}
+
+pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| StoreError::Database(format!("an export record cannot be read: {e}")))
+}
+
+/// The actor as kept with the job, so that leave can be judged anew for every block.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct KeptActor {
+    pub(super) client: String,
+    pub(super) organisation: String,
+    pub(super) purpose: String,
+    user: Option<(String, String, String)>,
+    scopes: Vec<(char, Option<String>, String)>,
+    token_id: String,
+    token_expires: i64,
+}
+
+impl KeptActor {
+    pub(super) fn of(actor: &Actor) -> KeptActor {
+        let letters = |p: Permissions| {
+            [(p.create, 'c'), (p.read, 'r'), (p.update, 'u'), (p.delete, 'd'), (p.search, 's')]
+                .into_iter()
+                .filter_map(|(has, letter)| has.then_some(letter))
+                .collect::<String>()
+        };
+        KeptActor {
+            client: actor.client.to_string(),
+            organisation: actor.organisation.to_string(),
+            purpose: actor.purpose.to_string(),
+            user: actor
+                .user
+                .as_ref()
+                .map(|u| (u.identifier.to_string(), u.system.to_string(), u.role_code.to_string())),
+            scopes: actor
+                .scopes
+                .iter()
+                .map(|scope| {
+                    let level = match scope.level {
+                        ScopeLevel::Patient => 'p',
+                        ScopeLevel::User => 'u',
+                        ScopeLevel::System => 's',
+                    };
+                    (level, scope.kind.as_deref().map(str::to_owned), letters(scope.permissions))
+                })
+                .collect(),
+            token_id: actor.token_id.to_string(),
+            token_expires: actor.token_expires.0,
+        }
+    }
+
+    /// The actor again; `None` when the record was tampered with.
+    pub(super) fn actor(&self) -> Option<Actor> {
+        Some(Actor {
+            client: self.client.as_str().into(),
+            organisation: Ura::parse(&self.organisation)?,
+            user: self.user.as_ref().map(|(identifier, system, role_code)| User {
+                identifier: identifier.as_str().into(),
+                system: system.as_str().into(),
+                role_code: role_code.as_str().into(),
+            }),
+            patient: None,
+            purpose: self.purpose.as_str().into(),
+            scopes: self
+                .scopes
+                .iter()
+                .map(|(level, kind, letters)| Scope {
+                    level: match level {
+                        's' => ScopeLevel::System,
+                        'u' => ScopeLevel::User,
+                        _ => ScopeLevel::Patient,
+                    },
+                    kind: kind.as_deref().map(Into::into),
+                    permissions: Permissions {
+                        create: letters.contains('c'),
+                        read: letters.contains('r'),
+                        update: letters.contains('u'),
+                        delete: letters.contains('d'),
+                        search: letters.contains('s'),
+                    },
+                })
+                .collect(),
+            token_id: self.token_id.as_str().into(),
+            token_expires: Timestamp(self.token_expires),
+        })
+    }
+}

@@ -1,0 +1,292 @@
+//! A document in a local format, from bytes to stored resources, receipt and provenance.
+//!
+//! `source` (which notation) -> `map` (units, off the writer's thread) -> `prepare` (ids, structure) -> `link` (whose) ->
+//! `apply` (one transaction: versions, Provenance, quarantine, receipt, audit) -> `answer`. Nothing of a document
+//! disappears: it is stored, or named in a finding, or kept in the quarantine with the original. This stage decides no
+//! access; it writes through the sender's permit like every other write.
+
+pub mod source;
+
+pub mod receipt;
+
+pub mod map;
+
+pub mod r4;
+
+pub mod prepare;
+
+pub mod link;
+
+pub mod statement;
+
+pub mod apply;
+
+pub mod provenance;
+
+pub mod quarantine;
+
+pub mod replay;
+
+pub mod answer;
+
+pub mod note;
+
+pub mod digest;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::audit::entry::AuditRecord;
+use crate::connection::request::{Document, Parameters};
+use crate::decision::Permit;
+use crate::decision::filter::Derived;
+use crate::ids::{PatientKey, Ura};
+use crate::interaction::write::Desk;
+use crate::response::refusal::{Reason, Refusal};
+use crate::store::Store;
+use answer::{Did, Report};
+use apply::Job;
+use map::Maps;
+use prepare::Prepared;
+use receipt::MessageKey;
+use source::Notation;
+
+/// The way in for documents: the mappings in force, exchanged as a whole.
+#[derive(Debug)]
+pub struct Intake {
+    maps: RwLock<Arc<Maps>>,
+    units_max: usize,
+}
+
+/// Units of one document unless [`Intake::limited`] says otherwise: what one transaction does well within its time.
+pub const UNITS_MAX: usize = 10_000;
+
+/// Makes the audit record of what was done. Called inside the transaction it is stored with, once for each turn of it.
+pub type Audit = Arc<dyn Fn(&IngestFacts) -> AuditRecord + Send + Sync>;
+
+/// An answer, with what its caller records.
+#[derive(Debug, Clone)]
+pub struct Ingested {
+    /// HTTP status: 200 when something of the document is in the store, 422 when it is kept as a whole.
+    pub status: StatusCode,
+    /// OperationOutcome (`$ingest`) or Parameters (`$replay`), JSON text.
+    pub body: String,
+    /// What was touched; already in the audit log.
+    pub facts: IngestFacts,
+}
+
+/// What a document touched, for the audit record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IngestFacts {
+    /// Patients, by row key, each once.
+    pub patients: Vec<PatientKey>,
+    /// Versions written: `Type/id/_history/version`.
+    pub resources: Vec<String>,
+    /// Data categories touched, as mask.
+    pub categories: u64,
+    /// Content address of the document (SHA-256, hexadecimal); empty when several or none were concerned.
+    pub sha256: String,
+    /// `id|version` of the map; empty for R4.
+    pub map: String,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// Units created, updated, unchanged, stale, kept: in this order.
+    pub counts: [usize; 5],
+    /// A resend: an earlier answer was given again.
+    pub repeated: bool,
+    /// Nothing was written; it was asked what would be.
+    pub dry_run: bool,
+}
+
+impl Intake {
+    /// An intake with these mappings.
+    pub fn new(maps: Maps) -> Intake {
+        Intake { maps: RwLock::new(Arc::new(maps)), units_max: UNITS_MAX }
+    }
+
+    /// The same intake with another limit of units in one document; past it the document is kept as a whole.
+    #[must_use]
+    pub fn limited(self, units_max: usize) -> Intake {
+        Intake { units_max, ..self }
+    }
+
+    /// Puts other mappings in force; documents under way finish on theirs.
+    pub fn exchange(&self, maps: Maps) {
+        *self.maps.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(maps);
+    }
+
+    /// The mappings in force.
+    pub fn maps(&self) -> Arc<Maps> {
+        self.maps.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `$ingest`: takes a document in. The permit of the desk is the sender's.
+    ///
+    /// Errors: `MediaType` and `Malformed` for what is no document at all (nothing is kept), and the store's failures
+    /// (nothing is kept, sending again is harmless). A document that cannot be applied is no error: it is kept, and the
+    /// answer is 422 with the findings.
+    pub async fn ingest(
+        &self,
+        store: &dyn Store,
+        desk: &Desk,
+        document: &Document,
+        audit: Audit,
+    ) -> Result<Ingested, Refusal> {
+        let notation = Notation::of(document)?;
+        let sender = sender(&desk.permit)?;
+        let read = self.read(sender.clone(), notation, document.bytes.clone()).await?;
+        let key = MessageKey::new(
+            desk.permit.filter().organisation,
+            notation,
+            read.control_id.as_deref(),
+            document.idempotency_key.as_deref(),
+            read.sha256.clone(),
+        );
+        let job = Job {
+            desk: desk.clone(),
+            sender,
+            notation,
+            original: document.bytes.clone(),
+            sha256: read.sha256,
+            map: read.map,
+            mapping: read.mapping,
+            units: read.units,
+            notes: read.notes,
+            key: Some(key),
+            only: None,
+            dry_run: false,
+            audit: audit.clone(),
+        };
+        let done = apply::apply(store, Arc::new(job)).await?;
+        // A failure here leaves the withdrawal waiting; the document itself is stored and answered.
+        if let Err(refusal) = replay::withdrawals(self, store, desk, done.unblocked, &audit).await {
+            tracing::warn!(reason = ?refusal.reason, "a waiting withdrawal was not applied");
+        }
+        Ok(Ingested { status: done.status, body: done.body, facts: done.facts })
+    }
+
+    /// `$quarantine`: what of the own organisation waits for mending, by cause; `cause` narrows it. Parameters, JSON text.
+    ///
+    /// Errors: `ParameterUnknown`; the store's failures.
+    pub fn quarantine(
+        &self,
+        store: &dyn Store,
+        permit: &Permit,
+        parameters: &Parameters,
+    ) -> Result<String, Refusal> {
+        let asked = replay::Asked::parse(parameters, false)?;
+        let entries = replay::waiting(store, permit, asked.cause.as_deref())?;
+        Ok(quarantine::to_parameters(&entries))
+    }
+
+    /// `$replay`: applies waiting units with the mappings in force now; `cause` narrows it, `dryrun=true` only tells what
+    /// would happen. Applying twice applies nothing the second time.
+    ///
+    /// Errors: `ParameterUnknown`, `ParameterInvalid`; the store's failures (documents done before stay done).
+    pub async fn replay(
+        &self,
+        store: &dyn Store,
+        desk: &Desk,
+        parameters: &Parameters,
+        audit: Audit,
+    ) -> Result<Ingested, Refusal> {
+        let asked = replay::Asked::parse(parameters, true)?;
+        replay::replay(self, store, desk, &asked, &audit).await
+    }
+}
+
+impl Intake {
+    /// Reads and maps a document on a thread where it may take its time.
+    async fn read(&self, sender: Ura, notation: Notation, bytes: Bytes) -> Result<Read, Refusal> {
+        let (maps, units_max) = (self.maps(), self.units_max);
+        let work = move || {
+            let sha256 = digest::sha256_hex(&bytes);
+            let mut read = match notation {
+                Notation::Mapped(format) => {
+                    let mapped = maps.map(&sender, format, &bytes);
+                    Read {
+                        sha256,
+                        map: mapped.map,
+                        mapping: mapped.mapping,
+                        control_id: mapped.control_id,
+                        units: prepare::mapped(mapped.output, &sender),
+                        notes: mapped.notes,
+                    }
+                }
+                Notation::R4 => {
+                    let (units, notes) = match r4::prepared(&bytes, &sender) {
+                        Ok(units) => (units, Vec::new()),
+                        Err(note) => (Vec::new(), vec![*note]),
+                    };
+                    Read {
+                        sha256,
+                        map: String::new(),
+                        mapping: String::new(),
+                        control_id: None,
+                        units,
+                        notes,
+                    }
+                }
+            };
+            if read.units.len() > units_max {
+                read.units.clear();
+                read.notes.push(too_large(units_max));
+            }
+            read
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| {
+            Refusal::new(Reason::Internal, "").because(format!("reading a document failed: {error}"))
+        })
+    }
+}
+
+fn too_large(units_max: usize) -> note::Note {
+    note::Note::new(
+        "fatal",
+        "document-too-large",
+        format!("The document makes more than {units_max} resources."),
+        "Send it in smaller parts.",
+    )
+}
+
+/// A document read and mapped.
+struct Read {
+    sha256: String,
+    map: String,
+    mapping: String,
+    control_id: Option<String>,
+    units: Vec<Prepared>,
+    notes: Vec<note::Note>,
+}
+
+/// The sending organisation, from the credential; never what a document claims.
+fn sender(permit: &Permit) -> Result<Ura, Refusal> {
+    permit
+        .actor()
+        .map(|actor| actor.organisation.clone())
+        .ok_or_else(|| Refusal::new(Reason::Forbidden, "A document is sent by an organisation."))
+}
+
+impl IngestFacts {
+    fn touch(&mut self, derived: Derived, written: Option<&str>) {
+        self.patients.extend(derived.patient);
+        self.categories |= derived.category;
+        self.resources.extend(written.map(str::to_owned));
+    }
+
+    fn settle(&mut self, job: &Job, report: &Report) {
+        self.patients.sort_unstable();
+        self.patients.dedup();
+        self.sha256.clone_from(&job.sha256);
+        self.map.clone_from(&job.map);
+        self.status = report.status().as_u16();
+        self.counts =
+            [Did::Created, Did::Updated, Did::Unchanged, Did::Stale, Did::Kept].map(|did| report.count(did));
+        self.dry_run = job.dry_run;
+    }
+}
+
+#[cfg(test)]
+mod tests;

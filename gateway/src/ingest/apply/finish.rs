@@ -1,0 +1,89 @@
+//! Everything beside the resources of a document, in the same transaction: quarantine, original, Provenance, receipt, audit.
+
+use std::sync::Arc;
+
+use sluis_conformance::definitions;
+
+use super::{Done, Job, Turn, Undone};
+use crate::ingest::answer::{Did, Report};
+use crate::ingest::note::Note;
+use crate::ingest::provenance::{self, Origin};
+use crate::ingest::quarantine::{self, Entry};
+use crate::ingest::receipt::Receipt;
+use crate::interaction::write::{self, Draft, Expect};
+use crate::store::{StoreError, Writer};
+
+impl Job {
+    /// Ends a turn.
+    pub(super) fn finish(
+        &self,
+        writer: &mut dyn Writer,
+        mut turn: Turn,
+        notes: Vec<Note>,
+    ) -> Result<Result<Done, Undone>, StoreError> {
+        self.settle_quarantine(writer, &turn)?;
+        provenance::keep_original(writer, self.party(), &self.sha256, &self.original)?;
+        self.provenance(writer, &mut turn)?;
+
+        turn.reports.sort_by_key(|(at, _)| *at);
+        let report = Report {
+            sha256: self.sha256.clone(),
+            map: self.map.clone(),
+            units: turn.reports.into_iter().map(|(_, report)| report).collect(),
+            notes,
+        };
+        let (status, body) = (report.status(), report.to_outcome());
+        let waiting = report.count(Did::Kept) > 0 || self.whole();
+        if let Some(key) = &self.key {
+            key.keep(writer, &Receipt::new(status, body.clone(), &self.mapping, waiting))?;
+        }
+        let mut facts = turn.facts;
+        facts.settle(self, &report);
+        writer.append_audit(&(self.audit)(&facts))?;
+        let done = Done { status, body, report: Some(report), facts, unblocked: turn.unblocked };
+        Ok(if self.dry_run { Err(Undone::DryRun(Box::new(done))) } else { Ok(done) })
+    }
+
+    /// Kept units onto the shelf, applied ones off it.
+    fn settle_quarantine(&self, writer: &mut dyn Writer, turn: &Turn) -> Result<(), StoreError> {
+        let entry = |label: &str, ordinal: usize, notes: &[Note]| {
+            Entry::new(&self.sha256, self.notation, label, ordinal, notes.to_vec(), &self.map, self.desk.now)
+        };
+        if self.whole() {
+            return entry("", 0, &self.notes).keep(writer, self.party());
+        }
+        quarantine::release(writer, self.party(), &self.sha256, "", 0)?;
+        for (at, report) in &turn.reports {
+            let ordinal = self.units.get(*at).map_or(0, |unit| unit.ordinal);
+            if report.did == Did::Kept {
+                entry(&report.label, ordinal, &report.notes).keep(writer, self.party())?;
+            } else {
+                quarantine::release(writer, self.party(), &self.sha256, &report.label, ordinal)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn provenance(&self, writer: &mut dyn Writer, turn: &mut Turn) -> Result<(), StoreError> {
+        let origin = Origin {
+            sender: &self.sender,
+            notation: self.notation,
+            sha256: &self.sha256,
+            map: &self.map,
+            mapping: &self.mapping,
+            recorded: self.desk.now,
+        };
+        let kind = definitions::r4()
+            .resource_type("Provenance")
+            .ok_or_else(|| StoreError::Database("the definitions know no Provenance".to_owned()))?;
+        for text in provenance::resources(&turn.targets, origin) {
+            let draft = Draft { kind, id: None, doc: Arc::new(provenance::parse(text)?) };
+            let written = write::put_draft(writer, &self.desk, &draft, Expect::New, &turn.entries)?;
+            turn.facts.touch(
+                written.derived,
+                Some(&format!("Provenance/{}/_history/{}", written.id, written.version)),
+            );
+        }
+        Ok(())
+    }
+}

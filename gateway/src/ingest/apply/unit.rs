@@ -1,0 +1,298 @@
+//! One unit, inside the writer's turn: whose it is, whether it says something new, and its version.
+
+use sluis_conformance::definitions;
+
+use super::{Job, Turn};
+use crate::ids::ResourceId;
+use crate::ingest::answer::{Did, UnitReport};
+use crate::ingest::digest::content_hash;
+use crate::ingest::link;
+use crate::ingest::note::Note;
+use crate::ingest::prepare::{Prepared, Ready};
+use crate::ingest::provenance::Target;
+use crate::ingest::quarantine;
+use crate::ingest::source::Notation;
+use crate::ingest::statement::{Order, Statement};
+use crate::interaction::write::{self, Draft, Expect};
+use crate::store::{StoreError, Writer};
+
+/// What became of one unit, inside a turn.
+enum Unit {
+    /// It is in the store (or was).
+    There { did: Did, reference: String, note: Option<Note> },
+    /// It cannot be applied; nothing was written for it.
+    Kept(Note),
+    /// The writer refused it after something was written.
+    Refused(Vec<Note>),
+}
+
+impl Job {
+    /// What becomes of a unit; one the writer refuses after something was written goes into `turn.refused`.
+    pub(super) fn unit(
+        &self,
+        writer: &mut dyn Writer,
+        unit: &Prepared,
+        refused: Option<&Vec<Note>>,
+        at: usize,
+        turn: &mut Turn,
+    ) -> Result<UnitReport, StoreError> {
+        let mut report = UnitReport {
+            label: unit.label.clone(),
+            did: Did::Kept,
+            reference: None,
+            notes: unit.notes.clone(),
+        };
+        let span = unit.spans.first().copied();
+        if let Some(found) = refused {
+            report.notes.extend(found.iter().map(|note| note.clone().of_unit(&unit.label, span)));
+            return Ok(report);
+        }
+        let Some(ready) = &unit.ready else { return Ok(report) };
+        let outcome = match self.write(writer, unit, ready, turn) {
+            Ok(outcome) => outcome,
+            Err(StoreError::Ambiguous) => Unit::Refused(vec![Note::new(
+                "error",
+                "patient-ambiguous",
+                "An identifier leads to more than one patient.",
+                "Have the double registration mended, then replay.",
+            )]),
+            // A refusal of the content keeps the unit; a failure of the gateway or the store ends the work.
+            Err(StoreError::Refused(refusal)) if refusal.reason.row().status.is_client_error() => {
+                Unit::Refused(Note::of_refusal(&refusal))
+            }
+            Err(error) => return Err(error),
+        };
+        match outcome {
+            Unit::There { did, reference, note } => {
+                report.did = did;
+                report.reference = Some(reference);
+                report.notes.extend(note.map(|note| note.of_unit(&unit.label, span)));
+            }
+            Unit::Kept(note) => report.notes.push(note.of_unit(&unit.label, span)),
+            Unit::Refused(notes) => {
+                turn.refused.insert(at, notes);
+            }
+        }
+        Ok(report)
+    }
+
+    fn write(
+        &self,
+        writer: &mut dyn Writer,
+        unit: &Prepared,
+        ready: &Ready,
+        turn: &mut Turn,
+    ) -> Result<Unit, StoreError> {
+        let Some(id) = &ready.id else { return self.patient(writer, unit, ready, turn) };
+        let name = format!("{}/{id}", definitions::r4().type_name(ready.kind));
+        let mut statement = Statement::get(writer, self.party(), &name)?;
+        let current = writer.current(ready.kind, id)?;
+        if ready.withdrawn && current.is_none() {
+            return self.withdrawn_early(writer, statement, &name).map(Unit::Kept);
+        }
+        let patient = match self.linked(writer, ready, turn)? {
+            Ok(patient) => patient,
+            Err(note) => return Ok(Unit::Kept(note)),
+        };
+        let Some(doc) = ready.about(patient.as_ref()) else {
+            return Err(StoreError::Database("a resource with its patient does not parse".to_owned()));
+        };
+        let content = content_hash(doc.root());
+        let time = ready.source_time.as_deref();
+        if let Some(current) = &current {
+            let reference = format!("{name}/_history/{}", current.version);
+            match statement.order(time, &content) {
+                Order::Apply => {}
+                Order::Unchanged(later) => {
+                    if later {
+                        statement.source_time = ready.source_time.clone();
+                        statement.put(writer, self.party(), &name)?;
+                    }
+                    turn.facts.touch(current.derived, None);
+                    return Ok(Unit::There { did: Did::Unchanged, reference, note: None });
+                }
+                Order::Stale => {
+                    turn.facts.touch(current.derived, None);
+                    return Ok(Unit::There { did: Did::Stale, reference, note: Some(stale()) });
+                }
+            }
+        }
+        let draft = Draft { kind: ready.kind, id: Some(id.clone()), doc };
+        let written = write::put_draft(writer, &self.desk, &draft, Expect::Either, &turn.entries)?;
+        turn.unblocked.append(&mut statement.waiting);
+        statement.source_time = ready.source_time.clone().or(statement.source_time);
+        statement.content = Some(content);
+        statement.put(writer, self.party(), &name)?;
+        let did = if written.created { Did::Created } else { Did::Updated };
+        let reference = format!("{name}/_history/{}", written.version);
+        self.target(writer, turn, unit, ready, &written, &reference)?;
+        Ok(Unit::There { did, reference, note: None })
+    }
+
+    /// A withdrawal that came before what it withdraws: remembered beside the resource, so that it is applied as soon as
+    /// that arrives.
+    fn withdrawn_early(
+        &self,
+        writer: &mut dyn Writer,
+        mut statement: Statement,
+        name: &str,
+    ) -> Result<Note, StoreError> {
+        if !statement.waiting.contains(&self.sha256) {
+            statement.waiting.push(self.sha256.clone());
+            statement.put(writer, self.party(), name)?;
+        }
+        Ok(Note::new(
+            "error",
+            quarantine::CORRECTION,
+            "The document withdraws a result that was never received.",
+            "Nothing to do when the original is on its way: the withdrawal is applied when it arrives.",
+        ))
+    }
+
+    /// The patient of a unit: `Ok(None)` for one that names none.
+    fn linked(
+        &self,
+        writer: &mut dyn Writer,
+        ready: &Ready,
+        turn: &mut Turn,
+    ) -> Result<Result<Option<ResourceId>, Note>, StoreError> {
+        let Some(subject) = &ready.subject else { return Ok(Ok(None)) };
+        // In R4 a reference may lead to a Patient of this document, or of the gateway; put_draft judges both.
+        if self.notation == Notation::R4 {
+            let Some(reference) = &subject.reference else { return Ok(Ok(None)) };
+            if turn.entries.contains_key(reference) {
+                return Ok(Ok(None));
+            }
+            if let Ok(id) = link::patient(writer, &self.desk, subject)? {
+                turn.know(&id);
+                turn.entries.insert(reference.clone(), format!("Patient/{id}"));
+            }
+            return Ok(Ok(None));
+        }
+        let linked = link::patient(writer, &self.desk, subject)?;
+        if let Ok(id) = &linked {
+            turn.know(id);
+        }
+        Ok(linked.map(Some))
+    }
+
+    /// A Patient: linked by BSN or own number. One that another organisation made known stays theirs.
+    fn patient(
+        &self,
+        writer: &mut dyn Writer,
+        unit: &Prepared,
+        ready: &Ready,
+        turn: &mut Turn,
+    ) -> Result<Unit, StoreError> {
+        let Some(subject) = &ready.subject else {
+            return Ok(Unit::Kept(Note::new(
+                "error",
+                "identity-missing",
+                "The Patient has no identifier.",
+                "Send its citizen service number (BSN) or the sender's own number.",
+            )));
+        };
+        let id = match link::known(writer, &self.desk, subject)? {
+            Err(note) => return Ok(Unit::Kept(note)),
+            Ok(id) => id,
+        };
+        let current = match &id {
+            None => None,
+            Some(id) => match writer.current(ready.kind, id)?.filter(|p| p.derived.author == self.party()) {
+                Some(current) => Some(current),
+                None => {
+                    link::learn(writer, &self.desk, subject, id)?;
+                    self.spell_patient(ready, id, turn);
+                    return Ok(Unit::There {
+                        did: Did::Unchanged,
+                        reference: format!("Patient/{id}"),
+                        note: Some(known_elsewhere()),
+                    });
+                }
+            },
+        };
+        let content = content_hash(ready.doc.root());
+        let mut statement = Statement::default();
+        if let (Some(id), Some(current)) = (&id, &current) {
+            statement = Statement::get(writer, self.party(), &format!("Patient/{id}"))?;
+            self.spell_patient(ready, id, turn);
+            link::learn(writer, &self.desk, subject, id)?;
+            let reference = format!("Patient/{id}/_history/{}", current.version);
+            match statement.order(ready.source_time.as_deref(), &content) {
+                Order::Apply => {}
+                Order::Unchanged(_) => {
+                    turn.facts.touch(current.derived, None);
+                    return Ok(Unit::There { did: Did::Unchanged, reference, note: None });
+                }
+                Order::Stale => {
+                    turn.facts.touch(current.derived, None);
+                    return Ok(Unit::There { did: Did::Stale, reference, note: Some(stale()) });
+                }
+            }
+        }
+        let expect = if id.is_some() { Expect::Either } else { Expect::New };
+        let draft = Draft { kind: ready.kind, id, doc: ready.doc.clone() };
+        let written = write::put_draft(writer, &self.desk, &draft, expect, &turn.entries)?;
+        link::learn(writer, &self.desk, subject, &written.id)?;
+        self.spell_patient(ready, &written.id, turn);
+        statement.source_time = ready.source_time.clone().or(statement.source_time);
+        statement.content = Some(content);
+        statement.put(writer, self.party(), &format!("Patient/{}", written.id))?;
+        let did = if written.created { Did::Created } else { Did::Updated };
+        let reference = format!("Patient/{}/_history/{}", written.id, written.version);
+        self.target(writer, turn, unit, ready, &written, &reference)?;
+        Ok(Unit::There { did, reference, note: None })
+    }
+
+    fn spell_patient(&self, ready: &Ready, id: &ResourceId, turn: &mut Turn) {
+        turn.know(id);
+        let plain = format!("Patient/{id}");
+        turn.entries.extend(ready.spellings.iter().map(|spelling| (spelling.clone(), plain.clone())));
+    }
+
+    fn target(
+        &self,
+        writer: &mut dyn Writer,
+        turn: &mut Turn,
+        unit: &Prepared,
+        ready: &Ready,
+        written: &write::Written,
+        reference: &str,
+    ) -> Result<(), StoreError> {
+        let patient = match written.derived.patient {
+            Some(key) => writer.patient_id(key)?,
+            None => None,
+        };
+        if let Some(id) = &patient {
+            turn.know(id);
+        }
+        turn.facts.touch(written.derived, Some(reference));
+        turn.targets.push(Target {
+            reference: reference.to_owned(),
+            label: unit.label.clone(),
+            spans: unit.spans.clone(),
+            derived: written.derived,
+            patient,
+            source_time: ready.source_time.clone(),
+        });
+        Ok(())
+    }
+}
+
+fn stale() -> Note {
+    Note::new(
+        "warning",
+        "stale",
+        "The sender said something later about this already; this older statement does not replace it.",
+        "Nothing to do: documents may arrive in any order.",
+    )
+}
+
+fn known_elsewhere() -> Note {
+    Note::new(
+        "warning",
+        "patient-known",
+        "Another organisation keeps this Patient; the demographics of this document are kept with the original only.",
+        "Nothing to do: the document's other resources are linked to that Patient.",
+    )
+}

@@ -1,0 +1,147 @@
+//! What waits, and its replay.
+
+use super::scene::{GESP, GP, Scene, UMC, oru};
+use serde_json::Value;
+
+const HEADER: &str = "bsn;bezoekdatum;soort;code;omschrijving;waarde;eenheid;taak;categorie;eigenaar_ura;uitvoerder_ura;status";
+
+fn csv(rows: &[&str]) -> Vec<u8> {
+    let mut text = HEADER.to_owned();
+    for row in rows {
+        text.push_str("\r\n");
+        text.push_str(row);
+    }
+    text.into_bytes()
+}
+
+/// Adds the code `SNIF` to the team's list, as a copy of the row for `SNIP`.
+fn with_snif(table: String) -> String {
+    let row = table.lines().find(|line| line.contains(",SNIP,")).unwrap().replace(",SNIP,", ",SNIF,");
+    format!("{}\n{row}\n", table.trim_end())
+}
+
+#[test]
+fn bad_rows_wait_and_a_mended_table_applies_them_once() {
+    let scene = Scene::new();
+    let bytes = csv(&[
+        "999911132;10-03-2026;meting;SNIP;SNIP;45;cmH2O;;;;;definitief",
+        "999911132;11-03-2026;meting;SNIF;SNIP;46;cmH2O;;;;;definitief",
+        "999940003;10-03-2026;meting;SNIP;SNIP;44;cmH2O;;;;;definitief",
+    ]);
+    let answer = scene.ingest(GESP, "text/csv", &bytes);
+    assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
+    assert!(
+        answer.body.contains("1 created, 0 updated, 0 unchanged, 0 stale, 2 quarantined"),
+        "{}",
+        answer.body
+    );
+    let outcome: Value = serde_json::from_str(&answer.body).unwrap();
+    let unmapped = outcome["issue"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|issue| issue["details"]["coding"][0]["code"] == "code-unmapped")
+        .unwrap();
+    assert_eq!(unmapped["expression"][0], "row[2].code");
+    assert!(unmapped["diagnostics"].as_str().unwrap().contains("line 3"), "{unmapped}");
+    assert!(!answer.body.contains("999940003"), "no number of a person in an answer");
+
+    let list = scene.waiting(GESP);
+    assert!(list.contains(r#""name":"waiting","valueInteger":2"#) && list.contains("SNIF"), "{list}");
+    assert!(
+        scene.waiting(UMC).contains(r#""name":"waiting","valueInteger":0"#),
+        "of the own organisation only"
+    );
+
+    let idle = scene.replay(GESP, &[]);
+    assert!(idle.facts.resources.is_empty(), "nothing was mended: {}", idle.body);
+
+    scene.mend("gesp-export", "codes/tests.csv", with_snif);
+    let before = scene.state();
+    let dry = scene.replay(GESP, &[("dryrun", "true")]);
+    assert!(dry.body.contains(r#""name":"created","valueInteger":1"#), "{}", dry.body);
+    assert_eq!(scene.state(), before, "a dry run writes nothing");
+
+    let wet = scene.replay(GESP, &[]);
+    assert!(wet.body.contains(r#""name":"created","valueInteger":1"#), "{}", wet.body);
+    assert!(scene.one(GESP, &wet, "Observation/").contains(r#""value":46"#));
+    let again = scene.replay(GESP, &[]);
+    assert!(again.facts.resources.is_empty(), "a second replay applies nothing: {}", again.body);
+    assert!(scene.waiting(GESP).contains(r#""name":"waiting","valueInteger":1"#));
+
+    // The receipt of the day no longer answers for the mended mapping.
+    let resent = scene.ingest(GESP, "text/csv", &bytes);
+    assert!(!resent.facts.repeated && resent.body.contains("2 unchanged"), "{}", resent.body);
+}
+
+#[test]
+fn a_replay_by_cause_leaves_the_others() {
+    let scene = Scene::new();
+    scene.ingest(
+        GESP,
+        "text/csv",
+        &csv(&[
+            "999911132;11-03-2026;meting;SNIF;SNIP;46;cmH2O;;;;;definitief",
+            "999911132;12-03-2026;meting;SNOF;SNIP;47;cmH2O;;;;;definitief",
+        ]),
+    );
+    scene.mend("gesp-export", "codes/tests.csv", |table| {
+        with_snif(table.clone())
+            + &with_snif(table).lines().last().unwrap().replace(",SNIF,", ",SNOF,")
+            + "\n"
+    });
+    let list: Value = serde_json::from_str(&scene.waiting(GESP)).unwrap();
+    let causes: Vec<&str> = list["parameter"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|p| p["name"] == "group")
+        .map(|p| p["part"][0]["valueString"].as_str().unwrap())
+        .collect();
+    let snof = causes.iter().find(|cause| cause.contains("SNOF")).unwrap();
+    let replayed = scene.replay(GESP, &[("cause", snof)]);
+    assert!(scene.one(GESP, &replayed, "Observation/").contains(r#""value":47"#));
+    assert!(scene.waiting(GESP).contains("SNIF"));
+}
+
+#[test]
+fn a_truncated_message_is_kept_whole_and_says_where() {
+    let scene = Scene::new();
+    let whole = oru(1001, &["OBX|1|NM|SNIP^SNIP^99ALS||45|cmH2O|||||F|||20260310094500"]);
+    let mut bytes = vec![0x0b];
+    bytes.extend(&whole[..whole.len() - 30]);
+    let answer = scene.ingest(UMC, "application/hl7-v2", &bytes);
+    assert_eq!(answer.status.as_u16(), 422, "{}", answer.body);
+    assert!(
+        answer.body.contains(r#""code":"quarantined""#) && answer.body.contains("message-truncated"),
+        "{}",
+        answer.body
+    );
+    assert!(answer.body.contains("(line 5"), "{}", answer.body);
+    assert_eq!(scene.original(UMC, &answer.facts.sha256), bytes);
+    assert!(answer.facts.resources.is_empty());
+    assert!(scene.waiting(UMC).contains(r#""name":"waiting","valueInteger":1"#));
+    let again = scene.ingest(UMC, "application/hl7-v2", &bytes);
+    assert_eq!((again.status, again.body), (answer.status, answer.body));
+
+    // Sent whole under the same control number, it takes the place of the truncated one.
+    let mended = scene.ingest(UMC, "application/hl7-v2", &whole);
+    assert!(
+        mended.body.contains("1 created") && mended.body.contains("message-key-reused"),
+        "{}",
+        mended.body
+    );
+    assert!(scene.waiting(UMC).contains(r#""name":"waiting","valueInteger":0"#));
+}
+
+#[test]
+fn a_document_without_mapping_is_applied_once_there_is_one() {
+    let scene = Scene::new();
+    let bytes = oru(1001, &["OBX|1|NM|SNIP^SNIP^99ALS||45|cmH2O|||||F|||20260310094500"]);
+    let answer = scene.ingest(GP, "application/hl7-v2", &bytes);
+    assert_eq!(answer.status.as_u16(), 422);
+    scene.mend("umc-lab", "mapping.toml", |text| text.replace("\"90000101\"", "\"90000101\", \"90000301\""));
+    let replayed = scene.replay(GP, &[]);
+    assert!(scene.one(GP, &replayed, "Observation/").contains(r#""value":45"#), "{}", replayed.body);
+    assert!(scene.waiting(GP).contains(r#""name":"waiting","valueInteger":0"#));
+}

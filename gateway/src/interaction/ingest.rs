@@ -1,0 +1,79 @@
+//! `$ingest`, `$quarantine` and `$replay`: documents in local formats. The stages are those of `ingest`; here they get
+//! their permit's desk and their audit record.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::found_body;
+use super::perform::{Aside, append, entry};
+use crate::audit::entry::AuditRecord;
+use crate::connection::request::{Document, Interaction, Parameters};
+use crate::decision::Permit;
+use crate::gateway::Gateway;
+use crate::ingest::{Audit, IngestFacts};
+use crate::response::Answer;
+use crate::response::refusal::Refusal;
+
+/// Takes a document in.
+pub async fn ingest(
+    gateway: &Gateway,
+    permit: &Permit,
+    document: &Document,
+    interaction: &Interaction,
+    aside: &Aside,
+) -> Result<Answer, Refusal> {
+    let parts = gateway.parts();
+    let desk = gateway.desk(permit, aside.now);
+    let audit = audit(permit, interaction, aside);
+    let done = parts.intake.ingest(&*parts.store, &desk, document, audit).await?;
+    Ok(Answer::fhir(done.status, found_body(done.body.into(), aside.format)))
+}
+
+/// What waits for mending, of the own organisation.
+pub async fn waiting(
+    gateway: &Gateway,
+    permit: &Permit,
+    parameters: &Parameters,
+    interaction: &Interaction,
+    aside: &Aside,
+) -> Result<Answer, Refusal> {
+    let parts = gateway.parts();
+    let body = parts.intake.quarantine(&*parts.store, permit, parameters)?;
+    append(gateway, permit, record(permit, interaction, aside, &IngestFacts::default())).await?;
+    Ok(Answer::fhir(StatusCode::OK, found_body(body.into(), aside.format)))
+}
+
+/// Applies what waits, by cause.
+pub async fn replay(
+    gateway: &Gateway,
+    permit: &Permit,
+    parameters: &Parameters,
+    interaction: &Interaction,
+    aside: &Aside,
+) -> Result<Answer, Refusal> {
+    let parts = gateway.parts();
+    let desk = gateway.desk(permit, aside.now);
+    let audit = audit(permit, interaction, aside);
+    let done = parts.intake.replay(&*parts.store, &desk, parameters, audit).await?;
+    Ok(Answer::fhir(done.status, found_body(done.body.into(), aside.format)))
+}
+
+fn audit(permit: &Permit, interaction: &Interaction, aside: &Aside) -> Audit {
+    let (permit, interaction, aside) = (permit.clone(), interaction.clone(), aside.clone());
+    Arc::new(move |facts| record(&permit, &interaction, &aside, facts))
+}
+
+fn record(permit: &Permit, interaction: &Interaction, aside: &Aside, facts: &IngestFacts) -> AuditRecord {
+    let mut entry = entry(aside, interaction).under(permit);
+    entry.patients = facts.patients.iter().map(|patient| patient.0).collect();
+    entry.count = Some(facts.resources.len() as u64);
+    entry.categories = facts.categories;
+    if !facts.sha256.is_empty() {
+        entry.notes.push(format!("document sha256:{}", facts.sha256));
+    }
+    if !facts.map.is_empty() {
+        entry.notes.push(format!("map {}", facts.map));
+    }
+    entry.record(permit.filter().organisation)
+}

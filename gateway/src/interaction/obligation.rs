@@ -1,0 +1,48 @@
+//! What must be done to a resource before it leaves to a role (`policy/obligations.toml`).
+//!
+//! A role whose data is pseudonymised sees a cohort's Group without its members: their ids are those of the source.
+
+use bytes::Bytes;
+use sluis_conformance::json::{Doc, JsonLimits};
+
+use super::splice;
+use super::write::kinds;
+use crate::connection::request::Parameters;
+use crate::decision::Permit;
+use crate::ids::ResourceType;
+use crate::response::refusal::{Reason, Refusal};
+use crate::store::{StoreError, Stored};
+
+fn hides_members(permit: &Permit, kind: ResourceType) -> bool {
+    kind == kinds().group && permit.role().is_some_and(|role| role.pseudonymise)
+}
+
+/// Takes out of `stored` what its reader's role may not have.
+///
+/// Errors: `Internal` when stored bytes cannot be read; nothing of them leaves then.
+pub fn apply(permit: &Permit, stored: &mut Stored) -> Result<(), StoreError> {
+    if stored.deleted || !hides_members(permit, stored.kind) {
+        return Ok(());
+    }
+    let doc = Doc::parse(stored.body.to_vec(), JsonLimits::default()).map_err(|error| {
+        let refusal = Refusal::new(Reason::Internal, "").because(format!("stored Group: {error}"));
+        StoreError::Refused(Box::new(refusal))
+    })?;
+    stored.body = Bytes::from(splice::without(&doc, &["member", "_member"]));
+    Ok(())
+}
+
+/// Refuses to search by what the role may not see, with the words for an unknown parameter: a mask that can be searched
+/// by can be bisected.
+pub fn check_search(permit: &Permit, kind: ResourceType, parameters: &Parameters) -> Result<(), Refusal> {
+    let named = |name: &str| name.split([':', '.']).next() == Some("member");
+    let asks = parameters.pairs.iter().any(|(name, value)| {
+        named(name)
+            || (name == "_sort" && value.split(',').any(|key| named(key.trim_start_matches('-'))))
+            || (name == "_include" && value.contains(":member"))
+    });
+    if asks && hides_members(permit, kind) {
+        return Err(Refusal::new(Reason::ParameterUnknown, "").at("member"));
+    }
+    Ok(())
+}

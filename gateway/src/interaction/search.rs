@@ -1,0 +1,155 @@
+//! Search of a type (FHIR R4 search.html, http.html#search).
+
+use http::StatusCode;
+use sluis_conformance::definitions;
+use sluis_conformance::json::{Doc, JsonLimits};
+
+use super::cursor::{self, Cursor};
+use super::splice;
+use super::{Facts, Outcome, Scene, found_body, obligation};
+use crate::connection::request::{Format, Parameters};
+use crate::decision::Permit;
+use crate::ids::{ResourceType, SYSTEM_BSN};
+use crate::response::Answer;
+use crate::response::bundle::{BundleWriter, SearchMode};
+use crate::response::refusal::{Reason, Refusal};
+use crate::search::criterion::{SearchRequest, Total};
+use crate::search::parameter::{self, SearchContext};
+use crate::search::plan;
+use crate::store::{Reader, StoreError, Stored};
+
+/// A search, ready to run: parsed from the request, or from the cursor of an earlier page.
+pub struct Prepared {
+    kind: ResourceType,
+    pairs: Vec<(String, String)>,
+    request: SearchRequest,
+    position: Option<Vec<u8>>,
+}
+
+/// Parses a search. A `_cursor` stands alone: it carries the whole question.
+///
+/// Errors: `ParameterUnknown` naming the nearest known one, `ParameterInvalid`.
+pub fn prepare(scene: &Scene<'_>, kind: ResourceType, parameters: &Parameters) -> Result<Prepared, Refusal> {
+    let (pairs, position) = match parameters.pairs.iter().find(|(name, _)| name == "_cursor") {
+        None => (parameters.pairs.to_vec(), None),
+        Some((_, text)) => {
+            if parameters.pairs.len() > 1 {
+                let text = "A page link is used as it was given, without further parameters.";
+                return Err(Refusal::new(Reason::ParameterInvalid, text).at("_cursor"));
+            }
+            let actor = scene.actor.ok_or_else(Refusal::not_found)?;
+            let cursor = scene.seal.open(text, actor, scene.now)?;
+            (cursor.pairs, Some(cursor.position))
+        }
+    };
+    let context = SearchContext { base: scene.base, now: scene.now };
+    let request = parameter::parse(kind, &pairs, scene.search_limits, &context)?;
+    Ok(Prepared { kind, pairs, request, position })
+}
+
+impl Prepared {
+    /// Runs the search in a snapshot and writes its page.
+    pub fn run(
+        &self,
+        reader: &mut dyn Reader,
+        permit: &Permit,
+        scene: &Scene<'_>,
+        format: Format,
+    ) -> Result<Outcome, StoreError> {
+        let mut plan = plan::plan(&self.request, permit.filter());
+        if let Some(position) = &self.position {
+            plan = plan.starting_after(position).map_err(|refusal| StoreError::Refused(Box::new(refusal)))?;
+        }
+        let mut found = reader.search(&plan)?;
+        for stored in found.matches.iter_mut().chain(&mut found.includes) {
+            obligation::apply(permit, stored)?;
+        }
+        let mut links = vec![("self", self.self_link(scene))];
+        if let Some(position) = &found.next
+            && let Some(actor) = scene.actor
+        {
+            let cursor = Cursor {
+                pairs: self.pairs.clone(),
+                position: position.to_vec(),
+                expires: scene.now.plus_seconds(cursor::LIFE_SECONDS),
+            };
+            if let Some(text) = scene.seal.seal(&cursor, actor, scene.clock) {
+                links.push(("next", format!("{}/{}?_cursor={text}", scene.base, scene.type_name(self.kind))));
+            }
+        }
+        // A first page without a next one is the whole answer: its number is known for nothing.
+        let whole = self.position.is_none() && found.next.is_none() && self.request.total != Total::None;
+        let total = found.total.or_else(|| whole.then_some(found.matches.len() as u64));
+        let updated = scene.now.to_instant();
+        let mut bundle = BundleWriter::new(&scene.bundle_id, "searchset", &updated, total, &links);
+        for (stored, mode) in found
+            .matches
+            .iter()
+            .map(|m| (m, SearchMode::Match))
+            .chain(found.includes.iter().map(|i| (i, SearchMode::Include)))
+        {
+            let full_url = format!("{}/{}/{}", scene.base, scene.type_name(stored.kind), stored.id);
+            match self.cut(stored, mode) {
+                Some(text) => bundle.search_entry(&full_url, &text, mode),
+                None => {
+                    let text = std::str::from_utf8(&stored.body).unwrap_or("null");
+                    bundle.search_entry(&full_url, text, mode);
+                }
+            }
+        }
+        let mut facts = Facts::of(&found.matches);
+        facts.add(&found.includes);
+        // A count tells about patients too: those of the question are named by their key.
+        facts.patients.extend(found.patients.iter().copied());
+        facts.settle();
+        let body = found_body(bundle.finish().into(), format);
+        Ok(Outcome { answer: Answer::fhir(StatusCode::OK, body), facts })
+    }
+
+    /// The resource cut to `_elements`, or `None` to send it whole.
+    fn cut(&self, stored: &Stored, mode: SearchMode) -> Option<String> {
+        if self.request.elements.is_empty() || mode != SearchMode::Match {
+            return None;
+        }
+        let doc = Doc::parse(stored.body.to_vec(), JsonLimits::default()).ok()?;
+        let mandatory: Vec<&str> = definitions::r4()
+            .resource_structure(stored.kind)
+            .elements
+            .iter()
+            .filter(|element| element.min > 0)
+            .map(|element| element.name)
+            .collect();
+        Some(splice::subset(&doc, &self.request.elements, &mandatory))
+    }
+
+    /// The question as understood (FHIR R4 search.html#conformance). A BSN is never echoed.
+    fn self_link(&self, scene: &Scene<'_>) -> String {
+        let mut out = format!("{}/{}", scene.base, scene.type_name(self.kind));
+        for (at, (name, value)) in self.request.applied.iter().enumerate() {
+            out.push(if at == 0 { '?' } else { '&' });
+            let value = if value.contains(SYSTEM_BSN) { format!("{SYSTEM_BSN}|***") } else { value.clone() };
+            for (text, end) in [(name.as_str(), "="), (value.as_str(), "")] {
+                out.extend(percent_encoding::utf8_percent_encode(text, QUERY));
+                out.push_str(end);
+            }
+        }
+        out
+    }
+}
+
+/// What must be escaped in a query value (RFC 3986 section 3.4), keeping `/:|,$` readable.
+const QUERY: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'%')
+    .add(b'&')
+    .add(b'+')
+    .add(b'=')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');

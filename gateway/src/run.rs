@@ -1,0 +1,287 @@
+//! From settings to a serving gateway, and back down in good order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use bytes::Bytes;
+use hyper::body::Incoming;
+use rustls::pki_types::pem::PemObject;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::audit::checkpoint::CheckpointKey;
+use crate::audit::trail::{self, VerifyReport};
+use crate::clock::{Clock, System};
+use crate::config::{self, Config, Synchronous};
+use crate::connection::tls::{self, TlsFiles};
+use crate::connection::{Peer, serve};
+use crate::decision::organisation::Organisations;
+use crate::decision::policy::Policy;
+use crate::decision::{self, Permit};
+use crate::export;
+use crate::export::profile::Profile;
+use crate::gateway::{Gateway, Parts, capabilities};
+use crate::identity::Identity;
+use crate::identity::client::Clients;
+use crate::identity::signing::SigningKey;
+use crate::ids::PartyKey;
+use crate::ingest::Intake;
+use crate::ingest::map::Maps;
+use crate::interaction::cursor::CursorSeal;
+use crate::interaction::export::Rules;
+use crate::interaction::write::commit;
+use crate::search::parameter::SearchLimits;
+use crate::store::sqlite::{Settings, SqliteStore};
+use crate::store::{Shelf, Store};
+use crate::telemetry::Telemetry;
+
+/// Seconds between signed checkpoints of the audit log.
+const CHECKPOINT_SECONDS: u64 = 60;
+
+/// A gateway that serves.
+pub struct Running {
+    gateway: Gateway,
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    end: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    background: [JoinHandle<()>; 2],
+    checkpoints: Arc<CheckpointKey>,
+}
+
+impl Running {
+    /// The gateway.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets requests in work finish, signs the log's head.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            // The receiver is gone only when serving has ended already.
+            let _ = stop.send(());
+        }
+        if let Err(error) = self.serving.await {
+            tracing::error!(cause = %error, "serving ended badly");
+        }
+        // Jobs stop between two blocks and go on at the next start. Nobody listens when there are none.
+        let _ = self.end.send(true);
+        let [checkpointing, exporting] = self.background;
+        checkpointing.abort();
+        if let Err(error) = exporting.await {
+            tracing::error!(cause = %error, "the export runner ended badly");
+        }
+        if let Err(error) = checkpoint(&self.gateway, &self.checkpoints).await {
+            tracing::error!(cause = %error, "the audit log's head could not be signed");
+        }
+    }
+}
+
+/// Reads settings, opens the store, and serves.
+///
+/// Errors: whatever is wrong with settings, files, store or address, naming it; nothing serves then.
+pub async fn start(settings: &Path, clock: Arc<dyn Clock>) -> Result<Running> {
+    let config = Config::read(settings)?;
+    let checkpoints = Arc::new(checkpoint_key(&config)?);
+    let gateway = assemble(&config, Arc::clone(&clock)).await?;
+    let acceptor = match &config.tls {
+        None => None,
+        Some(tls) => {
+            let files = TlsFiles {
+                certificate: tls.certificate.clone(),
+                key: tls.key.clone(),
+                client_authorities: tls.client_authorities.clone(),
+            };
+            Some(tls::acceptor(&files, Arc::clone(&clock))?)
+        }
+    };
+    let listener =
+        TcpListener::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    let (stop, stopped) = oneshot::channel();
+    let limits = Arc::clone(&gateway.parts().limits);
+    let service = {
+        let gateway = gateway.clone();
+        move |request: http::Request<Incoming>, peer: Arc<Peer>| {
+            let gateway = gateway.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                gateway.call(parts, body, &peer).await
+            }
+        }
+    };
+    let serving = tokio::spawn(async move {
+        let until = async {
+            // A dropped sender stops as well.
+            let _ = stopped.await;
+        };
+        match serve::serve(listener, acceptor, limits, clock, service, until).await {
+            Ok(serve::Drained::Whole) => tracing::info!("stopped; every request was answered"),
+            Ok(serve::Drained::Cut) => tracing::warn!("stopped; some requests were cut off"),
+            Err(error) => tracing::error!(cause = %error, "serving did not begin"),
+        }
+    });
+    let (end, ending) = watch::channel(false);
+    let background =
+        [checkpointing(gateway.clone(), Arc::clone(&checkpoints)), exporting(gateway.clone(), ending)];
+    Ok(Running { gateway, address, stop: Some(stop), end, serving, background, checkpoints })
+}
+
+/// The gateway of these settings, not yet serving.
+pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway> {
+    let policy = Arc::new(policy(config)?);
+    let text = config::read_text(&config.organisations)?;
+    let organisations =
+        Arc::new(Organisations::parse(&policy, &config.organisations.display().to_string(), &text)?);
+    let clients = Arc::new(Clients::from_toml(&config::read_text(&config.clients)?)?);
+    let key = SigningKey::from_pem(&config::read_text(&config.token_key)?)?;
+    let limits = Arc::new(config.limits.clone());
+    let certificates = config.tls.as_ref().is_some_and(|tls| tls.client_authorities.is_some());
+    let identity = Identity::new(&config.base, key, clients, &limits, certificates);
+    let mut settings = Settings::at(&config.database, &config.base);
+    settings.synchronous_full = config.synchronous == Synchronous::Full;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(settings)?);
+    let system = decision::system(&policy, clock.now(), "start");
+    let seal = CursorSeal::new(&secret(&*store, &system, "cursor", &*clock).await?)
+        .context("the cursor key is not of 32 bytes")?;
+    let base: Arc<str> = config.base.as_str().into();
+    let rules = Arc::new(Rules {
+        policy: Arc::clone(&policy),
+        organisations: Arc::clone(&organisations),
+        identity: identity.clone(),
+        store: Arc::clone(&store),
+        clock: Arc::clone(&clock),
+    });
+    let exporter = Arc::new(export::Context::new(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        Arc::<Rules>::clone(&rules),
+        rules,
+        Arc::new(Profile::built_in()?),
+        Arc::clone(&base),
+        export::Settings { cohort_min: config.cohort_min, ..export::Settings::default() },
+    ));
+    Ok(Gateway::new(Parts {
+        capabilities: capabilities(&base, clock.now()),
+        search_limits: SearchLimits { count_max: 1000, ..SearchLimits::default() },
+        intake: intake(config)?,
+        exporter,
+        telemetry: Telemetry::default(),
+        without_security: config.bench_without_security,
+        clock,
+        base,
+        limits,
+        store,
+        policy,
+        organisations,
+        identity,
+        seal,
+    }))
+}
+
+/// Mappings of these settings: the operator's folder, or those built in.
+fn intake(config: &Config) -> Result<Intake> {
+    let maps = match &config.mappings {
+        None => Maps::shipped(),
+        Some(folder) => Maps::read(folder),
+    };
+    Ok(Intake::new(maps.map_err(|errors| anyhow!("mappings:\n{}", errors.join("\n")))?))
+}
+
+/// Runs export jobs, those that a stop interrupted first, until the gateway stops.
+fn exporting(gateway: Gateway, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    let context = Arc::clone(&gateway.parts().exporter);
+    if let Err(error) = export::resume_all(&context) {
+        tracing::error!(cause = %error, "waiting exports could not be looked up");
+    }
+    tokio::spawn(export::run(context, stopped))
+}
+
+/// The policy of these settings: the operator's folder, or the one built in.
+pub fn policy(config: &Config) -> Result<Policy> {
+    Ok(match &config.policy {
+        None => Policy::included()?,
+        Some(folder) => Policy::from_folder(folder)?,
+    })
+}
+
+/// A secret of 32 bytes, made on first use and kept in the store, so that restarts and nodes share it.
+async fn secret(store: &dyn Store, permit: &Permit, name: &'static str, clock: &dyn Clock) -> Result<Bytes> {
+    let mut fresh = [0; 32];
+    clock.random(&mut fresh);
+    let owner = PartyKey(0);
+    commit(store, permit, move |writer| {
+        if let Some(kept) = writer.shelf_get(Shelf::Secret, owner, name)? {
+            return Ok(kept);
+        }
+        writer.shelf_put(Shelf::Secret, owner, name, &fresh)?;
+        Ok(Bytes::copy_from_slice(&fresh))
+    })
+    .await
+    .map_err(|refusal| anyhow!("secret {name}: {:?} {:?}", refusal.reason, refusal.cause))
+}
+
+fn checkpoint_key(config: &Config) -> Result<CheckpointKey> {
+    let pem = config::read_text(&config.audit_key)?;
+    let der = rustls::pki_types::PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes())
+        .with_context(|| format!("{}: no PKCS#8 key", config.audit_key.display()))?;
+    Ok(CheckpointKey::from_pkcs8(&origin(config), der.secret_pkcs8_der())?)
+}
+
+/// Name of this gateway's log: host and port of its base.
+fn origin(config: &Config) -> String {
+    let host = config.base.split("://").nth(1).unwrap_or(&config.base);
+    format!("{host}/audit")
+}
+
+/// Signs the log's head now and then, so that a later rewriting shows.
+fn checkpointing(gateway: Gateway, key: Arc<CheckpointKey>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(std::time::Duration::from_secs(CHECKPOINT_SECONDS));
+        loop {
+            tick.tick().await;
+            if let Err(error) = checkpoint(&gateway, &key).await {
+                tracing::error!(cause = %error, "the audit log's head could not be signed");
+            }
+        }
+    })
+}
+
+async fn checkpoint(gateway: &Gateway, key: &Arc<CheckpointKey>) -> Result<()> {
+    let parts = gateway.parts();
+    let permit = decision::system(&parts.policy, parts.clock.now(), "checkpoint");
+    let key = Arc::clone(key);
+    commit(&*parts.store, &permit, move |writer| {
+        let (sequence, hash) = writer.audit_head()?;
+        let signed = writer.checkpoints()?.last().map_or(0, |last| last.sequence);
+        if sequence > signed {
+            writer.append_checkpoint(&key.sign(sequence, &hash))?;
+        }
+        Ok(())
+    })
+    .await
+    .map_err(|refusal| anyhow!("{:?} {:?}", refusal.reason, refusal.cause))
+}
+
+/// `sluis audit verify`: walks the whole log of these settings.
+pub fn verify_audit(settings: &Path) -> Result<VerifyReport> {
+    let config = Config::read(settings)?;
+    let key = checkpoint_key(&config)?;
+    let policy = policy(&config)?;
+    let store = SqliteStore::open(Settings::at(&config.database, &config.base))?;
+    let permit = decision::system(&policy, System.now(), "audit-verify");
+    let mut report = None;
+    store.read(&permit, &mut |reader| {
+        report = Some(trail::verify(reader, key.origin(), key.public_key())?);
+        Ok(())
+    })?;
+    report.context("the log could not be read")
+}

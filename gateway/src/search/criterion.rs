@@ -1,0 +1,245 @@
+//! Typed criteria: what a search asks, once its text is understood.
+//!
+//! Values are in the units of the index (microseconds, normalised text), so that nothing after this looks at the
+//! client's text again. Sources: FHIR R4 search.html.
+
+use sluis_conformance::definitions::{ParamId, SearchKind};
+
+use crate::ids::{ResourceId, ResourceType};
+
+/// A search, understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchRequest {
+    /// Type searched.
+    pub kind: ResourceType,
+    /// All must hold (FHIR R4 search.html#combining: repeats are AND).
+    pub criteria: Vec<Criterion>,
+    /// Sort keys, most significant first; empty: by row key, that is in order of creation.
+    pub order: Vec<Order>,
+    /// Matches on a page, 0 to `count_max`.
+    pub count: u32,
+    /// `_total`, or what stands for it when absent.
+    pub total: Total,
+    /// `_summary=count` or `_count=0`: the total alone.
+    pub count_only: bool,
+    /// References to follow.
+    pub includes: Vec<Include>,
+    /// `_elements`: top-level elements wanted; empty for all.
+    pub elements: Vec<String>,
+    /// Parameters as applied, for the `self` link (FHIR R4 search.html#conformance).
+    pub applied: Vec<(String, String)>,
+}
+
+/// One condition on the rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Criterion {
+    /// `_id`: any of these.
+    Id(Vec<ResourceId>),
+    /// `_lastUpdated`: any of these.
+    Updated(Vec<DateTest>),
+    /// A parameter of the index.
+    Index(Parameter, Condition),
+}
+
+/// A search parameter, as far as plans need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its number in the definitions.
+    pub id: ParamId,
+    /// Its name in a URL.
+    pub code: &'static str,
+    /// How it is searched.
+    pub kind: SearchKind,
+    /// Whether a value of it that names a Patient puts the resource in that Patient's compartment.
+    pub compartment: bool,
+}
+
+/// What a parameter must or must not have.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Condition {
+    /// `:missing`: `true` for no value at all.
+    Missing(bool),
+    /// At least one value passes one of the tests.
+    Any(Vec<Test>),
+    /// No value passes any of the tests (`:not`; rows without a value pass).
+    NotAny(Vec<Test>),
+}
+
+/// A test of one index entry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Test {
+    /// Normalised text starts with this normalised text.
+    Starts(String),
+    /// Normalised text contains this normalised text.
+    Contains(String),
+    /// Text is exactly this.
+    Exact(String),
+    /// A token, or the identifier of a reference.
+    Token(TokenTest),
+    /// A moment or period.
+    Date(DateTest),
+    /// A number.
+    Number(NumberTest),
+    /// A number with its unit.
+    Quantity(NumberTest, UnitTest),
+    /// A reference to a resource of this gateway; without a type: of whichever type.
+    Reference(Option<ResourceType>, ResourceId),
+    /// A reference to an absolute address elsewhere, or to a canonical one.
+    Address(String),
+    /// A URI, letter by letter.
+    Uri(String),
+    /// One test for each component, all on the same repetition; components by position.
+    Composite(Vec<(SearchKind, Test)>),
+}
+
+/// `code`, `system|code`, `|code`, `system|` (FHIR R4 search.html#token).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenTest {
+    /// Which system.
+    pub system: SystemTest,
+    /// Which code; `None` for every code of the system.
+    pub code: Option<String>,
+}
+
+/// The system part of a token or quantity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SystemTest {
+    /// Not said.
+    Any,
+    /// `|code`: has none.
+    None,
+    /// This one.
+    Is(String),
+}
+
+/// The unit part of a quantity (FHIR R4 search.html#quantity). Units are compared as sent; nothing is converted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnitTest {
+    /// Not said.
+    Any,
+    /// `system|code`.
+    Coded(SystemTest, String),
+    /// `||unit`: code or human unit.
+    Named(String),
+}
+
+/// A date with its prefix: the searched range [low, high) in microseconds UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DateTest {
+    /// How to compare.
+    pub prefix: Prefix,
+    /// Start, inclusive.
+    pub low: i64,
+    /// End, exclusive.
+    pub high: i64,
+}
+
+/// A number with its prefix.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NumberTest {
+    /// How to compare.
+    pub prefix: Prefix,
+    /// The value itself: what ordering prefixes compare with.
+    pub value: f64,
+    /// Start of its implicit precision (or of `ap`), inclusive: what equality compares with.
+    pub low: f64,
+    /// End of it, exclusive.
+    pub high: f64,
+}
+
+/// Comparison prefixes (FHIR R4 search.html#prefix).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefix {
+    /// equal
+    Eq,
+    /// not equal
+    Ne,
+    /// greater
+    Gt,
+    /// less
+    Lt,
+    /// greater or equal
+    Ge,
+    /// less or equal
+    Le,
+    /// starts after
+    Sa,
+    /// ends before
+    Eb,
+    /// approximately
+    Ap,
+}
+
+/// One sort key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// By what.
+    pub key: OrderKey,
+    /// Largest first. Rows without a value come last either way.
+    pub descending: bool,
+}
+
+/// What to sort by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderKey {
+    /// `_lastUpdated`
+    Updated,
+    /// `_id`
+    Id,
+    /// The smallest (descending: largest) entry of a parameter: start of a date, normalised text, code, value, id.
+    Parameter(Parameter),
+}
+
+/// Whether the number of all matches is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Total {
+    /// Not said: counted where it is cheap, in one patient's data.
+    Unsaid,
+    /// `none`
+    None,
+    /// `accurate`, and `estimate`, since an exact number is the best estimate.
+    Accurate,
+}
+
+/// `_include=Type:parameter[:Target]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Include {
+    /// The reference parameter.
+    pub parameter: Parameter,
+    /// Only targets of this type.
+    pub target: Option<ResourceType>,
+}
+
+impl Prefix {
+    /// The two letters.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Prefix::Eq => "eq",
+            Prefix::Ne => "ne",
+            Prefix::Gt => "gt",
+            Prefix::Lt => "lt",
+            Prefix::Ge => "ge",
+            Prefix::Le => "le",
+            Prefix::Sa => "sa",
+            Prefix::Eb => "eb",
+            Prefix::Ap => "ap",
+        }
+    }
+
+    /// The prefix that starts `text`, and the rest; no letters: `eq`.
+    pub fn split(text: &str) -> (Prefix, &str) {
+        let prefix = match text.get(..2) {
+            Some("eq") => Prefix::Eq,
+            Some("ne") => Prefix::Ne,
+            Some("gt") => Prefix::Gt,
+            Some("lt") => Prefix::Lt,
+            Some("ge") => Prefix::Ge,
+            Some("le") => Prefix::Le,
+            Some("sa") => Prefix::Sa,
+            Some("eb") => Prefix::Eb,
+            Some("ap") => Prefix::Ap,
+            _ => return (Prefix::Eq, text),
+        };
+        (prefix, text.get(2..).unwrap_or(""))
+    }
+}

@@ -1,0 +1,338 @@
+//! Text of a search -> typed criteria: every parameter R4 defines for a type, by its kind, with no type's name in code.
+//!
+//! What is not understood is refused with what would be (FHIR R4 search.html#errors leaves the choice; here an ignored
+//! parameter would return more than was asked for). Looks at no data.
+
+mod nearest;
+mod range;
+mod result;
+mod value;
+
+use sluis_conformance::definitions::{self, SearchKind, SearchParameter};
+
+use crate::clock::Timestamp;
+use crate::ids::ResourceType;
+use crate::response::refusal::{Reason, Refusal};
+use crate::search::criterion::{
+    Condition, Criterion, Include, Order, OrderKey, Parameter, SearchRequest, Test, Total,
+};
+
+/// Bounds on one search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchLimits {
+    /// Parameters, result parameters included.
+    pub parameters_max: usize,
+    /// Values of one OR list.
+    pub values_max: usize,
+    /// Values of all criteria together.
+    pub values_total_max: usize,
+    /// Bytes of one parameter's value.
+    pub text_bytes_max: usize,
+    /// Sort keys.
+    pub sorts_max: usize,
+    /// Matches on a page when `_count` is absent.
+    pub count_default: u32,
+    /// Matches on a page at most; a larger `_count` gets this many (FHIR R4 search.html#count allows fewer).
+    pub count_max: u32,
+}
+
+impl Default for SearchLimits {
+    fn default() -> Self {
+        SearchLimits {
+            parameters_max: 64,
+            // An address takes two arms of a compound SELECT, which SQLite limits to 500.
+            values_max: 200,
+            // A value binds three variables at most, of which SQLite allows 32,766.
+            values_total_max: 1000,
+            text_bytes_max: 4096,
+            sorts_max: 4,
+            count_default: 50,
+            count_max: 1000,
+        }
+    }
+}
+
+/// What reading a search needs besides its text.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchContext<'c> {
+    /// This gateway's base address without a slash at its end; references that start with it are relative ones.
+    pub base: &'c str,
+    /// The present, for `ap` on dates.
+    pub now: Timestamp,
+}
+
+/// Reads the decoded pairs of a query string and form.
+///
+/// Errors: `ParameterUnknown` names what is supported or the nearest known name, `ParameterInvalid` what is wrong with
+/// a value, `TooCostly` the limit passed; all name the parameter as their expression.
+/// Source: FHIR R4 search.html
+pub fn parse(
+    kind: ResourceType,
+    pairs: &[(String, String)],
+    limits: &SearchLimits,
+    context: &SearchContext<'_>,
+) -> Result<SearchRequest, Refusal> {
+    if pairs.len() > limits.parameters_max {
+        return Err(too_costly("", format!("At most {} parameters.", limits.parameters_max)));
+    }
+    let mut request = SearchRequest {
+        kind,
+        criteria: Vec::new(),
+        order: Vec::new(),
+        count: limits.count_default,
+        total: Total::Unsaid,
+        count_only: false,
+        includes: Vec::new(),
+        elements: Vec::new(),
+        applied: Vec::new(),
+    };
+    let mut single = Vec::new();
+    let mut values = 0;
+    for (name, text) in pairs {
+        if text.len() > limits.text_bytes_max {
+            return Err(too_costly(name, format!("At most {} bytes a value.", limits.text_bytes_max)));
+        }
+        if text.is_empty() {
+            return Err(invalid(name, "It has no value.".to_owned()));
+        }
+        if result::read(&mut request, name, text, &mut single, limits)? {
+            continue;
+        }
+        values += split_values(text, ',').len();
+        if values > limits.values_total_max {
+            return Err(too_costly(name, format!("At most {} values in all.", limits.values_total_max)));
+        }
+        let criterion = criterion(kind, name, text, limits, context)?;
+        request.criteria.push(criterion);
+        request.applied.push((name.clone(), text.clone()));
+    }
+    Ok(request)
+}
+
+/// Reads one criterion.
+fn criterion(
+    kind: ResourceType,
+    name: &str,
+    text: &str,
+    limits: &SearchLimits,
+    context: &SearchContext<'_>,
+) -> Result<Criterion, Refusal> {
+    let (code, modifier) = match name.split_once(':') {
+        Some((code, modifier)) => (code, Some(modifier)),
+        None => (name, None),
+    };
+    if code.contains('.') || modifier.is_some_and(|m| m.contains('.')) {
+        return Err(unsupported(name, "Chained parameters are not offered; search the target first."));
+    }
+    if let Some(what) = not_offered(code) {
+        return Err(unsupported(name, what));
+    }
+    let definition = find(kind, code, name)?;
+    let parameter = parameter_of(kind, definition);
+    let values = split_values(text, ',');
+    if values.len() > limits.values_max {
+        return Err(too_costly(name, format!("At most {} values in a list.", limits.values_max)));
+    }
+    if values.iter().any(|v| v.is_empty()) {
+        return Err(invalid(name, "A value of the list is empty.".to_owned()));
+    }
+    if modifier == Some("missing") {
+        let missing = match text {
+            "true" => true,
+            "false" => false,
+            _ => return Err(invalid(name, "`:missing` takes true or false.".to_owned())),
+        };
+        if matches!(code, "_id" | "_lastUpdated") {
+            return Err(unsupported(name, "Every resource has one; `:missing` says nothing here."));
+        }
+        return Ok(Criterion::Index(parameter, Condition::Missing(missing)));
+    }
+    match (code, modifier) {
+        ("_id", None) => {
+            let ids = values.iter().map(|v| value::id(name, &unescape(v))).collect::<Result<_, _>>()?;
+            return Ok(Criterion::Id(ids));
+        }
+        ("_lastUpdated", None) => {
+            let tests = values
+                .iter()
+                .map(|v| range::date(name, &unescape(v), context.now))
+                .collect::<Result<_, _>>()?;
+            return Ok(Criterion::Updated(tests));
+        }
+        _ => {}
+    }
+    let not = modifier == Some("not") && parameter.kind == SearchKind::Token;
+    let reader = value::Reader { name, definition, context };
+    let tests: Vec<Test> = values
+        .iter()
+        .map(|v| reader.read(parameter.kind, if not { None } else { modifier }, v))
+        .collect::<Result<_, _>>()?;
+    Ok(Criterion::Index(parameter, if not { Condition::NotAny(tests) } else { Condition::Any(tests) }))
+}
+
+/// Parameters of R4 that are known and not offered, and what to do instead.
+fn not_offered(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "_has" => "Reverse chaining is not offered; search the other type first.",
+        "_filter" => "Filter expressions are not offered; use the parameters of the type.",
+        "_text" | "_content" => "Full text search is not offered; use the string parameters of the type.",
+        "_list" => "Lists are not offered; read the List and search by `_id`.",
+        "_query" => "Named queries are not offered; use the parameters of the type.",
+        "_type" => "One type is searched at a time: [base]/[type]?...",
+        _ => return None,
+    })
+}
+
+/// The definition of a parameter; `name` is as written, for the refusal.
+fn find(kind: ResourceType, code: &str, name: &str) -> Result<&'static SearchParameter, Refusal> {
+    let definitions = definitions::r4();
+    let definition = definitions.search_parameter(kind, code).filter(|d| d.kind != SearchKind::Special);
+    definition.ok_or_else(|| {
+        let known = definitions
+            .search_parameters(kind)
+            .iter()
+            .filter(|d| d.kind != SearchKind::Special)
+            .map(|d| d.code);
+        let mut text = format!("{} has no search parameter of this name.", definitions.type_name(kind));
+        if let Some(nearest) = nearest::nearest(code, known) {
+            text.push_str(&format!(" Perhaps {nearest} is meant."));
+        }
+        unsupported(name, &text)
+    })
+}
+
+/// A definition as plans use it.
+pub fn parameter_of(kind: ResourceType, definition: &'static SearchParameter) -> Parameter {
+    let code = definition.code;
+    // Where a resource is filed under its `patient` or `subject`, a value of these that names a Patient says which
+    // compartment it is in. Other parameters of the compartment (`actor`, `member`, `link`) may name several patients, of
+    // whom a resource is filed under one at most, so they choose none.
+    let named = definitions::r4().patient_compartment(kind);
+    let filed = named.iter().any(|code| matches!(*code, "patient" | "subject"));
+    let compartment =
+        definition.kind == SearchKind::Reference && filed && matches!(code, "patient" | "subject");
+    Parameter { id: definition.id, code, kind: definition.kind, compartment }
+}
+
+/// Components of a composite parameter, each as the definition that says how it is compared.
+fn components(
+    definition: &'static SearchParameter,
+) -> impl Iterator<Item = (SearchKind, &'static SearchParameter)> {
+    definition.components.iter().map(move |component| {
+        let by_name = definitions::r4().parameters().iter().find(|p| p.name == component.definition);
+        (component.kind, by_name.unwrap_or(definition))
+    })
+}
+
+/// Reads `_sort`: keys separated by commas, `-` for descending (FHIR R4 search.html#sort).
+fn orders(kind: ResourceType, text: &str, limits: &SearchLimits) -> Result<Vec<Order>, Refusal> {
+    let keys: Vec<&str> = text.split(',').collect();
+    if keys.len() > limits.sorts_max {
+        return Err(too_costly("_sort", format!("At most {} sort keys.", limits.sorts_max)));
+    }
+    keys.into_iter()
+        .map(|written| {
+            let (code, descending) = match written.strip_prefix('-') {
+                Some(code) => (code, true),
+                None => (written, false),
+            };
+            let key = match code {
+                "_lastUpdated" => OrderKey::Updated,
+                "_id" => OrderKey::Id,
+                _ => {
+                    let definition = find(kind, code, "_sort")?;
+                    if definition.kind == SearchKind::Composite {
+                        return Err(unsupported("_sort", "A composite parameter gives no order."));
+                    }
+                    OrderKey::Parameter(parameter_of(kind, definition))
+                }
+            };
+            Ok(Order { key, descending })
+        })
+        .collect()
+}
+
+/// Reads `_include`: `Type:parameter[:Target]` (FHIR R4 search.html#revinclude).
+fn include(kind: ResourceType, text: &str) -> Result<Include, Refusal> {
+    let definitions = definitions::r4();
+    let mut parts = text.split(':');
+    let (source, code, target) = (parts.next().unwrap_or(""), parts.next(), parts.next());
+    let Some(code) = code.filter(|code| *code != "*") else {
+        return Err(unsupported(
+            "_include",
+            "Name each one: `_include=Type:parameter` or `Type:parameter:Target`.",
+        ));
+    };
+    if parts.next().is_some() {
+        return Err(invalid("_include", "It has the form `Type:parameter[:Target]`.".to_owned()));
+    }
+    if definitions.resource_type(source) != Some(kind) {
+        let own = definitions.type_name(kind);
+        return Err(invalid("_include", format!("Only references of {own} can be included here.")));
+    }
+    let definition = find(kind, code, "_include")?;
+    if definition.kind != SearchKind::Reference {
+        return Err(invalid("_include", format!("{code} is no reference parameter.")));
+    }
+    let target = match target {
+        None => None,
+        Some(name) => Some(
+            definitions
+                .resource_type(name)
+                .ok_or_else(|| invalid("_include", "The target is no resource type.".to_owned()))?,
+        ),
+    };
+    Ok(Include { parameter: parameter_of(kind, definition), target })
+}
+
+/// Splits at an unescaped `separator`; escapes stay for the next level (FHIR R4 search.html#escaping).
+fn split_values(text: &str, separator: char) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut start, mut escaped) = (0, false);
+    for (at, character) in text.char_indices() {
+        if escaped {
+            escaped = false;
+        } else if character == '\\' {
+            escaped = true;
+        } else if character == separator {
+            parts.push(text.get(start..at).unwrap_or(""));
+            start = at + separator.len_utf8();
+        }
+    }
+    parts.push(text.get(start..).unwrap_or(""));
+    parts
+}
+
+/// Takes the escapes `\,` `\|` `\$` `\\` away.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            out.push(character);
+            continue;
+        }
+        match characters.next() {
+            Some(next @ (',' | '|' | '$' | '\\')) => out.push(next),
+            Some(next) => out.extend(['\\', next]),
+            None => out.push('\\'),
+        }
+    }
+    out
+}
+
+fn unsupported(name: &str, text: &str) -> Refusal {
+    Refusal::new(Reason::ParameterUnknown, text).at(name)
+}
+
+fn invalid(name: &str, text: String) -> Refusal {
+    Refusal::new(Reason::ParameterInvalid, text).at(name)
+}
+
+fn too_costly(name: &str, text: String) -> Refusal {
+    let refusal = Refusal::new(Reason::TooCostly, text);
+    if name.is_empty() { refusal } else { refusal.at(name) }
+}
+
+#[cfg(test)]
+mod tests;

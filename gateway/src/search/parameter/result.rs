@@ -1,0 +1,81 @@
+//! Parameters that shape the answer rather than choose rows (FHIR R4 search.html#Summary).
+
+use crate::response::refusal::Refusal;
+use crate::search::criterion::{SearchRequest, Total};
+
+use super::{SearchLimits, include, invalid, orders, unsupported};
+
+/// Reads a result parameter into `request`; `false` when `name` is none.
+///
+/// `single` gathers the names that may stand once: two `_count` contradict each other, and choosing one would answer
+/// another question than was asked.
+pub(super) fn read(
+    request: &mut SearchRequest,
+    name: &str,
+    text: &str,
+    single: &mut Vec<&'static str>,
+    limits: &SearchLimits,
+) -> Result<bool, Refusal> {
+    let known = ["_count", "_sort", "_total", "_summary", "_elements"].into_iter().find(|k| *k == name);
+    if let Some(known) = known {
+        if single.contains(&known) {
+            return Err(invalid(name, "It is given more than once.".to_owned()));
+        }
+        single.push(known);
+    }
+    match name {
+        "_count" => {
+            let count: u32 =
+                text.parse().map_err(|_| invalid(name, "It is a whole number, 0 or more.".to_owned()))?;
+            // `_count=0` is `_summary=count` (search.html#count).
+            request.count_only |= count == 0;
+            request.count = count.min(limits.count_max);
+        }
+        "_sort" => request.order = orders(request.kind, text, limits)?,
+        "_total" => {
+            request.total = match text {
+                "none" => Total::None,
+                "estimate" | "accurate" => Total::Accurate,
+                _ => return Err(invalid(name, "It is none, estimate or accurate.".to_owned())),
+            };
+        }
+        "_summary" => match text {
+            "count" => request.count_only = true,
+            "false" => {}
+            "true" | "text" | "data" => {
+                return Err(unsupported(name, "Of _summary, count and false are offered; use _elements."));
+            }
+            _ => return Err(invalid(name, "It is count or false.".to_owned())),
+        },
+        "_elements" => {
+            let form = |e: &&str| !e.is_empty() && e.bytes().all(|b| b.is_ascii_alphanumeric());
+            let elements: Vec<&str> = text.split(',').collect();
+            if elements.len() > limits.values_max || !elements.iter().all(form) {
+                return Err(invalid(name, "It lists top-level elements, separated by commas.".to_owned()));
+            }
+            request.elements = elements.into_iter().map(str::to_owned).collect();
+        }
+        "_include" => {
+            let include = include(request.kind, text)?;
+            if !request.includes.contains(&include) {
+                request.includes.push(include);
+            }
+        }
+        "_format" | "_pretty" => return Ok(true),
+        _ if name.starts_with("_include:") => {
+            return Err(unsupported(
+                name,
+                "Includes of includes are not offered; read the targets by `_id`.",
+            ));
+        }
+        _ if name.split(':').next() == Some("_revinclude") => {
+            return Err(unsupported(name, "Reverse includes are not offered; search the other type."));
+        }
+        _ if ["_contained", "_containedType", "_score", "_maxresults"].contains(&name) => {
+            return Err(unsupported(name, "It is not offered."));
+        }
+        _ => return Ok(false),
+    }
+    request.applied.push((name.to_owned(), text.to_owned()));
+    Ok(true)
+}

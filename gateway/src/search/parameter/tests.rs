@@ -1,0 +1,180 @@
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use super::*;
+use crate::search::criterion::{SystemTest, TokenTest};
+
+const CONTEXT: SearchContext<'_> = SearchContext { base: "https://sluis.example/fhir", now: Timestamp(0) };
+
+fn read(kind: &str, pairs: &[(&str, &str)]) -> Result<SearchRequest, Refusal> {
+    let kind = definitions::r4().resource_type(kind).unwrap();
+    let pairs: Vec<(String, String)> =
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    parse(kind, &pairs, &SearchLimits::default(), &CONTEXT)
+}
+
+/// Parameter, value -> reason and a word of the text.
+#[test]
+fn what_is_not_understood_is_refused_with_what_would_be() {
+    let table: &[(&str, &str, Reason, &str)] = &[
+        ("cod", "x", Reason::ParameterUnknown, "Perhaps code is meant"),
+        ("zzzzzzzzzz", "x", Reason::ParameterUnknown, "no search parameter"),
+        ("subject:Patient.name", "x", Reason::ParameterUnknown, "Chained"),
+        ("patient.name", "x", Reason::ParameterUnknown, "Chained"),
+        ("_has:Observation:patient:code", "x", Reason::ParameterUnknown, "Reverse chaining"),
+        ("_revinclude", "Provenance:target", Reason::ParameterUnknown, "Reverse includes"),
+        ("_revinclude:iterate", "Provenance:target", Reason::ParameterUnknown, "Reverse includes"),
+        ("_filter", "x", Reason::ParameterUnknown, "Filter"),
+        ("_text", "x", Reason::ParameterUnknown, "Full text"),
+        ("_content", "x", Reason::ParameterUnknown, "Full text"),
+        ("_list", "x", Reason::ParameterUnknown, "Lists"),
+        ("code:text", "x", Reason::ParameterUnknown, "not offered"),
+        ("code:in", "x", Reason::ParameterUnknown, ":not and :missing"),
+        ("code:nonsense", "x", Reason::ParameterUnknown, "not known"),
+        ("value-string:not", "x", Reason::ParameterUnknown, ":exact"),
+        ("subject:Nonsense", "x", Reason::ParameterUnknown, ":identifier"),
+        ("date:exact", "2020", Reason::ParameterUnknown, ":missing"),
+        ("date", "abc", Reason::ParameterInvalid, "YYYY"),
+        ("date", "2021-13-01", Reason::ParameterInvalid, "YYYY"),
+        ("date", "xx2021", Reason::ParameterInvalid, "prefix"),
+        ("date", "2021-01-01T10:00", Reason::ParameterInvalid, "offset"),
+        ("date", "2021-01-01T10:00:00 02:00", Reason::ParameterInvalid, "%2B"),
+        ("value-quantity", "abc", Reason::ParameterInvalid, "decimal"),
+        ("value-quantity", "5|mg", Reason::ParameterInvalid, "number|system|code"),
+        ("value-quantity", "5|http://unitsofmeasure.org|", Reason::ParameterInvalid, "unit"),
+        ("code", "", Reason::ParameterInvalid, "no value"),
+        ("code", "a,,b", Reason::ParameterInvalid, "empty"),
+        ("code", "|", Reason::ParameterInvalid, "neither"),
+        ("code", "a|b|c", Reason::ParameterInvalid, "system|code"),
+        ("code:missing", "yes", Reason::ParameterInvalid, "true or false"),
+        ("value-string", "  ", Reason::ParameterInvalid, "no letter"),
+        ("subject", "Patient/../x", Reason::ParameterInvalid, "reference"),
+        ("subject", "Nonsense/1", Reason::ParameterInvalid, "reference"),
+        ("subject:Patient", "Group/1", Reason::ParameterInvalid, "another type"),
+        ("_id", "a/b", Reason::ParameterInvalid, "id"),
+        ("_id:missing", "true", Reason::ParameterUnknown, "Every resource"),
+        ("code-value-quantity", "a", Reason::ParameterInvalid, "2 values"),
+        ("code-value-quantity", "a$", Reason::ParameterInvalid, "no value"),
+        ("_count", "-1", Reason::ParameterInvalid, "whole number"),
+        ("_count", "many", Reason::ParameterInvalid, "whole number"),
+        ("_total", "most", Reason::ParameterInvalid, "accurate"),
+        ("_summary", "true", Reason::ParameterUnknown, "_elements"),
+        ("_summary", "maybe", Reason::ParameterInvalid, "count or false"),
+        ("_elements", "code,,x", Reason::ParameterInvalid, "top-level"),
+        ("_sort", "nonsense", Reason::ParameterUnknown, "no search parameter"),
+        ("_sort", "code-value-quantity", Reason::ParameterUnknown, "order"),
+        ("_sort", "a,b,c,d,e", Reason::TooCostly, "4"),
+        ("_include", "*", Reason::ParameterUnknown, "Name each"),
+        ("_include", "Observation:*", Reason::ParameterUnknown, "Name each"),
+        ("_include", "Patient:link", Reason::ParameterInvalid, "Observation"),
+        ("_include", "Observation:code", Reason::ParameterInvalid, "no reference"),
+        ("_include", "Observation:subject:Nonsense", Reason::ParameterInvalid, "type"),
+        ("_include:iterate", "Observation:subject", Reason::ParameterUnknown, "Includes of includes"),
+        ("_score", "x", Reason::ParameterUnknown, "not offered"),
+    ];
+    for (name, value, reason, word) in table {
+        let refusal = read("Observation", &[(name, value)]).unwrap_err();
+        assert_eq!(refusal.reason, *reason, "{name}={value}: {}", refusal.details);
+        assert!(refusal.details.contains(word), "{name}={value}: {}", refusal.details);
+        assert!(!refusal.expression.is_empty(), "{name}={value}");
+        assert!(refusal.because("").details.len() < 300, "a refusal does not repeat the value");
+    }
+}
+
+#[test]
+fn limits_hold() {
+    let many: Vec<(&str, &str)> = vec![("code", "x"); 65];
+    assert_eq!(read("Observation", &many).unwrap_err().reason, Reason::TooCostly);
+    let list = vec!["x"; 201].join(",");
+    assert_eq!(read("Observation", &[("code", &list)]).unwrap_err().reason, Reason::TooCostly);
+    let all = vec!["x"; 200].join(",");
+    assert!(read("Observation", &[("code", &*all); 5]).is_ok());
+    assert_eq!(read("Observation", &[("code", &*all); 6]).unwrap_err().reason, Reason::TooCostly);
+    let long = "x".repeat(4097);
+    assert_eq!(read("Observation", &[("code", &long)]).unwrap_err().reason, Reason::TooCostly);
+    let digits = format!("2020{}", "0".repeat(4000));
+    assert_eq!(read("Observation", &[("date", &digits)]).unwrap_err().reason, Reason::ParameterInvalid);
+    assert_eq!(read("Observation", &[("_count", "1000000")]).unwrap().count, 1000);
+    assert_eq!(
+        read("Observation", &[("_count", "1"), ("_count", "2")]).unwrap_err().reason,
+        Reason::ParameterInvalid
+    );
+}
+
+#[test]
+fn escapes_keep_separators() {
+    assert_eq!(split_values(r"a\,b,c", ','), [r"a\,b", "c"]);
+    assert_eq!(unescape(r"a\,b\|c\$d\\e\f"), r"a,b|c$d\e\f");
+    let request = read("Observation", &[("code", r"urn:a\|b|c\,d")]).unwrap();
+    let token = TokenTest { system: SystemTest::Is("urn:a|b".to_owned()), code: Some("c,d".to_owned()) };
+    match request.criteria.as_slice() {
+        [Criterion::Index(_, Condition::Any(tests))] => assert_eq!(*tests, [Test::Token(token)]),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_applied_is_kept_for_the_self_link() {
+    let pairs =
+        [("code", "a,b"), ("_sort", "-date"), ("_format", "json"), ("_pretty", "true"), ("_count", "5")];
+    let applied = read("Observation", &pairs).unwrap().applied;
+    let names: Vec<&str> = applied.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["code", "_sort", "_count"]);
+}
+
+/// Every parameter of every type reads a value of its kind, so none needs code of its own.
+#[test]
+fn every_parameter_of_r4_reads() {
+    let definitions = definitions::r4();
+    let value = |kind: SearchKind| match kind {
+        SearchKind::Number => "1.5",
+        SearchKind::Date => "2020",
+        SearchKind::String => "x",
+        SearchKind::Token => "urn:s|c",
+        SearchKind::Quantity => "1||mg",
+        SearchKind::Uri => "urn:x",
+        SearchKind::Reference => "a1",
+        SearchKind::Composite | SearchKind::Special => "",
+    };
+    let mut count = 0;
+    for kind in definitions.resource_types() {
+        for definition in definitions.search_parameters(kind) {
+            let parts = definition.components.iter().map(|component| value(component.kind));
+            let text = match definition.kind {
+                SearchKind::Special => continue,
+                _ if definition.code == "_id" => "a1".to_owned(),
+                SearchKind::Composite => parts.collect::<Vec<_>>().join("$"),
+                kind => value(kind).to_owned(),
+            };
+            let pairs = [(definition.code.to_owned(), text)];
+            let read = parse(kind, &pairs, &SearchLimits::default(), &CONTEXT);
+            assert!(read.is_ok(), "{} {}: {read:?}", definitions.type_name(kind), definition.code);
+            count += 1;
+        }
+    }
+    assert!(count > 1300, "{count}");
+}
+
+mod random {
+    use proptest::prelude::*;
+
+    use super::read;
+
+    proptest! {
+        /// Whatever is written, the answer is a request or a refusal.
+        #[test]
+        fn any_text_is_read_or_refused(name in "\\PC{0,12}", value in any::<String>()) {
+            let _ = read("Observation", &[(&name, &value)]);
+        }
+
+        #[test]
+        fn any_value_of_a_known_parameter_is_read_or_refused(
+            name in prop::sample::select(vec![
+                "code", "date", "value-quantity", "subject", "code-value-quantity", "value-string", "_id",
+                "_lastUpdated", "_sort", "_include", "_count", "_elements", "subject:identifier", "derived-from",
+            ]),
+            value in "[a-z0-9\\\\,|$:/.+e \\-]{0,24}",
+        ) {
+            let _ = read("Observation", &[(name, &value)]);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! One value of a parameter, by the parameter's kind.
+
+use sluis_conformance::definitions::{self, SearchKind, SearchParameter};
+
+use crate::ids::ResourceId;
+use crate::response::refusal::Refusal;
+use crate::search::criterion::{SystemTest, Test, TokenTest, UnitTest};
+use crate::search::text::normalise;
+
+use super::{SearchContext, invalid, range, split_values, unescape, unsupported};
+
+/// Reads values of one parameter.
+pub(super) struct Reader<'p> {
+    /// The parameter as written, for refusals.
+    pub(super) name: &'p str,
+    /// Its definition.
+    pub(super) definition: &'static SearchParameter,
+    /// Base address and present.
+    pub(super) context: &'p SearchContext<'p>,
+}
+
+impl Reader<'_> {
+    /// Reads one value; `text` still has its escapes.
+    pub(super) fn read(&self, kind: SearchKind, modifier: Option<&str>, text: &str) -> Result<Test, Refusal> {
+        if let Some(modifier) = modifier.filter(|m| !offers(kind, m)) {
+            return Err(self.no_modifier(kind, modifier));
+        }
+        match kind {
+            SearchKind::String => self.string(modifier, &unescape(text)),
+            SearchKind::Token => self.token(text).map(Test::Token),
+            SearchKind::Date => range::date(self.name, &unescape(text), self.context.now).map(Test::Date),
+            SearchKind::Number => range::number(self.name, &unescape(text)).map(Test::Number),
+            SearchKind::Quantity => self.quantity(text),
+            SearchKind::Reference => self.reference(modifier, text),
+            SearchKind::Uri => Ok(Test::Uri(unescape(text))),
+            SearchKind::Composite => self.composite(text),
+            SearchKind::Special => Err(unsupported(self.name, "This parameter is not offered.")),
+        }
+    }
+
+    /// FHIR R4 search.html#string: from the start, unless a modifier says otherwise.
+    fn string(&self, modifier: Option<&str>, text: &str) -> Result<Test, Refusal> {
+        if modifier == Some("exact") {
+            return Ok(Test::Exact(text.to_owned()));
+        }
+        let text = normalise(text);
+        // Every text starts with the empty one.
+        if text.is_empty() {
+            return Err(invalid(self.name, "It has no letter to search for.".to_owned()));
+        }
+        Ok(if modifier.is_some() { Test::Contains(text) } else { Test::Starts(text) })
+    }
+
+    /// FHIR R4 search.html#token
+    fn token(&self, text: &str) -> Result<TokenTest, Refusal> {
+        let parts = split_values(text, '|');
+        match parts.as_slice() {
+            [code] => Ok(TokenTest { system: SystemTest::Any, code: Some(unescape(code)) }),
+            ["", ""] => Err(invalid(self.name, "It names neither a system nor a code.".to_owned())),
+            [system, ""] => Ok(TokenTest { system: SystemTest::Is(unescape(system)), code: None }),
+            ["", code] => Ok(TokenTest { system: SystemTest::None, code: Some(unescape(code)) }),
+            [system, code] => {
+                Ok(TokenTest { system: SystemTest::Is(unescape(system)), code: Some(unescape(code)) })
+            }
+            _ => Err(invalid(self.name, "A token is code, system|code, |code or system|.".to_owned())),
+        }
+    }
+
+    /// FHIR R4 search.html#quantity
+    fn quantity(&self, text: &str) -> Result<Test, Refusal> {
+        let parts: Vec<String> = split_values(text, '|').into_iter().map(unescape).collect();
+        let unit = match parts.as_slice() {
+            [_] => UnitTest::Any,
+            [_, system, code] => match (system.as_str(), code.as_str()) {
+                (_, "") => return Err(invalid(self.name, "A unit is missing after the system.".to_owned())),
+                ("", unit) => UnitTest::Named(unit.to_owned()),
+                (system, code) => UnitTest::Coded(SystemTest::Is(system.to_owned()), code.to_owned()),
+            },
+            _ => {
+                let text = "A quantity is number, number|system|code or number||unit.";
+                return Err(invalid(self.name, text.to_owned()));
+            }
+        };
+        let number = parts.first().map(String::as_str).unwrap_or("");
+        Ok(Test::Quantity(range::number(self.name, number)?, unit))
+    }
+
+    /// FHIR R4 search.html#reference: `id`, `Type/id`, or an address.
+    fn reference(&self, modifier: Option<&str>, text: &str) -> Result<Test, Refusal> {
+        if modifier == Some("identifier") {
+            return self.token(text).map(Test::Token);
+        }
+        let text = unescape(text);
+        let definitions = definitions::r4();
+        let named = match modifier {
+            None => None,
+            Some(name) => Some(definitions.resource_type(name).ok_or_else(|| {
+                unsupported(
+                    self.name,
+                    "The modifiers of a reference are :identifier, :missing and a type's name.",
+                )
+            })?),
+        };
+        let base = self.context.base;
+        let relative = text.strip_prefix(base).and_then(|rest| rest.strip_prefix('/')).unwrap_or(&text);
+        let (kind, id) = match relative.split_once('/') {
+            None => (None, relative),
+            Some((name, id)) => match definitions.resource_type(name) {
+                Some(kind) => (Some(kind), id),
+                None if relative.contains(':') => return Ok(Test::Address(text)),
+                None => return Err(self.no_reference()),
+            },
+        };
+        if kind.is_none() && relative.contains(':') {
+            return Ok(Test::Address(text));
+        }
+        match (named, kind) {
+            (Some(named), Some(kind)) if named != kind => {
+                Err(invalid(self.name, "The value names another type than the modifier.".to_owned()))
+            }
+            _ => {
+                let id = ResourceId::parse(id).ok_or_else(|| self.no_reference())?;
+                // A parameter with one target type means that type by a bare id (`patient=p1`).
+                let only = match self.definition.targets.as_slice() {
+                    [only] => Some(*only),
+                    _ if self.definition.code == "patient" => definitions.resource_type("Patient"),
+                    _ => None,
+                };
+                Ok(Test::Reference(kind.or(named).or(only), id))
+            }
+        }
+    }
+
+    /// FHIR R4 search.html#combining: the components' values joined by `$`.
+    fn composite(&self, text: &str) -> Result<Test, Refusal> {
+        let components: Vec<_> = super::components(self.definition).collect();
+        let parts = split_values(text, '$');
+        if parts.len() != components.len() {
+            let text = format!("It takes {} values, joined by $.", components.len());
+            return Err(invalid(self.name, text));
+        }
+        let tests = components.into_iter().zip(parts).map(|((kind, definition), part)| {
+            if part.is_empty() {
+                return Err(invalid(self.name, "A component has no value.".to_owned()));
+            }
+            Ok((kind, Reader { definition, ..*self }.read(kind, None, part)?))
+        });
+        Ok(Test::Composite(tests.collect::<Result<_, _>>()?))
+    }
+
+    fn no_reference(&self) -> Refusal {
+        invalid(self.name, "A reference is id, Type/id or an absolute address.".to_owned())
+    }
+
+    fn no_modifier(&self, kind: SearchKind, modifier: &str) -> Refusal {
+        let offered = match kind {
+            SearchKind::String => ":exact, :contains and :missing",
+            SearchKind::Token => ":not and :missing",
+            SearchKind::Reference => ":identifier, :missing and a type's name",
+            _ => ":missing",
+        };
+        let known =
+            ["text", "in", "not-in", "below", "above", "ofType", "of-type", "iterate", "exact", "contains"];
+        let what = if known.contains(&modifier) || modifier == "not" { "not offered" } else { "not known" };
+        unsupported(self.name, &format!("This modifier is {what}; a parameter of this kind takes {offered}."))
+    }
+}
+
+/// Reads a logical id.
+pub(super) fn id(name: &str, text: &str) -> Result<ResourceId, Refusal> {
+    ResourceId::parse(text)
+        .ok_or_else(|| invalid(name, "An id is 1 to 64 letters, digits, hyphens or points.".to_owned()))
+}
+
+/// Whether a parameter of `kind` may carry `modifier` (besides `:missing` and `:not`, read before).
+fn offers(kind: SearchKind, modifier: &str) -> bool {
+    match kind {
+        SearchKind::String => matches!(modifier, "exact" | "contains"),
+        SearchKind::Reference => {
+            modifier == "identifier" || definitions::r4().resource_type(modifier).is_some()
+        }
+        _ => false,
+    }
+}

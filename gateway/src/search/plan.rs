@@ -1,0 +1,228 @@
+//! A search, planned: criteria, driver, order and includes, without a word of SQL. Printable, so that plans can be
+//! reviewed.
+//!
+//! Planning looks at no data. Which way the rows are found is chosen by rule, not by statistics, so one search text
+//! has one plan on every node and in every test:
+//!
+//! 1. `_id` names the rows: take them.
+//! 2. One patient's data: walk the patient's dates when sorted by a date and no code is asked for, else take the rows
+//!    of the code, else the patient's rows of the type.
+//! 3. Across patients: walk the dates or the changes when sorted by them and nothing narrower than a range is asked,
+//!    else take the rows of the narrowest criterion, else the rows of the type.
+//!
+//! The permit's filter is no part of the plan: the store puts it into every alias of what the plan becomes.
+
+mod cursor;
+mod print;
+
+use bytes::Bytes;
+use sluis_conformance::definitions::{self, SearchKind};
+
+use crate::decision::filter::Filter;
+use crate::ids::{PatientKey, ResourceId, ResourceType};
+use crate::response::refusal::Refusal;
+use crate::search::criterion::{
+    Condition, Criterion, Include, Order, OrderKey, Prefix, SearchRequest, SystemTest, Test, Total,
+};
+use crate::store::Stored;
+
+pub use cursor::{Cursor, Segment, SortValue};
+
+/// A planned search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Type searched.
+    pub kind: ResourceType,
+    /// The one patient whose data is searched, when the criteria say so.
+    pub patient: Option<ResourceId>,
+    /// How rows are found.
+    pub driver: Driver,
+    /// All must hold of a row.
+    pub criteria: Vec<Criterion>,
+    /// Sort keys; the row key, in the direction of the first, breaks ties.
+    pub order: Vec<Order>,
+    /// Matches on a page.
+    pub count: u32,
+    /// Whether all visible matches are counted.
+    pub total: bool,
+    /// Only the total is wanted.
+    pub count_only: bool,
+    /// References followed from the page's matches.
+    pub includes: Vec<Include>,
+    /// Where the page starts; `None`: at the beginning.
+    pub after: Option<Cursor>,
+}
+
+/// How rows are found; everything else is judged row by row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// By the ids of this criterion (its place in `criteria`).
+    Ids(usize),
+    /// By value, from the index of this criterion.
+    Criterion(usize),
+    /// The patient's rows of the type.
+    Compartment,
+    /// All rows of the type.
+    Kind,
+    /// In the order asked for: the dates of the sort parameter, of the patient or of all.
+    Dates,
+    /// In the order asked for: the moments of change.
+    Changes,
+}
+
+/// What a search found: one page.
+///
+/// Pages of one search see one snapshot, in this sense: the first page's cursor marks the state of the store, and no
+/// row created later appears on any later page. A row unchanged since appears on exactly one page. A row changed since
+/// is shown as it is now: at its place when the order is that of creation or of `_id`; when the order depends on
+/// content, on the last pages, after all unchanged rows, so that it is never lost, though its former state may have
+/// been on an earlier page. A row deleted, or hidden by a withdrawn consent, since then is on no later page.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Matches in order.
+    pub matches: Vec<Stored>,
+    /// Included resources, none twice, none that is a match.
+    pub includes: Vec<Stored>,
+    /// Exact number of visible matches over all pages, when asked for.
+    pub total: Option<u64>,
+    /// Where the next page starts, when there is one: opaque to everyone but the store; goes into a signed cursor.
+    /// It holds the last row's sort values, which may be personal (a family name): seal it, do not merely sign it.
+    pub next: Option<Bytes>,
+    /// Patients touched (for the audit record), without repetition.
+    pub patients: Vec<PatientKey>,
+}
+
+/// Plans a search for a permit's filter.
+pub fn plan(request: &SearchRequest, filter: &Filter) -> Plan {
+    let patient = patient_of(request);
+    // Unasked totals are a courtesy to people at a screen, not to the gateway's own work.
+    let counted = match request.total {
+        Total::Accurate => true,
+        Total::None => false,
+        Total::Unsaid => patient.is_some() && !filter.system,
+    };
+    Plan {
+        kind: request.kind,
+        driver: driver(&request.criteria, &request.order, patient.is_some()),
+        patient,
+        criteria: request.criteria.clone(),
+        order: request.order.clone(),
+        count: request.count,
+        total: counted || request.count_only,
+        count_only: request.count_only,
+        includes: request.includes.clone(),
+        after: None,
+    }
+}
+
+impl Plan {
+    /// The plan of a later page; `bytes` are those of [`Found::next`].
+    ///
+    /// Errors: `ParameterInvalid` when they are not of this search.
+    pub fn starting_after(mut self, bytes: &[u8]) -> Result<Plan, Refusal> {
+        self.after = Some(Cursor::read(&self, bytes)?);
+        Ok(self)
+    }
+
+    /// The same search across patients: for when the named patient is not known to the store.
+    pub(crate) fn across_patients(&self) -> Plan {
+        Plan { patient: None, driver: driver(&self.criteria, &self.order, false), ..self.clone() }
+    }
+
+    /// Whether a change of a row can move it in the order.
+    pub(crate) fn order_moves(&self) -> bool {
+        self.order.iter().any(|order| order.key != OrderKey::Id)
+    }
+
+    /// Whether ties, and rows without sort value, go by falling row key.
+    pub(crate) fn falling(&self) -> bool {
+        self.order.first().is_some_and(|order| order.descending)
+    }
+}
+
+/// The one patient whose compartment holds every match, if the criteria name one.
+fn patient_of(request: &SearchRequest) -> Option<ResourceId> {
+    let patient_type = definitions::r4().resource_type("Patient")?;
+    request.criteria.iter().find_map(|criterion| match criterion {
+        Criterion::Id(ids) if request.kind == patient_type => match ids.as_slice() {
+            [id] => Some(id.clone()),
+            _ => None,
+        },
+        Criterion::Index(parameter, Condition::Any(tests)) if parameter.compartment => match tests.as_slice()
+        {
+            [Test::Reference(Some(kind), id)] if *kind == patient_type => Some(id.clone()),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// Chooses by the rules of the module's head.
+fn driver(criteria: &[Criterion], order: &[Order], one_patient: bool) -> Driver {
+    if let Some(at) = criteria.iter().position(|c| matches!(c, Criterion::Id(_))) {
+        return Driver::Ids(at);
+    }
+    let walk = match order {
+        [Order { key: OrderKey::Parameter(parameter), .. }] if parameter.kind == SearchKind::Date => {
+            Some(Driver::Dates)
+        }
+        [Order { key: OrderKey::Updated, .. }] if !one_patient => Some(Driver::Changes),
+        _ => None,
+    };
+    let best = criteria
+        .iter()
+        .enumerate()
+        .filter_map(|(at, criterion)| Some((width(criterion)?, at)))
+        .filter(|(width, _)| !one_patient || *width == Width::Code)
+        .min();
+    match (best, walk) {
+        (Some((width, at)), _) if width <= Width::Text => Driver::Criterion(at),
+        (_, Some(walk)) => walk,
+        (Some((_, at)), None) => Driver::Criterion(at),
+        (None, None) if one_patient => Driver::Compartment,
+        (None, None) => Driver::Kind,
+    }
+}
+
+/// How many rows a criterion leaves, guessed from its form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Width {
+    /// References to one thing, one address.
+    Target,
+    /// One code or identifier.
+    Code,
+    /// Texts that start so.
+    Text,
+    /// A range of values.
+    Range,
+    /// A whole system, texts that contain something.
+    Wide,
+}
+
+/// `None`: the criterion can only be judged row by row.
+fn width(criterion: &Criterion) -> Option<Width> {
+    let Criterion::Index(_, Condition::Any(tests)) = criterion else { return None };
+    let mut widest = Width::Target;
+    for test in tests {
+        let width = match test {
+            Test::Reference(..) | Test::Address(_) | Test::Uri(_) => Width::Target,
+            Test::Token(token) => match (&token.code, &token.system) {
+                (Some(_), _) => Width::Code,
+                (None, SystemTest::Is(_)) => Width::Wide,
+                (None, _) => return None,
+            },
+            Test::Starts(text) if text.is_empty() => Width::Wide,
+            Test::Starts(_) | Test::Exact(_) => Width::Text,
+            Test::Contains(_) => Width::Wide,
+            Test::Date(date) if date.prefix == Prefix::Ne => return None,
+            Test::Number(number) | Test::Quantity(number, _) if number.prefix == Prefix::Ne => return None,
+            Test::Date(_) | Test::Number(_) | Test::Quantity(..) => Width::Range,
+            Test::Composite(_) => return None,
+        };
+        widest = widest.max(width);
+    }
+    Some(widest)
+}
+
+#[cfg(test)]
+mod tests;

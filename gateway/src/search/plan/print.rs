@@ -1,0 +1,189 @@
+//! A plan in words, one line each, for reviews, logs of slow searches and golden tests.
+//!
+//! [`Plan::shape`] leaves every value out, since values are personal; `Display` shows them and is for tests and
+//! explanations to the caller, not for logs.
+
+use std::fmt;
+
+use sluis_conformance::definitions;
+
+use crate::clock::Timestamp;
+use crate::search::criterion::{
+    Condition, Criterion, DateTest, NumberTest, OrderKey, SystemTest, Test, TokenTest, UnitTest,
+};
+
+use super::{Driver, Plan};
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.print(f, true)
+    }
+}
+
+impl Plan {
+    /// The plan without any value of the search: for logs.
+    pub fn shape(&self) -> String {
+        struct Shape<'p>(&'p Plan);
+        impl fmt::Display for Shape<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.print(f, false)
+            }
+        }
+        Shape(self).to_string()
+    }
+
+    /// Eight bytes that tell searches of another shape apart, so that a place in one is not taken for a place in
+    /// another. Without values: `ap` on a date moves with the present.
+    pub(super) fn fingerprint(&self) -> [u8; 8] {
+        let shape = Plan { after: None, ..self.clone() }.shape();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, shape.as_bytes());
+        digest.as_ref().first_chunk().copied().unwrap_or_default()
+    }
+
+    fn print(&self, f: &mut fmt::Formatter<'_>, values: bool) -> fmt::Result {
+        let definitions = definitions::r4();
+        write!(f, "search {}", definitions.type_name(self.kind))?;
+        match &self.patient {
+            Some(patient) if values => writeln!(f, " of Patient/{patient}")?,
+            Some(_) => writeln!(f, " of one patient")?,
+            None => writeln!(f, " across patients")?,
+        }
+        let driver = match self.driver {
+            Driver::Ids(_) => "the ids".to_owned(),
+            Driver::Criterion(at) => match self.criteria.get(at) {
+                Some(Criterion::Index(parameter, _)) => format!("the index of {}", parameter.code),
+                _ => "the index".to_owned(),
+            },
+            Driver::Compartment => "the patient's rows of the type".to_owned(),
+            Driver::Kind => "all rows of the type".to_owned(),
+            Driver::Dates if self.patient.is_some() => "the patient's dates, in order".to_owned(),
+            Driver::Dates => "all dates, in order".to_owned(),
+            Driver::Changes => "the changes, in order".to_owned(),
+        };
+        writeln!(f, "  by {driver}")?;
+        for criterion in &self.criteria {
+            f.write_str("  where ")?;
+            print_criterion(f, criterion, values)?;
+            f.write_str("\n")?;
+        }
+        for order in &self.order {
+            let key = match order.key {
+                OrderKey::Updated => "_lastUpdated",
+                OrderKey::Id => "_id",
+                OrderKey::Parameter(parameter) => parameter.code,
+            };
+            let direction = if order.descending { "falling" } else { "rising" };
+            writeln!(f, "  order {key} {direction}, missing last")?;
+        }
+        for include in &self.includes {
+            write!(f, "  include {}", include.parameter.code)?;
+            match include.target {
+                Some(target) => writeln!(f, " of {}", definitions.type_name(target))?,
+                None => f.write_str("\n")?,
+            }
+        }
+        let total = if self.total { ", counted" } else { "" };
+        match self.count_only {
+            true => writeln!(f, "  count only"),
+            false => writeln!(
+                f,
+                "  page of {}{total}{}",
+                self.count,
+                if self.after.is_some() { ", later" } else { "" }
+            ),
+        }
+    }
+}
+
+fn print_criterion(f: &mut fmt::Formatter<'_>, criterion: &Criterion, values: bool) -> fmt::Result {
+    match criterion {
+        Criterion::Id(ids) => {
+            write!(f, "_id")?;
+            print_list(f, ids, values, |f, id| write!(f, "{id}"))
+        }
+        Criterion::Updated(tests) => {
+            write!(f, "_lastUpdated")?;
+            print_list(f, tests, values, print_date)
+        }
+        Criterion::Index(parameter, condition) => {
+            f.write_str(parameter.code)?;
+            match condition {
+                Condition::Missing(true) => f.write_str(" is missing"),
+                Condition::Missing(false) => f.write_str(" is present"),
+                Condition::Any(tests) => print_list(f, tests, values, print_test),
+                Condition::NotAny(tests) => {
+                    f.write_str(" not")?;
+                    print_list(f, tests, values, print_test)
+                }
+            }
+        }
+    }
+}
+
+fn print_list<T>(
+    f: &mut fmt::Formatter<'_>,
+    list: &[T],
+    values: bool,
+    one: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    if !values {
+        return write!(f, " ({})", list.len());
+    }
+    for (at, item) in list.iter().enumerate() {
+        f.write_str(if at == 0 { " " } else { " or " })?;
+        one(f, item)?;
+    }
+    Ok(())
+}
+
+fn print_test(f: &mut fmt::Formatter<'_>, test: &Test) -> fmt::Result {
+    match test {
+        Test::Starts(text) => write!(f, "starts {text:?}"),
+        Test::Contains(text) => write!(f, "contains {text:?}"),
+        Test::Exact(text) => write!(f, "exactly {text:?}"),
+        Test::Token(token) => print_token(f, token),
+        Test::Date(date) => print_date(f, date),
+        Test::Number(number) => print_number(f, number),
+        Test::Quantity(number, unit) => {
+            print_number(f, number)?;
+            match unit {
+                UnitTest::Any => Ok(()),
+                UnitTest::Coded(system, code) => {
+                    f.write_str(" ")?;
+                    print_token(f, &TokenTest { system: system.clone(), code: Some(code.clone()) })
+                }
+                UnitTest::Named(unit) => write!(f, " {unit:?}"),
+            }
+        }
+        Test::Reference(kind, id) => {
+            let name = kind.map_or("*", |kind| definitions::r4().type_name(kind));
+            write!(f, "{name}/{id}")
+        }
+        Test::Address(address) | Test::Uri(address) => write!(f, "{address:?}"),
+        Test::Composite(parts) => {
+            for (at, (_, part)) in parts.iter().enumerate() {
+                f.write_str(if at == 0 { "[" } else { " with " })?;
+                print_test(f, part)?;
+            }
+            f.write_str("]")
+        }
+    }
+}
+
+fn print_token(f: &mut fmt::Formatter<'_>, token: &TokenTest) -> fmt::Result {
+    match &token.system {
+        SystemTest::Any => {}
+        SystemTest::None => f.write_str("|")?,
+        SystemTest::Is(system) => write!(f, "{system}|")?,
+    }
+    f.write_str(token.code.as_deref().unwrap_or("*"))
+}
+
+fn print_date(f: &mut fmt::Formatter<'_>, date: &DateTest) -> fmt::Result {
+    let (low, high) = (Timestamp(date.low).to_instant(), Timestamp(date.high).to_instant());
+    write!(f, "{} [{low}, {high})", date.prefix.as_str())
+}
+
+fn print_number(f: &mut fmt::Formatter<'_>, number: &NumberTest) -> fmt::Result {
+    write!(f, "{} {} [{}, {})", number.prefix.as_str(), number.value, number.low, number.high)
+}

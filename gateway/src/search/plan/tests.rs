@@ -1,0 +1,130 @@
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use crate::store::contract::world::{nobody, planned};
+
+/// The plans of the searches care asks for, as reviewed.
+#[test]
+fn plans_read_as_expected() {
+    let table: &[(&str, &str)] = &[
+        (
+            "Observation?patient=p1&code=http://loinc.org|8867-4&_sort=-date&_count=20",
+            "search Observation of Patient/p1
+  by the index of code
+  where patient Patient/p1
+  where code http://loinc.org|8867-4
+  order date falling, missing last
+  page of 20, counted
+",
+        ),
+        (
+            "Observation?patient=p1&_sort=-date",
+            "search Observation of Patient/p1
+  by the patient's dates, in order
+  where patient Patient/p1
+  order date falling, missing last
+  page of 50, counted
+",
+        ),
+        (
+            "CarePlan?subject=Patient/p1&status=active&_include=CarePlan:care-team:CareTeam",
+            "search CarePlan of Patient/p1
+  by the index of status
+  where subject Patient/p1
+  where status active
+  include care-team of CareTeam
+  page of 50, counted
+",
+        ),
+        (
+            "MedicationRequest?patient=p1",
+            "search MedicationRequest of Patient/p1
+  by the patient's rows of the type
+  where patient Patient/p1
+  page of 50, counted
+",
+        ),
+        (
+            "Patient?identifier=http://fhir.nl/fhir/NamingSystem/bsn|999911120",
+            "search Patient across patients
+  by the index of identifier
+  where identifier http://fhir.nl/fhir/NamingSystem/bsn|999911120
+  page of 50
+",
+        ),
+        (
+            "Patient?_id=p1",
+            "search Patient of Patient/p1
+  by the ids
+  where _id p1
+  page of 50, counted
+",
+        ),
+        (
+            "Observation?patient=p1,p2&code=a,b",
+            "search Observation across patients
+  by the index of patient
+  where patient Patient/p1 or Patient/p2
+  where code a or b
+  page of 50
+",
+        ),
+        (
+            "Observation?date=ge2025&_sort=-date&_count=100",
+            "search Observation across patients
+  by all dates, in order
+  where date ge [2025-01-01T00:00:00.000Z, 2026-01-01T00:00:00.000Z)
+  order date falling, missing last
+  page of 100
+",
+        ),
+        (
+            "Observation?_sort=-_lastUpdated",
+            "search Observation across patients
+  by the changes, in order
+  order _lastUpdated falling, missing last
+  page of 50
+",
+        ),
+        (
+            "Group?member=Patient/p1",
+            "search Group across patients
+  by the index of member
+  where member Patient/p1
+  page of 50
+",
+        ),
+        (
+            "Observation?code:not=a&value-quantity:missing=false&_summary=count",
+            "search Observation across patients
+  by all rows of the type
+  where code not a
+  where value-quantity is present
+  count only
+",
+        ),
+        (
+            "Observation?component-code-value-quantity=urn:s|a$gt5",
+            "search Observation across patients
+  by all rows of the type
+  where component-code-value-quantity [urn:s|a with gt 5 [4.5, 5.5)]
+  page of 50
+",
+        ),
+    ];
+    for (query, expected) in table {
+        let plan = planned(query, &nobody()).to_string();
+        assert_eq!(plan, *expected, "{query}");
+    }
+}
+
+/// What goes into a log names no patient and no value.
+#[test]
+fn the_shape_has_no_values() {
+    let plan =
+        planned("Patient?_id=p1&family=jansen&birthdate=1961-02-03&identifier=urn:a|999911120", &nobody());
+    let shape = plan.shape();
+    for secret in ["p1", "jansen", "1961", "999911120"] {
+        assert!(!shape.contains(secret), "{shape}");
+    }
+    assert!(shape.contains("family") && shape.contains("birthdate"), "{shape}");
+}

@@ -1,0 +1,276 @@
+//! One test of index entries as SQL: as a probe for one row, and as a way to the rows.
+
+use sluis_conformance::definitions::SearchKind;
+
+use crate::ids::PatientKey;
+use crate::search::criterion::{DateTest, NumberTest, Prefix, SystemTest, Test, TokenTest, UnitTest};
+use crate::search::text::{after_prefix, normalise};
+
+use super::{Names, Sql};
+
+/// Tables that may hold entries of a parameter of this kind.
+pub(super) fn tables(kind: SearchKind) -> &'static [&'static str] {
+    match kind {
+        SearchKind::Number => &["index_number"],
+        SearchKind::Date => &["index_date"],
+        SearchKind::String => &["index_string"],
+        SearchKind::Token | SearchKind::Special | SearchKind::Composite => &["index_token"],
+        SearchKind::Reference => &["index_reference", "index_uri", "index_token"],
+        SearchKind::Quantity => &["index_quantity"],
+        SearchKind::Uri => &["index_uri"],
+    }
+}
+
+/// Pins an alias of an index table to the entries of one row: its primary key, under the name SQLite gives it.
+pub(super) fn by_row(table: &str) -> String {
+    format!("INDEXED BY sqlite_autoindex_{table}_1")
+}
+
+/// Whether row `r` has an entry of the facet that passes one of the tests: one probe for each table concerned.
+pub(super) fn entries(sql: &mut Sql, names: &dyn Names, facet: i64, tests: &[&Test]) {
+    let mut tables: Vec<&str> = tests.iter().flat_map(|test| homes(test)).copied().collect();
+    tables.sort_unstable();
+    tables.dedup();
+    sql.join(tables, " OR ", |sql, table| {
+        sql.push(&format!(
+            "EXISTS (SELECT 1 FROM {table} t {} WHERE t.row = r.key AND t.facet = ",
+            by_row(table)
+        ));
+        sql.bind(facet).push(" AND t.part = 0 AND (");
+        let here = tests.iter().filter(|test| homes(test).contains(&table));
+        sql.join(here, " OR ", |sql, test| values(sql, names, "t", table, test));
+        sql.push("))");
+    });
+}
+
+/// Whether one repetition of row `r` passes all parts.
+pub(super) fn composite(sql: &mut Sql, names: &dyn Names, facets: &[i64], parts: &[(SearchKind, Test)]) {
+    let alias = |at: usize| format!("t{at}");
+    sql.push("EXISTS (SELECT 1 FROM ");
+    sql.join(parts.iter().enumerate(), " CROSS JOIN ", |sql, (at, (_, test))| {
+        // A composite's address part is never canonical: the first home is where it is.
+        let home = homes(test).first().copied().unwrap_or("index_token");
+        sql.push(&format!("{home} {} {}", alias(at), by_row(home)));
+    });
+    sql.push(" WHERE ");
+    sql.join(parts.iter().zip(facets).enumerate(), " AND ", |sql, (at, ((_, test), facet))| {
+        let t = alias(at);
+        sql.push(&format!("{t}.row = r.key AND {t}.facet = ")).bind(*facet);
+        match at {
+            0 => sql.push(&format!(" AND {t}.part > 0 AND ")),
+            _ => sql.push(&format!(" AND {t}.part = t0.part AND ")),
+        };
+        let home = homes(test).first().copied().unwrap_or("index_token");
+        values(sql, names, &t, home, test);
+    });
+    sql.push(")");
+}
+
+/// Row keys of all entries of the facet that pass, through the index by value.
+pub(super) fn rows(sql: &mut Sql, names: &dyn Names, facet: i64, patient: Option<PatientKey>, test: &Test) {
+    let one = |sql: &mut Sql, table: &str| {
+        let index = match (table, test) {
+            ("index_token", Test::Token(TokenTest { code: None, .. })) => "index_token_system",
+            ("index_token", _) => "index_token_value",
+            ("index_string", _) => "index_string_value",
+            ("index_date", _) => "index_date_value",
+            ("index_number", _) => "index_number_value",
+            ("index_quantity", _) => "index_quantity_value",
+            ("index_reference", _) => "index_reference_value",
+            _ => "index_uri_value",
+        };
+        sql.push(&format!("SELECT d.row FROM {table} d INDEXED BY {index} WHERE d.facet = ")).bind(facet);
+        sql.push(" AND d.part = 0 AND ");
+        if index == "index_token_system" {
+            sql.push("d.system > 0 AND ");
+        }
+        if let (true, Some(PatientKey(patient))) = (table == "index_token", patient) {
+            sql.push("d.patient = ").bind(patient).push(" AND ");
+        }
+        // A range the index can seek in; the test itself is exact.
+        let start = match test {
+            Test::Starts(text) => Some((text.clone(), after_prefix(text))),
+            _ => None,
+        };
+        match start {
+            Some((from, to)) => {
+                sql.push("d.value >= ").bind(from);
+                if let Some(to) = to {
+                    sql.push(" AND d.value < ").bind(to);
+                }
+            }
+            None => values(sql, names, "d", table, test),
+        }
+    };
+    sql.join(homes(test), " UNION ALL ", |sql, table| one(sql, table));
+}
+
+/// Tables in which entries that pass this test stand.
+fn homes(test: &Test) -> &'static [&'static str] {
+    match test {
+        Test::Starts(_) | Test::Contains(_) | Test::Exact(_) => &["index_string"],
+        Test::Token(_) | Test::Composite(_) => &["index_token"],
+        Test::Date(_) => &["index_date"],
+        Test::Number(_) => &["index_number"],
+        Test::Quantity(..) => &["index_quantity"],
+        Test::Reference(..) => &["index_reference"],
+        Test::Address(_) => &["index_reference", "index_uri"],
+        Test::Uri(_) => &["index_uri"],
+    }
+}
+
+/// The test on the columns of alias `t`.
+fn values(sql: &mut Sql, names: &dyn Names, t: &str, table: &str, test: &Test) {
+    match test {
+        Test::Starts(text) => {
+            sql.push(&format!("({t}.value >= ")).bind(text.clone());
+            if let Some(to) = after_prefix(text) {
+                sql.push(&format!(" AND {t}.value < ")).bind(to);
+            }
+            sql.push(")");
+        }
+        Test::Contains(text) => {
+            sql.push(&format!("instr({t}.value, ")).bind(text.clone()).push(") > 0");
+        }
+        Test::Exact(text) => {
+            sql.push(&format!("({t}.value = ")).bind(normalise(text));
+            sql.push(&format!(" AND {t}.exact = ")).bind(text.clone()).push(")");
+        }
+        Test::Token(token) => {
+            sql.push("(");
+            match &token.code {
+                // An entry with text alone has the empty code, and is of no system.
+                None => sql.push(&format!("{t}.system > 0")),
+                Some(code) => sql.push(&format!("{t}.code = ")).bind(code.clone()),
+            };
+            system(sql, t, &token.system);
+            sql.push(")");
+        }
+        Test::Date(test) => date(sql, (&format!("{t}.low"), &format!("{t}.high")), test),
+        Test::Number(test) => number(sql, t, test),
+        Test::Quantity(test, unit) => {
+            sql.push("(");
+            number(sql, t, test);
+            match unit {
+                UnitTest::Any => {}
+                UnitTest::Coded(of, code) => {
+                    sql.push(&format!(" AND {t}.code = ")).bind(code.clone());
+                    system(sql, t, of);
+                }
+                UnitTest::Named(unit) => {
+                    sql.push(&format!(" AND ({t}.code = ")).bind(unit.clone());
+                    sql.push(&format!(" OR {t}.unit = ")).bind(unit.clone()).push(")");
+                }
+            }
+            sql.push(")");
+        }
+        Test::Reference(kind, id) => {
+            sql.push(&format!("({t}.id = ")).bind(id.as_str().to_owned());
+            match kind {
+                Some(kind) => sql.push(&format!(" AND {t}.kind = ")).bind(names.kind(*kind)).push(")"),
+                None => sql.push(&format!(" AND {t}.kind > 0)")),
+            };
+        }
+        Test::Address(address) if table == "index_reference" => {
+            sql.push(&format!("({t}.id = ")).bind(address.clone()).push(&format!(" AND {t}.kind = 0)"));
+        }
+        Test::Address(text) | Test::Uri(text) => {
+            sql.push(&format!("{t}.value = ")).bind(text.clone());
+        }
+        // Components of a composite are never composites (FHIR R4 searchparameter.html, spd-1 and its use).
+        Test::Composite(_) => {
+            sql.push("0");
+        }
+    }
+}
+
+fn system(sql: &mut Sql, t: &str, test: &SystemTest) {
+    match test {
+        SystemTest::Any => {}
+        SystemTest::None => {
+            sql.push(&format!(" AND {t}.system = 0"));
+        }
+        SystemTest::Is(system) => {
+            sql.push(&format!(" AND {t}.system = (SELECT key FROM symbol WHERE text = "));
+            sql.bind(system.clone()).push(")");
+        }
+    }
+}
+
+/// The test of a period [low, high), given its two expressions. Source: FHIR R4 search.html#prefix
+pub(super) fn date(sql: &mut Sql, (low, high): (&str, &str), test: &DateTest) {
+    let inside = |sql: &mut Sql| {
+        sql.push(&format!("({low} >= "))
+            .bind(test.low)
+            .push(&format!(" AND {high} <= "))
+            .bind(test.high)
+            .push(")");
+    };
+    match test.prefix {
+        Prefix::Eq => inside(sql),
+        Prefix::Ne => {
+            sql.push("NOT ");
+            inside(sql);
+        }
+        Prefix::Gt => {
+            sql.push(&format!("{high} > ")).bind(test.high);
+        }
+        Prefix::Lt => {
+            sql.push(&format!("{low} < ")).bind(test.low);
+        }
+        Prefix::Ge => {
+            sql.push(&format!("({high} > ")).bind(test.high).push(" OR ");
+            inside(sql);
+            sql.push(")");
+        }
+        Prefix::Le => {
+            sql.push(&format!("({low} < ")).bind(test.low).push(" OR ");
+            inside(sql);
+            sql.push(")");
+        }
+        Prefix::Sa => {
+            sql.push(&format!("{low} >= ")).bind(test.high);
+        }
+        Prefix::Eb => {
+            sql.push(&format!("{high} <= ")).bind(test.low);
+        }
+        Prefix::Ap => {
+            sql.push(&format!("({low} < "))
+                .bind(test.high)
+                .push(&format!(" AND {high} > "))
+                .bind(test.low)
+                .push(")");
+        }
+    }
+}
+
+/// The test of a number. Equality is by the precision searched with, order by the value itself; the precision a stored
+/// value was written with plays no part (FHIR R4 search.html#number).
+fn number(sql: &mut Sql, t: &str, test: &NumberTest) {
+    let inside = |sql: &mut Sql| {
+        sql.push(&format!("({t}.low >= "))
+            .bind(test.low)
+            .push(&format!(" AND {t}.high < "))
+            .bind(test.high)
+            .push(")");
+    };
+    let (column, sign) = match test.prefix {
+        Prefix::Eq => return inside(sql),
+        Prefix::Ne => {
+            sql.push("NOT ");
+            return inside(sql);
+        }
+        Prefix::Ap => {
+            sql.push(&format!("({t}.low <= ")).bind(test.high).push(&format!(" AND {t}.high >= "));
+            sql.bind(test.low).push(")");
+            return;
+        }
+        Prefix::Gt => ("high", ">"),
+        Prefix::Ge => ("high", ">="),
+        Prefix::Lt => ("low", "<"),
+        Prefix::Le => ("low", "<="),
+        Prefix::Sa => ("low", ">"),
+        Prefix::Eb => ("high", "<"),
+    };
+    sql.push(&format!("{t}.{column} {sign} ")).bind(test.value);
+}

@@ -1,0 +1,59 @@
+//! Checks every store must pass, whatever it is made of: `for check in contract::ALL { (check.run)(&fresh_store()) }`.
+//!
+//! Each check gets an empty store and stops at the first thing it did not expect. What is special to one store (its
+//! plans, its crashes) is tested beside it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a check stops at what it did not expect")]
+
+pub mod pages;
+pub mod search;
+pub mod versions;
+pub mod visibility;
+pub mod world;
+
+use super::Store;
+
+/// One check.
+#[derive(Clone, Copy)]
+pub struct Check {
+    /// What holds, as a sentence.
+    pub name: &'static str,
+    /// Runs it on an empty store.
+    pub run: fn(&dyn Store),
+}
+
+macro_rules! checks {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        &[$(Check { name: stringify!($name), run: $module::$name },)*]
+    };
+}
+
+/// All checks.
+pub const ALL: &[Check] = checks![
+    versions::versions_count_up_and_history_reads_newest_first,
+    versions::a_deletion_leaves_a_mark_and_its_past,
+    versions::a_version_out_of_turn_is_refused,
+    versions::a_failing_or_panicking_work_is_undone_alone,
+    versions::an_assertion_id_has_one_winner_among_fifty,
+    versions::the_audit_chain_has_no_gap,
+    versions::shelves_keep_by_owner_and_key,
+    versions::an_identifier_finds_its_patient_or_is_ambiguous,
+    versions::the_store_answers_its_readiness_check,
+    visibility::what_is_hidden_does_not_exist,
+    visibility::a_withdrawn_grant_hides_at_once,
+    visibility::a_past_version_needs_the_current_one,
+    visibility::the_grant_that_opened_a_row_is_named,
+    visibility::hidden_targets_are_not_included,
+    visibility::audit_rows_are_seen_by_their_organisation_and_patient,
+    visibility::system_queries_need_a_system_permit,
+    visibility::query_and_memory_judge_alike,
+    search::every_kind_of_parameter_finds_its_rows,
+    search::an_update_replaces_the_index_entries,
+    search::includes_come_once_and_have_a_limit,
+    search::absent_values_sort_last,
+    search::the_largest_search_runs,
+    pages::pages_hold_every_row_once,
+    pages::later_pages_see_the_state_of_the_first,
+    pages::a_tampered_place_is_refused,
+    pages::totals_count_what_is_visible,
+];

@@ -1,0 +1,281 @@
+//! What a search finds, by kind of parameter.
+
+use super::world::*;
+use crate::decision::filter::Filter;
+use crate::ids::PartyKey;
+use crate::store::{Method, Store, StoreError};
+
+const AUTHOR: PartyKey = PartyKey(7);
+
+/// A patient, another, and observations about the first that differ in one thing each.
+fn cast(store: &dyn Store) -> Filter {
+    let p1 = r#"{"resourceType":"Patient","id":"p1","active":true,"birthDate":"1961-02-03","gender":"female",
+        "name":[{"family":"de Vriës","given":["Åsa","100%_b"]}],"identifier":[{"system":"urn:a","value":"x,1|$\\"}]}"#;
+    let p2 = r#"{"resourceType":"Patient","id":"p2","active":false,"birthDate":"1961-03","name":[{"family":"Vries"}]}"#;
+    let key = crate::ids::PatientKey(create(store, p1, derived(None, AUTHOR)));
+    create(store, p2, derived(None, AUTHOR));
+    let observation = |id: &str, rest: &str| {
+        let text = format!(
+            r#"{{"resourceType":"Observation","id":"{id}","status":"final","subject":{{"reference":"Patient/p1"}},{rest}}}"#
+        );
+        create(store, &text, derived(Some(key), AUTHOR));
+    };
+    observation(
+        "o1",
+        r#""code":{"coding":[{"system":"http://loinc.org","code":"19935-6"},{"code":"fvc"}],"text":"FVC"},
+        "effectiveDateTime":"2025-06-01T10:00:00Z","issued":"2025-06-01T10:00:00.000Z",
+        "valueQuantity":{"value":2.10,"system":"http://unitsofmeasure.org","code":"L","unit":"litre"},
+        "performer":[{"reference":"https://sluis.example/fhir/Organization/org1"}],
+        "meta":{"tag":[{"system":"urn:t","code":"t1"}],"profile":["http://example.org/P|1.0"]}"#,
+    );
+    observation(
+        "o2",
+        r#""code":{"coding":[{"system":"http://loinc.org","code":"8867-4"}]},"effectiveDateTime":"2025-06",
+        "valueQuantity":{"value":72,"unit":"/min"},
+        "performer":[{"identifier":{"system":"http://fhir.nl/fhir/NamingSystem/ura","value":"90000382"}}]"#,
+    );
+    observation(
+        "o3",
+        r#""code":{"text":"free"},"effectivePeriod":{"start":"2025-07-01","end":"2025-07-10"},"valueString":"Ja hoor",
+        "performer":[{"reference":"https://elsewhere.example/fhir/Organization/org1"}]"#,
+    );
+    observation(
+        "o4",
+        r#""code":{"coding":[{"system":"http://loinc.org","code":"35094-2"}]},
+        "valueQuantity":{"value":5,"comparator":"<","system":"http://unitsofmeasure.org","code":"L"},
+        "component":[{"code":{"coding":[{"system":"http://loinc.org","code":"8480-6"}]},"valueQuantity":{"value":120,"unit":"mmHg"}},
+        {"code":{"coding":[{"system":"http://loinc.org","code":"8462-4"}]},"valueQuantity":{"value":80,"unit":"mmHg"}}]"#,
+    );
+    let risk = r#"{"resourceType":"RiskAssessment","id":"r1","status":"final","subject":{"reference":"Patient/p1"},
+        "prediction":[{"probabilityDecimal":0.25}]}"#;
+    create(store, risk, derived(Some(key), AUTHOR));
+    clinician(AUTHOR)
+}
+
+/// One table of searches and what each finds (ids joined by a space, in order of creation).
+pub fn every_kind_of_parameter_finds_its_rows(store: &dyn Store) {
+    let filter = cast(store);
+    let table: &[(&str, &str)] = &[
+        // string: search.html#string
+        ("Patient?family=de vries", "p1"),
+        ("Patient?family=VRI", "p2"),
+        ("Patient?name:contains=vri", "p1 p2"),
+        ("Patient?family:exact=Vries", "p2"),
+        ("Patient?family:exact=vries", ""),
+        ("Patient?given=asa,nobody", "p1"),
+        ("Patient?given=100%", "p1"),
+        ("Patient?given=100a", ""),
+        ("Patient?given:contains=_b", "p1"),
+        ("Patient?given:contains=%b", ""),
+        ("Patient?given=100%\0", ""),
+        ("Patient?given:missing=true", "p2"),
+        ("Patient?given:missing=false", "p1"),
+        // token: search.html#token
+        ("Observation?code=http://loinc.org|19935-6", "o1"),
+        ("Observation?code=19935-6,8867-4", "o1 o2"),
+        ("Observation?code=|fvc", "o1"),
+        ("Observation?code=|19935-6", ""),
+        ("Observation?code=http://loinc.org|", "o1 o2 o4"),
+        ("Observation?code=LOINC|19935-6", ""),
+        ("Observation?code:not=http://loinc.org|19935-6", "o2 o3 o4"),
+        ("Observation?code:missing=true", ""),
+        ("Patient?active=true", "p1"),
+        ("Patient?gender:missing=true", "p2"),
+        (r"Patient?identifier=urn:a|x\,1\|\$\\", "p1"),
+        ("Observation?code=19935-6&code=fvc", "o1"),
+        ("Observation?code=19935-6&code=8867-4", ""),
+        // date: search.html#date
+        ("Observation?date=2025-06-01", "o1"),
+        ("Observation?date=2025-06", "o1 o2"),
+        ("Observation?date=ne2025-06", "o3"),
+        ("Observation?date=gt2025-06-01", "o2 o3"),
+        ("Observation?date=ge2025-06-01", "o1 o2 o3"),
+        ("Observation?date=lt2025-06-01", ""),
+        ("Observation?date=le2025-06-01", "o1"),
+        ("Observation?date=sa2025-06", "o3"),
+        ("Observation?date=eb2025-07", "o1 o2"),
+        ("Observation?date=ap2025-06-15", "o1 o2 o3"),
+        ("Observation?date=2025-07-01,2025-06-01T10:00:00Z", "o1"),
+        ("Observation?date=ge2025-06-02&date=lt2025-07-01", "o2"),
+        ("Observation?date:missing=true", "o4"),
+        ("Patient?birthdate=1961", "p1 p2"),
+        // number: search.html#number
+        ("RiskAssessment?probability=0.25", "r1"),
+        ("RiskAssessment?probability=0.3", "r1"),
+        ("RiskAssessment?probability=0.30", ""),
+        ("RiskAssessment?probability=gt0.25", ""),
+        ("RiskAssessment?probability=ge0.25", "r1"),
+        ("RiskAssessment?probability=ap0.27", "r1"),
+        ("RiskAssessment?probability=ne0.25", ""),
+        // quantity: search.html#quantity
+        ("Observation?value-quantity=2.1", "o1"),
+        ("Observation?value-quantity=2.1|http://unitsofmeasure.org|L", "o1"),
+        ("Observation?value-quantity=2.1|http://unitsofmeasure.org|mL", ""),
+        ("Observation?value-quantity=2.1||L", "o1"),
+        ("Observation?value-quantity=2.1||litre", "o1"),
+        ("Observation?value-quantity=72||/min", "o2"),
+        ("Observation?value-quantity=lt3", "o1 o4"),
+        ("Observation?value-quantity=gt4", "o2 o4"),
+        ("Observation?value-quantity=4", ""),
+        // reference: search.html#reference
+        ("Observation?subject=Patient/p1", "o1 o2 o3 o4"),
+        ("Observation?subject=p1&code=8867-4", "o2"),
+        ("Observation?subject:Patient=p1&code=8867-4", "o2"),
+        ("Observation?subject=https://sluis.example/fhir/Patient/p1&code=8867-4", "o2"),
+        ("Observation?patient=p2", ""),
+        ("Observation?patient=p9", ""),
+        ("Observation?patient=p1,p2&code=8867-4", "o2"),
+        ("Observation?subject:Group=p1", ""),
+        ("Observation?performer=Organization/org1", "o1"),
+        ("Observation?performer=https://elsewhere.example/fhir/Organization/org1", "o3"),
+        ("Observation?performer:identifier=http://fhir.nl/fhir/NamingSystem/ura|90000382", "o2"),
+        ("Observation?performer:missing=true", "o4"),
+        // uri and the parameters of every type
+        ("Observation?_profile=http://example.org/P", "o1"),
+        ("Observation?_profile=http://example.org/P|1.0", "o1"),
+        ("Observation?_profile=http://example.org/p", ""),
+        ("Observation?_tag=urn:t|t1", "o1"),
+        ("Observation?_id=o1,o3,x", "o1 o3"),
+        ("Observation?_id=o1&_id=o3", ""),
+        ("Observation?_lastUpdated=ge2026", "o1 o2 o3 o4"),
+        ("Observation?_lastUpdated=lt2026", ""),
+        ("Observation?_lastUpdated=2026-01-01T00:00:01Z", "o1 o2 o3 o4"),
+        // composite: search.html#combining
+        ("Observation?code-value-quantity=http://loinc.org|19935-6$gt2", "o1"),
+        ("Observation?code-value-quantity=http://loinc.org|19935-6$gt3", ""),
+        ("Observation?component-code-value-quantity=http://loinc.org|8480-6$gt100", "o4"),
+        ("Observation?component-code-value-quantity=http://loinc.org|8462-4$gt100", ""),
+        ("Observation?combo-code-value-quantity=http://loinc.org|8462-4$80", "o4"),
+        ("Observation?component-code-value-quantity:missing=true", "o1 o2 o3"),
+        ("Observation?code-value-date=19935-6$2025", ""),
+    ];
+    for (query, expected) in table {
+        assert_eq!(found(store, &filter, query).join(" "), *expected, "{query}");
+        // The same rows across patients and within one, by another driver and another predicate.
+        if let Some(rest) = query.strip_prefix("Observation?").filter(|rest| !rest.contains("patient=p2")) {
+            let rows = found(store, &filter, &format!("Observation?patient=Patient/p1&{rest}")).join(" ");
+            let expected = if rest.contains("patient=p9") { "" } else { expected };
+            assert_eq!(rows, *expected, "patient and {query}");
+            let mut rows = found(store, &filter, &format!("Observation?{rest}&_sort=-date"));
+            rows.sort();
+            assert_eq!(rows.join(" "), *expected, "sorted {query}");
+        }
+        let total = search(store, &filter, &format!("{query}&_total=accurate")).total;
+        assert_eq!(total, u64::try_from(expected.split_whitespace().count()).ok(), "{query}");
+        assert!(found(store, &nobody(), query).is_empty(), "{query} as nobody");
+    }
+}
+
+/// The entries of the former version find nothing any more.
+pub fn an_update_replaces_the_index_entries(store: &dyn Store) {
+    let filter = clinician(AUTHOR);
+    let basic = |code: &str| {
+        format!(r#"{{"resourceType":"Basic","id":"b","code":{{"coding":[{{"code":"{code}"}}]}}}}"#)
+    };
+    create(store, &basic("old"), derived(None, AUTHOR));
+    let text = basic("new");
+    write(store, move |w| put(w, &text, derived(None, AUTHOR), Method::Put)).unwrap();
+    assert!(found(store, &filter, "Basic?code=old").is_empty());
+    assert_eq!(found(store, &filter, "Basic?code=new"), ["b"]);
+}
+
+/// Targets of several matches are included once, matches not at all, and a page past the limit is refused.
+pub fn includes_come_once_and_have_a_limit(store: &dyn Store) {
+    let filter = cast(store);
+    let page =
+        search(store, &filter, "Observation?_include=Observation:subject&_include=Observation:performer");
+    assert_eq!(ids(&page.matches), ["o1", "o2", "o3", "o4"]);
+    assert_eq!(ids(&page.includes), ["p1"]);
+    assert_eq!(page.patients.len(), 1);
+    assert!(search(store, &filter, "Observation?_include=Observation:subject:Group").includes.is_empty());
+
+    let link = |n: usize| format!(r#"{{"type":"seealso","other":{{"reference":"Patient/l{n}"}}}}"#);
+    let text = format!(
+        r#"{{"resourceType":"Patient","id":"hub","link":[{}]}}"#,
+        (0..1001).map(link).collect::<Vec<_>>().join(",")
+    );
+    write(store, move |w| {
+        put(w, &text, derived(None, AUTHOR), Method::Post)?;
+        for n in 0..1001 {
+            let text = format!(r#"{{"resourceType":"Patient","id":"l{n}"}}"#);
+            put(w, &text, derived(None, AUTHOR), Method::Post)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let plan = planned("Patient?_id=hub&_include=Patient:link", &filter);
+    let refused = read(store, &filter, |reader| reader.search(&plan)).unwrap_err();
+    assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
+}
+
+/// Rising or falling, rows without a value come last; ties go by creation.
+pub fn absent_values_sort_last(store: &dyn Store) {
+    let filter = cast(store);
+    for patient in ["", "patient=p1&"] {
+        let sorted =
+            |sort: &str| found(store, &filter, &format!("Observation?{patient}_sort={sort}")).join(" ");
+        assert_eq!(sorted("date"), "o2 o1 o3 o4", "{patient}");
+        assert_eq!(sorted("-date"), "o3 o1 o2 o4", "{patient}");
+        assert_eq!(sorted("value-quantity"), "o1 o4 o2 o3", "{patient}");
+        assert_eq!(sorted("-value-quantity"), "o2 o4 o1 o3", "{patient}");
+        assert_eq!(sorted("-_id"), "o4 o3 o2 o1", "{patient}");
+        assert_eq!(sorted("status,-date"), "o3 o1 o2 o4", "{patient}");
+        assert_eq!(sorted("_lastUpdated"), "o1 o2 o3 o4", "{patient}");
+        assert_eq!(sorted("-_lastUpdated"), "o4 o3 o2 o1", "{patient}");
+    }
+    // Of several dates, the earliest counts rising and the latest falling, and the row comes once.
+    let days = |id: &str, days: &[&str]| {
+        let activity = |day: &&str| {
+            format!(
+                r#"{{"detail":{{"status":"scheduled","scheduledPeriod":{{"start":"{day}","end":"{day}"}}}}}}"#
+            )
+        };
+        let text = format!(
+            r#"{{"resourceType":"CarePlan","id":"{id}","subject":{{"reference":"Patient/p1"}},"activity":[{}]}}"#,
+            days.iter().map(activity).collect::<Vec<_>>().join(",")
+        );
+        let key = store.patient_key(&super::world::id("p1")).unwrap();
+        create(store, &text, derived(key, AUTHOR));
+    };
+    days("wide", &["2025-05-05", "2025-01-01", "2025-09-09", "2025-05-05"]);
+    days("early", &["2025-02-02"]);
+    days("late", &["2025-08-08", "2025-08-09"]);
+    for patient in ["", "patient=p1&", "status:missing=true&"] {
+        let sorted = |sort: &str| found(store, &filter, &format!("CarePlan?{patient}_sort={sort}")).join(" ");
+        assert_eq!(sorted("activity-date"), "wide early late", "{patient}");
+        assert_eq!(sorted("-activity-date"), "wide late early", "{patient}");
+        assert_eq!(sorted("activity-date,_id"), "wide early late", "{patient}");
+        assert_eq!(sorted("-activity-date,_id"), "wide late early", "{patient}");
+    }
+    assert_eq!(found(store, &filter, "Patient?_sort=family"), ["p1", "p2"]);
+    assert_eq!(found(store, &filter, "Patient?_sort=-birthdate"), ["p2", "p1"]);
+    assert_eq!(found(store, &filter, "Patient?_sort=given,-family"), ["p1", "p2"]);
+}
+
+/// A search as large as the limits of its text allow runs, whatever its values are.
+pub fn the_largest_search_runs(store: &dyn Store) {
+    let filter = cast(store);
+    let list = |value: &dyn Fn(usize) -> String| (0..200).map(value).collect::<Vec<_>>().join(",");
+    let queries = [
+        format!("Observation?code={}", list(&|n| format!("urn:s|{n}"))),
+        format!("Observation?performer={}", list(&|n| format!("urn:x:{n}"))),
+        format!("Observation?code:not={}", list(&|n| format!("c{n}"))),
+        format!("Observation?date={}", list(&|n| format!("ne{}", 1900 + n))),
+        format!("Observation?_id={}", list(&|n| format!("x{n}"))),
+        format!("Observation?value-string:contains={}", list(&|n| format!("x{n}"))),
+        format!("Observation?code-value-quantity={}", list(&|n| format!("c{n}$gt{n}"))),
+        format!(
+            "Observation?{}",
+            vec![format!("date={}", list(&|n| format!("ge{}", 1900 + n))); 5].join("&")
+        ),
+        format!("Observation?{}", ["status=final"; 64].join("&")),
+        format!("Observation?patient=p1&_sort=-date&{}", ["code:missing=false"; 62].join("&")),
+        format!("Observation?{}", vec![format!("code:not={}", list(&|n| format!("c{n}"))); 5].join("&")),
+    ];
+    for query in queries {
+        let name = query.get(..40).unwrap().to_owned();
+        let plan = planned(&query, &filter);
+        let result = read(store, &filter, |reader| reader.search(&plan));
+        assert!(result.is_ok(), "{name}: {:?}", result.err());
+    }
+}

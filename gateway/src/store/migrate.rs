@@ -1,0 +1,118 @@
+//! Brings a database to the tables this program knows: numbered files, each applied once, in one transaction, with its
+//! checksum kept. A file that has changed since it was applied, or a database from a later program, stops the start:
+//! going on would be guessing at someone's health data.
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use crate::store::StoreError;
+
+/// One numbered file.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// Its number, from 1 without gaps.
+    pub number: i64,
+    /// Its name, for messages.
+    pub name: &'static str,
+    /// Its statements.
+    pub sql: &'static str,
+}
+
+/// The files of the embedded store, in order.
+pub const SQLITE: &[Migration] = &[Migration {
+    number: 1,
+    name: "0001_start",
+    sql: include_str!("../../migrations/sqlite/0001_start.sql"),
+}];
+
+/// Applies what is missing; returns how many files that was.
+///
+/// Errors: `Database` names the file whose checksum differs, or the database's number when it is from a later program;
+/// the database is as before.
+pub fn migrate(connection: &mut Connection, migrations: &[Migration]) -> Result<usize, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migration (
+            number   INTEGER PRIMARY KEY,
+            name     TEXT NOT NULL,
+            checksum BLOB NOT NULL
+        ) STRICT",
+    )?;
+    let applied: Vec<(i64, Vec<u8>)> = transaction
+        .prepare("SELECT number, checksum FROM migration ORDER BY number")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (number, checksum) in &applied {
+        match migrations.iter().find(|m| m.number == *number) {
+            None => {
+                return Err(StoreError::Database(format!(
+                    "the database has migration {number}, which this program does not know; start a later program"
+                )));
+            }
+            Some(migration) if checksum_of(migration) != *checksum => {
+                return Err(StoreError::Database(format!(
+                    "migration {} differs from the one this database was made with",
+                    migration.name
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    let mut count = 0;
+    for migration in migrations.iter().filter(|m| !applied.iter().any(|(number, _)| *number == m.number)) {
+        transaction.execute_batch(migration.sql)?;
+        transaction.execute(
+            "INSERT INTO migration (number, name, checksum) VALUES (?, ?, ?)",
+            params![migration.number, migration.name, checksum_of(migration)],
+        )?;
+        count += 1;
+    }
+    transaction.commit()?;
+    Ok(count)
+}
+
+/// SHA-256 of the text, line ends as in the repository whatever the checkout made of them.
+fn checksum_of(migration: &Migration) -> Vec<u8> {
+    let text = migration.sql.replace("\r\n", "\n");
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+
+    use super::*;
+
+    #[test]
+    fn each_file_is_applied_once() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        assert_eq!(migrate(&mut connection, SQLITE).unwrap(), SQLITE.len());
+        assert_eq!(migrate(&mut connection, SQLITE).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_changed_file_stops_the_start() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, SQLITE).unwrap();
+        let changed = Migration { sql: "CREATE TABLE other (a INTEGER)", ..*SQLITE.first().unwrap() };
+        let error = migrate(&mut connection, &[changed]).unwrap_err();
+        assert!(error.to_string().contains("0001_start"), "{error}");
+    }
+
+    #[test]
+    fn a_database_of_a_later_program_stops_the_start() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, SQLITE).unwrap();
+        let error = migrate(&mut connection, &[]).unwrap_err();
+        assert!(error.to_string().contains("does not know"), "{error}");
+    }
+
+    #[test]
+    fn a_failing_file_leaves_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let half = Migration { number: 1, name: "half", sql: "CREATE TABLE a (b INTEGER); SELECT nonsense" };
+        assert!(migrate(&mut connection, &[half]).is_err());
+        let tables: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+        assert_eq!(tables, 0);
+    }
+}

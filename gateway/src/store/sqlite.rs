@@ -1,0 +1,246 @@
+//! The embedded store: SQLite in write-ahead mode, one writer with group commit, a pool of reading connections.
+//!
+//! A read runs on the caller's thread in a snapshot of its own and never waits for a write. A write is answered once
+//! its commit is on disk (`synchronous=FULL`), and every read that starts after the answer sees it. Survives `kill -9` at
+//! any moment: a commit is wholly in the log or not at all. On a full or read-only disk writes answer `DiskFull` and
+//! reads go on.
+//!
+//! Knows tables and predicates; what may be seen it takes from the permit, what is asked from the plan.
+
+mod checkpoint;
+mod failure;
+mod found;
+mod index;
+mod log;
+mod names;
+mod pen;
+mod pool;
+mod put;
+mod read;
+mod session;
+mod shelf;
+pub mod visible;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::decision::Permit;
+use crate::decision::filter::Filter;
+use crate::ids::{PartyKey, PatientKey, ResourceId};
+use crate::store::{Reader, Store, StoreError, WriteReceipt, WriteWork, migrate};
+
+use names::NameTable;
+use pen::{Job, WriterThread};
+use pool::{Line, Pool};
+use session::Session;
+
+/// How the embedded store is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The database file; its directory holds the log files too.
+    pub path: PathBuf,
+    /// Base address of this gateway without a slash at its end: references under it are its own.
+    pub base: String,
+    /// Reading connections, at least 1: as many reads run at once.
+    pub readers: usize,
+    /// Writes that may wait; more are answered `Busy`.
+    pub queue_max: usize,
+    /// Works in one commit.
+    pub group_max: usize,
+    /// Milliseconds for which one commit gathers works that wait.
+    pub group_ms_max: u64,
+    /// Milliseconds a read, or one work of a write, may take, and for which a read waits for a connection.
+    pub query_ms_max: u64,
+    /// Milliseconds to wait for another process's lock on the file (a backup).
+    pub busy_ms_max: u64,
+    /// Whether a commit waits for the disk. `false` loses the last commits, though never the file's soundness, when the
+    /// machine loses power: a choice for a laboratory.
+    pub synchronous_full: bool,
+    /// Page cache of each connection, KiB.
+    pub cache_kib: i64,
+    /// Bytes of the file read through memory mapping.
+    pub mmap_bytes: i64,
+    /// Checkpoints are made by another program (Litestream).
+    pub checkpoint_external: bool,
+    /// Included resources on a page at most.
+    pub includes_max: u32,
+}
+
+impl Settings {
+    /// Settings for a file, everything else as documented for production.
+    pub fn at(path: impl Into<PathBuf>, base: impl Into<String>) -> Settings {
+        Settings {
+            path: path.into(),
+            base: base.into(),
+            readers: 4,
+            queue_max: 1024,
+            group_max: 256,
+            group_ms_max: 10,
+            query_ms_max: 5_000,
+            busy_ms_max: 5_000,
+            synchronous_full: true,
+            cache_kib: 16 * 1024,
+            mmap_bytes: 1 << 30,
+            checkpoint_external: false,
+            includes_max: 1_000,
+        }
+    }
+}
+
+/// The embedded store.
+pub struct SqliteStore {
+    // Dropped first: what waits is written while the rest stands.
+    writer: WriterThread,
+    readers: Pool,
+    names: Arc<NameTable>,
+    settings: Arc<Settings>,
+    /// Parties never change their key, so they may be remembered; this is no permission.
+    parties: RwLock<HashMap<String, PartyKey>>,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Names of parties remembered at most.
+const PARTIES_MAX: usize = 10_000;
+
+impl SqliteStore {
+    /// Opens the database, making or upgrading its tables.
+    ///
+    /// Errors: `Database` for a file that is no database or belongs to a later program, `DiskFull` when it cannot be
+    /// written.
+    pub fn open(settings: Settings) -> Result<SqliteStore, StoreError> {
+        let settings = Arc::new(settings);
+        let mut line = Line::open(&settings, true)?;
+        migrate::migrate(&mut line.connection, migrate::SQLITE)?;
+        let names = Arc::new(NameTable::open(&mut line.connection)?);
+        let readers = Pool::open(&settings)?;
+        let writer = WriterThread::start(line, Arc::clone(&names), Arc::clone(&settings))?;
+        Ok(SqliteStore { writer, readers, names, settings, parties: RwLock::default() })
+    }
+
+    /// Runs `work` on one snapshot under `filter`.
+    fn snapshot<T>(
+        &self,
+        filter: &Filter,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let limit = self.settings.query_ms_max;
+        let run = |line: &Line| {
+            line.start(limit);
+            line.connection.prepare_cached("BEGIN")?.execute([])?;
+            let mut session = Session::new(&line.connection, &self.names, &self.settings, filter, None);
+            let result = work(&mut session);
+            // The lender ends the snapshot if this does not.
+            line.stop();
+            line.connection.prepare_cached("ROLLBACK")?.execute([])?;
+            result
+        };
+        self.readers.with(run).map_err(|error| error.within(limit))
+    }
+
+    /// Runs `work` on the writer and waits for the commit. For the gateway's own small numbers, not on a hot path.
+    fn write_now<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn crate::store::Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let (value, values) = std::sync::mpsc::channel();
+        self.writer.submit(Job {
+            filter: own_work(),
+            work: Box::new(move |writer| {
+                // The receiver waits below for as long as the job lives.
+                let _ = value.send(work(writer)?);
+                Ok(())
+            }),
+            answer: Box::new(move |result| {
+                let _ = answer.send(result);
+            }),
+        });
+        let stopped = || StoreError::Database("the writer has stopped".to_owned());
+        answered.recv().map_err(|_| stopped())??;
+        values.recv().map_err(|_| stopped())
+    }
+}
+
+/// The filter of work that touches no resource: interning a party, the readiness probe.
+fn own_work() -> Filter {
+    Filter {
+        now: crate::clock::Timestamp::MIN,
+        purpose: 0,
+        organisation: PartyKey(0),
+        own: false,
+        recipients: Vec::new(),
+        care_relation: false,
+        self_patient: None,
+        categories: 0,
+        open_categories: 0,
+        deny_labels: 0,
+        confidentiality_max: 0,
+        system: false,
+    }
+}
+
+impl Store for SqliteStore {
+    fn read(
+        &self,
+        permit: &Permit,
+        work: &mut dyn FnMut(&mut dyn Reader) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.snapshot(permit.filter(), |session| work(session))
+    }
+
+    fn write(&self, permit: Permit, work: WriteWork) -> WriteReceipt {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.writer.submit(Job {
+            filter: permit.filter().clone(),
+            work,
+            answer: Box::new(move |result| {
+                // The caller may have gone (a closed connection); the write stands all the same.
+                let _ = answer.send(result);
+            }),
+        });
+        Box::pin(async move {
+            match answered.await {
+                Ok(result) => result,
+                Err(_) => Err(StoreError::Database("the writer has stopped".to_owned())),
+            }
+        })
+    }
+
+    fn party(&self, name: &str) -> Result<PartyKey, StoreError> {
+        if let Some(key) = self.parties.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(*key);
+        }
+        let known = self.snapshot(&own_work(), |session| session::find_party(session.connection, name))?;
+        let key = match known {
+            Some(key) => key,
+            None => {
+                let name = name.to_owned();
+                self.write_now(move |writer| writer.party(&name))?
+            }
+        };
+        let mut parties = self.parties.write().unwrap_or_else(PoisonError::into_inner);
+        if parties.len() >= PARTIES_MAX {
+            parties.clear();
+        }
+        parties.insert(name.to_owned(), key);
+        Ok(key)
+    }
+
+    fn patient_key(&self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {
+        self.snapshot(&own_work(), |session| session.patient_key(id))
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.snapshot(&own_work(), |session| session.mark())?;
+        self.write_now(|writer| writer.probe())
+    }
+}
+
+#[cfg(test)]
+mod tests;

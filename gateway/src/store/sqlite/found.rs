@@ -1,0 +1,168 @@
+//! Runs a plan: keys of one page, their rows, their includes and the total, all in one snapshot under one predicate.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use rusqlite::params_from_iter;
+use rusqlite::types::Value;
+
+use super::session::Session;
+use super::visible::Visible;
+use crate::ids::PatientKey;
+use crate::response::refusal::{Reason, Refusal};
+use crate::search::plan::{Cursor, Found, Plan, Segment, SortValue};
+use crate::search::sql::{Sql, Writer};
+use crate::store::{StoreError, Stored};
+
+/// A row of a page before it is read: where it stands.
+struct Place {
+    segment: Segment,
+    key: i64,
+    values: Vec<SortValue>,
+}
+
+impl Session<'_> {
+    pub(super) fn find(&mut self, asked: &Plan) -> Result<Found, StoreError> {
+        // Which patient is a fact of the snapshot, not of the plan.
+        let (plan, patient) = match &asked.patient {
+            None => (Cow::Borrowed(asked), None),
+            Some(id) => match self.patient_key(id)? {
+                Some(key) => (Cow::Borrowed(asked), Some(key)),
+                None => (Cow::Owned(asked.across_patients()), None),
+            },
+        };
+        let filter = self.filter;
+        let grants;
+        let visible = match patient {
+            None => Visible::probed(filter),
+            Some(key) => {
+                grants = self.grants(key)?;
+                Visible::granted(filter, key, &grants.arms, &grants.relations)
+            }
+        };
+        if visible.nothing() {
+            let total = asked.total.then_some(0);
+            return Ok(Found {
+                matches: Vec::new(),
+                includes: Vec::new(),
+                total,
+                next: None,
+                patients: Vec::new(),
+            });
+        }
+        let writer = Writer { plan: &plan, names: self.names, visible: &visible, patient };
+        let earlier = plan.after.as_ref().map(|cursor| cursor.mark);
+        let total = match asked.total {
+            true => Some(self.count(&writer.total(earlier))?),
+            false => None,
+        };
+        let mut places = Vec::new();
+        if !asked.count_only {
+            places = self.page(&writer, earlier)?;
+        }
+        let count = usize::try_from(asked.count).unwrap_or(usize::MAX);
+        let mut next = None;
+        if places.len() > count {
+            places.truncate(count);
+            if let Some(Place { segment, key, values }) = places.last() {
+                let mark = match earlier {
+                    Some(mark) => mark,
+                    None => self.mark()?,
+                };
+                let cursor = Cursor { mark, segment: *segment, key: *key, values: values.clone() };
+                next = Some(cursor.write(asked).into());
+            }
+        }
+        let mut matches = Vec::with_capacity(places.len());
+        for place in &places {
+            matches.extend(self.read_key(place.key)?);
+        }
+        let includes = self.includes(&writer, &matches)?;
+        let mut seen = HashSet::new();
+        let patients: Vec<PatientKey> = matches
+            .iter()
+            .chain(&includes)
+            .filter_map(|stored| stored.derived.patient)
+            .filter(|patient| seen.insert(*patient))
+            .collect();
+        Ok(Found { matches, includes, total, next, patients })
+    }
+
+    /// One more place than the page holds, if there is one: it tells that there is a next page.
+    fn page(&mut self, writer: &Writer<'_>, earlier: Option<i64>) -> Result<Vec<Place>, StoreError> {
+        let plan = writer.plan;
+        let wanted = plan.count.saturating_add(1);
+        let start = plan.after.as_ref().map_or(Segment::Sorted, |cursor| cursor.segment);
+        let mut places: Vec<Place> = Vec::new();
+        for &segment in writer.segments() {
+            let missing = wanted.saturating_sub(u32::try_from(places.len()).unwrap_or(u32::MAX));
+            let nothing_changed = segment == Segment::Changed && earlier.is_none();
+            if segment < start || missing == 0 || nothing_changed {
+                continue;
+            }
+            let sql = writer.page(segment, earlier, missing);
+            // A key-ordered part gives keys alone.
+            let sorted = segment == Segment::Sorted && !plan.order.is_empty();
+            let width = if sorted { plan.order.len() } else { 0 };
+            let mut statement = self.connection.prepare_cached(&sql.text)?;
+            let rows = statement.query_map(params_from_iter(&sql.values), |row| {
+                let values = (1..=width).map(|at| row.get(at).map(sort_value)).collect::<Result<_, _>>()?;
+                Ok(Place { segment, key: row.get(0)?, values })
+            })?;
+            for row in rows {
+                places.push(row?);
+            }
+        }
+        Ok(places)
+    }
+
+    /// Visible targets of the page's matches, in the order of the includes and of creation.
+    ///
+    /// Errors: `TooCostly` past the limit, since a list cut short looks like one whose rest is hidden.
+    fn includes(&mut self, writer: &Writer<'_>, matches: &[Stored]) -> Result<Vec<Stored>, StoreError> {
+        let plan = writer.plan;
+        if matches.is_empty() || plan.includes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<String> = matches.iter().map(|stored| stored.key.to_string()).collect();
+        let rows = format!("[{}]", rows.join(","));
+        let mut seen: HashSet<i64> = matches.iter().map(|stored| stored.key).collect();
+        let mut keys = Vec::new();
+        let max = self.settings.includes_max;
+        let visible = Visible::probed(self.filter);
+        let writer = Writer { visible: &visible, ..*writer };
+        for include in &plan.includes {
+            let sql = writer.include(include, &rows, max.saturating_add(1));
+            let mut statement = self.connection.prepare_cached(&sql.text)?;
+            let found = statement.query_map(params_from_iter(&sql.values), |row| row.get::<_, i64>(0))?;
+            let mut found: Vec<i64> = found.collect::<Result<_, _>>()?;
+            found.sort_unstable();
+            keys.extend(found.into_iter().filter(|key| seen.insert(*key)));
+        }
+        if keys.len() > usize::try_from(max).unwrap_or(usize::MAX) {
+            let text = format!("A page includes at most {max} resources; ask for fewer matches with _count.");
+            return Err(StoreError::Refused(Box::new(Refusal::new(Reason::TooCostly, text).at("_include"))));
+        }
+        let mut includes = Vec::with_capacity(keys.len());
+        for key in keys {
+            includes.extend(self.read_key(key)?);
+        }
+        Ok(includes)
+    }
+
+    fn count(&self, sql: &Sql) -> Result<u64, StoreError> {
+        let mut statement = self.connection.prepare_cached(&sql.text)?;
+        let count: i64 = statement.query_row(params_from_iter(&sql.values), |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+fn sort_value(value: Value) -> SortValue {
+    match value {
+        Value::Integer(integer) => SortValue::Integer(integer),
+        Value::Real(real) => SortValue::Real(real),
+        Value::Text(text) => SortValue::Text(text),
+        // No sort key is a blob.
+        Value::Null | Value::Blob(_) => SortValue::Null,
+    }
+}

@@ -1,0 +1,229 @@
+//! Index entries of one resource as rows.
+//!
+//! References are brought to one spelling, so that every way to write one is found by equality; systems are interned;
+//! text is normalised. A component of a composite stands in the table of its kind under a facet of its own, the
+//! repetition it belongs to in `part`.
+
+use std::collections::HashMap;
+
+use rusqlite::{OptionalExtension, params};
+use sluis_conformance::path::{Entry, IndexValue, Precise, ReferenceTarget};
+
+use super::session::{Pen, Session};
+use crate::ids::ResourceType;
+use crate::search::sql::Names;
+use crate::search::text::normalise;
+use crate::store::StoreError;
+
+/// Interned systems kept at hand; there are few, unless senders make them up.
+const SYMBOLS_MAX: usize = 10_000;
+
+/// Where an entry goes.
+#[derive(Clone, Copy)]
+struct Place {
+    row: i64,
+    facet: i64,
+    part: i64,
+    patient: i64,
+}
+
+const TABLES: [&str; 7] = [
+    "DELETE FROM index_token WHERE row = ?",
+    "DELETE FROM index_string WHERE row = ?",
+    "DELETE FROM index_date WHERE row = ?",
+    "DELETE FROM index_number WHERE row = ?",
+    "DELETE FROM index_quantity WHERE row = ?",
+    "DELETE FROM index_reference WHERE row = ?",
+    "DELETE FROM index_uri WHERE row = ?",
+];
+
+impl Session<'_> {
+    /// Removes all entries of a row.
+    pub(super) fn erase_entries(&self, row: i64) -> Result<(), StoreError> {
+        for statement in TABLES {
+            self.connection.prepare_cached(statement)?.execute([row])?;
+        }
+        Ok(())
+    }
+
+    /// Writes the entries of a row.
+    pub(super) fn write_entries(
+        &mut self,
+        kind: ResourceType,
+        row: i64,
+        patient: i64,
+        entries: &[Entry<'_>],
+    ) -> Result<(), StoreError> {
+        let mut repetitions: HashMap<_, i64> = HashMap::new();
+        let mut dates: Vec<(i64, i64, i64)> = Vec::new();
+        for entry in entries {
+            match &entry.value {
+                IndexValue::Composite(parts) => {
+                    let part = repetitions.entry(entry.parameter).or_insert(0);
+                    *part += 1;
+                    for (at, value) in parts.iter().enumerate() {
+                        let facet = self.names.facet(kind, entry.parameter, Some(at));
+                        self.write_entry(Place { row, facet, part: *part, patient }, value)?;
+                    }
+                }
+                value => {
+                    let facet = self.names.facet(kind, entry.parameter, None);
+                    match value {
+                        IndexValue::Date { low_us, high_us } => dates.push((facet, *low_us, *high_us)),
+                        value => self.write_entry(Place { row, facet, part: 0, patient }, value)?,
+                    }
+                }
+            }
+        }
+        dates.sort_unstable();
+        dates.dedup();
+        for (at, (facet, low, high)) in dates.iter().enumerate() {
+            let other = |at: Option<usize>| at.and_then(|at| dates.get(at)).is_none_or(|d| d.0 != *facet);
+            let edge = i64::from(other(at.checked_sub(1))) + 2 * i64::from(other(Some(at + 1)));
+            self.write_date(Place { row, facet: *facet, part: 0, patient }, *low, *high, edge)?;
+        }
+        Ok(())
+    }
+
+    fn write_entry(&mut self, place: Place, value: &IndexValue<'_>) -> Result<(), StoreError> {
+        let Place { row, facet, part, .. } = place;
+        // Facet 0: `_id`, `_lastUpdated` and what has no index.
+        if facet == 0 {
+            return Ok(());
+        }
+        match value {
+            IndexValue::String(text) => {
+                self.connection
+                    .prepare_cached("INSERT OR IGNORE INTO index_string (row, facet, part, value, exact) VALUES (?,?,?,?,?)")?
+                    .execute(params![row, facet, part, normalise(text), text])?;
+            }
+            IndexValue::Token { system, code, .. } => {
+                self.write_token(place, system.as_deref(), code.as_deref().unwrap_or(""))?;
+            }
+            IndexValue::Date { low_us, high_us } => self.write_date(place, *low_us, *high_us, 0)?,
+            IndexValue::Number(number) => {
+                let Some((value, low, high)) = span(number) else { return Ok(()) };
+                self.connection
+                    .prepare_cached("INSERT OR IGNORE INTO index_number (row, facet, part, value, low, high) VALUES (?,?,?,?,?,?)")?
+                    .execute(params![row, facet, part, value, low, high])?;
+            }
+            IndexValue::Quantity { value, system, code, unit } => {
+                let Some((value, low, high)) = span(value) else { return Ok(()) };
+                let system = self.symbol(system.as_deref())?;
+                let (code, unit) = (code.as_deref().unwrap_or(""), unit.as_deref().unwrap_or(""));
+                self.connection
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO index_quantity (row, facet, part, value, low, high, system, code, unit) \
+                         VALUES (?,?,?,?,?,?,?,?,?)",
+                    )?
+                    .execute(params![row, facet, part, value, low, high, system, code, unit])?;
+            }
+            IndexValue::Reference(ReferenceTarget::Relative { type_, id, .. }) => {
+                self.write_reference(place, self.names.kind(*type_), id)?;
+            }
+            IndexValue::Reference(ReferenceTarget::Absolute { url, tail }) => {
+                let own =
+                    url.strip_prefix(self.settings.base.as_str()).is_some_and(|rest| rest.starts_with('/'));
+                match tail {
+                    Some((type_, id, _)) if own => {
+                        self.write_reference(place, self.names.kind(*type_), id)?
+                    }
+                    _ => self.write_reference(place, 0, url)?,
+                }
+            }
+            IndexValue::Reference(ReferenceTarget::Identifier { system, value }) => {
+                self.write_token(place, system.as_deref(), value)?;
+            }
+            IndexValue::Uri(uri) => {
+                let mut statement = self.connection.prepare_cached(
+                    "INSERT OR IGNORE INTO index_uri (row, facet, part, value) VALUES (?,?,?,?)",
+                )?;
+                statement.execute(params![row, facet, part, uri])?;
+                // A canonical address is found with and without its version (FHIR R4 references.html#canonical).
+                if let Some((address, _)) = uri.split_once('|') {
+                    statement.execute(params![row, facet, part, address])?;
+                }
+            }
+            // A composite has no composite among its components.
+            IndexValue::Composite(_) => {}
+        }
+        Ok(())
+    }
+
+    fn write_token(&mut self, place: Place, system: Option<&str>, code: &str) -> Result<(), StoreError> {
+        let system = self.symbol(system.filter(|_| !code.is_empty()))?;
+        self.connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO index_token (row, facet, part, code, system, patient) VALUES (?,?,?,?,?,?)",
+            )?
+            .execute(params![place.row, place.facet, place.part, code, system, place.patient])?;
+        Ok(())
+    }
+
+    fn write_date(&self, place: Place, low: i64, high: i64, edge: i64) -> Result<(), StoreError> {
+        if place.facet == 0 {
+            return Ok(());
+        }
+        self.connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO index_date (row, facet, part, low, high, edge, patient) VALUES (?,?,?,?,?,?,?)",
+            )?
+            .execute(params![place.row, place.facet, place.part, low, high, edge, place.patient])?;
+        Ok(())
+    }
+
+    fn write_reference(&self, place: Place, kind: i64, id: &str) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO index_reference (row, facet, part, id, kind) VALUES (?,?,?,?,?)",
+            )?
+            .execute(params![place.row, place.facet, place.part, id, kind])?;
+        Ok(())
+    }
+
+    /// Number of a system, given on first use; 0 for none.
+    fn symbol(&mut self, text: Option<&str>) -> Result<i64, StoreError> {
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(0) };
+        let connection = self.connection;
+        let Pen { symbols, .. } = self.pen()?;
+        if let Some(key) = symbols.get(text) {
+            return Ok(*key);
+        }
+        let known = connection
+            .prepare_cached("SELECT key FROM symbol WHERE text = ?")?
+            .query_row([text], |row| row.get(0))
+            .optional()?;
+        let key = match known {
+            Some(key) => key,
+            None => {
+                connection.prepare_cached("INSERT INTO symbol (text) VALUES (?)")?.execute([text])?;
+                connection.last_insert_rowid()
+            }
+        };
+        if symbols.len() >= SYMBOLS_MAX {
+            symbols.clear();
+        }
+        symbols.insert(text.to_owned(), key);
+        Ok(key)
+    }
+}
+
+/// Value, low and high of a number: a point, unless a comparator or a Range opens a side.
+///
+/// What the digits leave open does not count on the stored side (FHIR R4 search.html#number). `None`: not a finite one.
+fn span(number: &Precise<'_>) -> Option<(f64, f64, f64)> {
+    let Precise { value, low, high, .. } = *number;
+    if !value.is_finite() || low.is_nan() || high.is_nan() {
+        return None;
+    }
+    let below = value - low;
+    let above = high - value;
+    let point = (above - below).abs() <= 1e-6 * above.abs().max(below.abs());
+    Some(match (low.is_infinite(), high.is_infinite()) {
+        (true, true) => (value, low, high),
+        (true, false) => (value, low, value),
+        (false, true) => (value, value, high),
+        (false, false) if point => (value, value, value),
+        (false, false) => (value, value, high),
+    })
+}

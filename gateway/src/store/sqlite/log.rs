@@ -1,0 +1,137 @@
+//! The audit log: appended with its chain, read by patient or organisation, walked for verification.
+
+use bytes::Bytes;
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+
+use super::failure::impossible;
+use super::session::Session;
+use crate::audit::chain;
+use crate::audit::entry::AuditRecord;
+use crate::search::sql::Sql;
+use crate::store::{AuditQuery, AuditRow, Checkpoint, StoreError};
+
+impl Session<'_> {
+    pub(super) fn write_audit(&mut self, record: &AuditRecord) -> Result<u64, StoreError> {
+        self.pen()?;
+        let (last, previous) = self.read_audit_head()?;
+        let sequence = last + 1;
+        let hash = chain::link(&previous, sequence, &record.body);
+        self.connection
+            .prepare_cached("INSERT INTO audit (sequence, at, organisation, body, hash) VALUES (?,?,?,?,?)")?
+            .execute(params![number(sequence), record.at.0, record.organisation.0, record.body, hash])?;
+        for patient in &record.patients {
+            self.connection
+                .prepare_cached("INSERT OR IGNORE INTO audit_patient (patient, sequence) VALUES (?,?)")?
+                .execute(params![patient.0, number(sequence)])?;
+        }
+        self.connection
+            .prepare_cached("INSERT INTO audit_party (party, sequence) VALUES (?,?)")?
+            .execute(params![record.organisation.0, number(sequence)])?;
+        Ok(sequence)
+    }
+
+    /// Rows the filter's holder may see: all for the gateway's own work; else those about the patient who asks, or of
+    /// the own organisation.
+    pub(super) fn read_audit(&mut self, query: &AuditQuery) -> Result<(Vec<AuditRow>, u64), StoreError> {
+        let mut rows = Sql::default();
+        match (query.patient, query.organisation) {
+            (Some(patient), _) => {
+                rows.push("audit_patient p CROSS JOIN audit a ON a.sequence = p.sequence WHERE p.patient = ");
+                rows.bind(patient.0);
+            }
+            (None, Some(party)) => {
+                rows.push("audit_party p CROSS JOIN audit a ON a.sequence = p.sequence WHERE p.party = ");
+                rows.bind(party.0);
+            }
+            (None, None) => {
+                rows.push("audit a WHERE 1");
+            }
+        }
+        if let (Some(_), Some(party)) = (query.patient, query.organisation) {
+            rows.push(" AND a.organisation = ").bind(party.0);
+        }
+        if let Some(from) = query.from {
+            rows.push(" AND a.at >= ").bind(from.0);
+        }
+        if let Some(to) = query.to {
+            rows.push(" AND a.at < ").bind(to.0);
+        }
+        if !self.filter.system {
+            rows.push(" AND (a.organisation = ").bind(self.filter.organisation.0);
+            if let Some(patient) = self.filter.self_patient {
+                rows.push(" OR EXISTS (SELECT 1 FROM audit_patient s WHERE s.patient = ").bind(patient.0);
+                rows.push(" AND s.sequence = a.sequence)");
+            }
+            rows.push(")");
+        }
+        let total: i64 = self
+            .connection
+            .prepare_cached(&format!("SELECT count(*) FROM {}", rows.text))?
+            .query_row(params_from_iter(&rows.values), |row| row.get(0))?;
+        if let Some(before) = query.before {
+            rows.push(" AND a.sequence < ").bind(number(before));
+        }
+        rows.push(" ORDER BY a.sequence DESC LIMIT ").bind(i64::from(query.limit));
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT a.sequence, a.body, a.hash FROM {}", rows.text))?;
+        let found = statement.query_map(params_from_iter(&rows.values), |row| Ok(audit_row(row)))?;
+        let found = found.map(|row| row?).collect::<Result<Vec<_>, StoreError>>()?;
+        Ok((found, u64::try_from(total).unwrap_or(0)))
+    }
+
+    pub(super) fn read_audit_chain(&mut self, from: u64, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT sequence, body, hash FROM audit WHERE sequence >= ? ORDER BY sequence LIMIT ?",
+        )?;
+        let rows = statement.query_map(params![number(from), limit], |row| Ok(audit_row(row)))?;
+        rows.map(|row| row?).collect()
+    }
+
+    pub(super) fn read_audit_head(&mut self) -> Result<(u64, [u8; 32]), StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT sequence, body, hash FROM audit ORDER BY sequence DESC LIMIT 1")?;
+        match statement.query_row([], |row| Ok(audit_row(row))).optional()? {
+            None => Ok((0, [0; 32])),
+            Some(row) => row.map(|row| (row.sequence, row.hash)),
+        }
+    }
+
+    pub(super) fn write_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.pen()?;
+        self.connection
+            .prepare_cached("INSERT OR IGNORE INTO checkpoint (sequence, note) VALUES (?,?)")?
+            .execute(params![number(checkpoint.sequence), checkpoint.note])?;
+        Ok(())
+    }
+
+    pub(super) fn read_checkpoints(&mut self) -> Result<Vec<Checkpoint>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT sequence, note FROM checkpoint ORDER BY sequence, note")?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?;
+        rows.map(|row| {
+            let (sequence, note) = row?;
+            Ok(Checkpoint { sequence: unsigned(sequence)?, note })
+        })
+        .collect()
+    }
+}
+
+fn audit_row(row: &Row<'_>) -> Result<AuditRow, StoreError> {
+    let hash: Vec<u8> = row.get(2)?;
+    Ok(AuditRow {
+        sequence: unsigned(row.get(0)?)?,
+        body: Bytes::from(row.get::<_, Vec<u8>>(1)?),
+        hash: hash.try_into().map_err(|_| impossible("a chain hash that is not 32 bytes"))?,
+    })
+}
+
+fn number(sequence: u64) -> i64 {
+    i64::try_from(sequence).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| impossible("a negative sequence number"))
+}

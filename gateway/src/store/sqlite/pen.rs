@@ -1,0 +1,186 @@
+//! The single writer: a thread that takes what waits, applies each work in a savepoint of its own, commits them as one
+//! and answers all once that is on disk.
+//!
+//! One commit for many works is worth more than any choice of engine: a commit copies a dozen index pages and waits for
+//! the disk, whether it holds one resource or fifty. What waits is taken at once and nothing is waited for, so a lone
+//! write is not slowed; the batch forms while the previous commit is under way.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::names::NameTable;
+use super::pool::Line;
+use super::session::{Pen, Session};
+use super::{Settings, checkpoint};
+use crate::decision::filter::Filter;
+use crate::store::{StoreError, WriteWork};
+
+/// Work and whom to answer.
+pub(super) struct Job {
+    /// What the work may see.
+    pub(super) filter: Filter,
+    /// The work.
+    pub(super) work: WriteWork,
+    /// Told once the work is durable, or undone.
+    pub(super) answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+}
+
+/// The writer's queue and thread; dropping it lets what waits be written first.
+pub(super) struct WriterThread {
+    queue: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WriterThread {
+    /// Starts the thread on its own connection.
+    pub(super) fn start(
+        line: Line,
+        names: Arc<NameTable>,
+        settings: Arc<Settings>,
+    ) -> Result<Self, StoreError> {
+        let (queue, jobs) = sync_channel(settings.queue_max);
+        let (committed, commits) = channel();
+        let keeper = match settings.checkpoint_external {
+            true => None,
+            false => Some(checkpoint::start(Arc::clone(&settings), commits)?),
+        };
+        let thread = std::thread::Builder::new()
+            .name("sluis-writer".to_owned())
+            .spawn(move || {
+                run(&line, &names, &settings, &jobs, &committed);
+                // The checkpointer ends when nobody can tell it of a commit any more.
+                drop(committed);
+                if let Some(keeper) = keeper {
+                    let _ = keeper.join();
+                }
+            })
+            .map_err(|error| StoreError::Database(format!("the writer's thread did not start: {error}")))?;
+        Ok(WriterThread { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Queues a job; a full queue answers it `Busy` at once.
+    pub(super) fn submit(&self, job: Job) {
+        let Some(queue) = &self.queue else { return };
+        match queue.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => (job.answer)(Err(StoreError::Busy)),
+            Err(TrySendError::Disconnected(job)) => {
+                (job.answer)(Err(StoreError::Database("the writer has stopped".to_owned())));
+            }
+        }
+    }
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(line: &Line, names: &NameTable, settings: &Settings, jobs: &Receiver<Job>, committed: &Sender<()>) {
+    let mut symbols = HashMap::new();
+    // Ends when the store is dropped and the queue is empty.
+    while let Ok(first) = jobs.recv() {
+        group(line, names, settings, jobs, first, &mut symbols);
+        let _ = committed.send(());
+    }
+}
+
+type Answer = (Box<dyn FnOnce(Result<(), StoreError>) + Send>, Result<(), StoreError>);
+
+/// Applies one group of jobs and answers them.
+fn group(
+    line: &Line,
+    names: &NameTable,
+    settings: &Settings,
+    jobs: &Receiver<Job>,
+    first: Job,
+    symbols: &mut HashMap<String, i64>,
+) {
+    let mut answers: Vec<Answer> = Vec::new();
+    let started = Instant::now();
+    let span = Duration::from_millis(settings.group_ms_max);
+    let sequence = match begin(line) {
+        Ok(sequence) => sequence,
+        Err(error) => {
+            tracing::error!(error = %error, "no transaction could be opened");
+            (first.answer)(Err(error));
+            return;
+        }
+    };
+    let apply_all = |mut sequence: i64| -> Result<(), StoreError> {
+        let mut next = Some(first);
+        while let Some(Job { filter, work, answer }) = next.take() {
+            sequence += 1;
+            let pen = Pen { sequence, symbols };
+            let session = Session::new(&line.connection, names, settings, &filter, Some(pen));
+            line.start(settings.query_ms_max);
+            let result = apply(session, work);
+            line.stop();
+            if result.is_err() {
+                // What the undone work interned is gone from the database.
+                symbols.clear();
+            }
+            answers.push((answer, result.map_err(|error| error.within(settings.query_ms_max))));
+            // A full disk makes SQLite undo the whole transaction, with the works applied before.
+            if line.connection.is_autocommit() {
+                return Err(StoreError::DiskFull("the transaction was undone".to_owned()));
+            }
+            if answers.len() < settings.group_max && started.elapsed() < span {
+                next = jobs.try_recv().ok();
+            }
+        }
+        let mut statement =
+            line.connection.prepare_cached("UPDATE counter SET value = ? WHERE name = 'commit'")?;
+        statement.execute([sequence])?;
+        line.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    };
+    let outcome = apply_all(sequence);
+    if let Err(error) = &outcome {
+        symbols.clear();
+        tracing::error!(works = answers.len(), error = %error, "a commit failed; its works are undone");
+        if !line.connection.is_autocommit() && line.connection.execute_batch("ROLLBACK").is_err() {
+            tracing::error!("the writer could not undo its transaction");
+        }
+    }
+    for (answer, result) in answers {
+        answer(match (&outcome, result) {
+            (_, Err(error)) => Err(error),
+            (Ok(()), Ok(())) => Ok(()),
+            (Err(error), Ok(())) => Err(error.again()),
+        });
+    }
+}
+
+/// Opens the transaction; the sequence number of the last work applied.
+fn begin(line: &Line) -> Result<i64, StoreError> {
+    line.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let mut statement = line.connection.prepare_cached("SELECT value FROM counter WHERE name = 'commit'")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
+
+/// Applies one work in a savepoint; undoes it alone when it fails or panics.
+fn apply(mut session: Session<'_>, work: WriteWork) -> Result<(), StoreError> {
+    let connection = session.connection;
+    connection.prepare_cached("SAVEPOINT work")?.execute([])?;
+    // The session is dropped right after, and the database is put back by the savepoint: no broken state survives.
+    let result = match catch_unwind(AssertUnwindSafe(|| work(&mut session))) {
+        Ok(result) => result,
+        Err(_) => Err(StoreError::Database("a work panicked".to_owned())),
+    };
+    if !connection.is_autocommit() {
+        if result.is_err() {
+            connection.prepare_cached("ROLLBACK TO work")?.execute([])?;
+        }
+        connection.prepare_cached("RELEASE work")?.execute([])?;
+    }
+    result
+}

@@ -1,0 +1,454 @@
+//! One snapshot or transaction under one filter: what [`Reader`] and [`Writer`] are made of.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::Settings;
+use super::failure::impossible;
+use super::names::NameTable;
+use super::visible::{bits, mask};
+use crate::audit::entry::AuditRecord;
+use crate::clock::Timestamp;
+use crate::decision::filter::{Arm, CareRelation, Derived, Filter};
+use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
+use crate::response::refusal::{Reason, Refusal};
+use crate::search::plan::{Found, Plan};
+use crate::store::{
+    AuditQuery, AuditRow, Checkpoint, Method, Reader, Record, Shelf, StoreError, Stored, Writer,
+};
+
+/// A snapshot (or the open transaction of the writer) seen through a filter.
+pub(super) struct Session<'s> {
+    pub(super) connection: &'s Connection,
+    pub(super) names: &'s NameTable,
+    pub(super) settings: &'s Settings,
+    pub(super) filter: &'s Filter,
+    /// Grants by patient, as far as this snapshot has been asked for them.
+    grants: HashMap<i64, Arc<Grants>>,
+    /// What a writing session has besides.
+    pub(super) pen: Option<Pen<'s>>,
+}
+
+/// What it takes to write.
+pub(super) struct Pen<'s> {
+    /// Sequence number of this work, greater than that of every work before it.
+    pub(super) sequence: i64,
+    /// Interned systems.
+    pub(super) symbols: &'s mut HashMap<String, i64>,
+}
+
+/// Grants of one patient for the filter's purpose, and her care relations.
+#[derive(Debug, Default)]
+pub(super) struct Grants {
+    pub(super) arms: Vec<Arm>,
+    pub(super) relations: Vec<CareRelation>,
+}
+
+/// Columns of `resource` (alias `r`) that make a [`Stored`], and the body.
+pub(super) const COLUMNS: &str = "r.key, r.kind, r.id, r.version, r.updated, r.deleted, r.method, r.patient, \
+                                  r.category, r.labels, r.confidentiality, r.day, r.author, b.body";
+
+impl<'s> Session<'s> {
+    pub(super) fn new(
+        connection: &'s Connection,
+        names: &'s NameTable,
+        settings: &'s Settings,
+        filter: &'s Filter,
+        pen: Option<Pen<'s>>,
+    ) -> Session<'s> {
+        Session { connection, names, settings, filter, grants: HashMap::new(), pen }
+    }
+
+    /// Sequence of the last work this snapshot contains.
+    pub(super) fn mark(&self) -> Result<i64, StoreError> {
+        if let Some(pen) = &self.pen {
+            return Ok(pen.sequence);
+        }
+        let mut statement =
+            self.connection.prepare_cached("SELECT value FROM counter WHERE name = 'commit'")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    /// Grants and care relations of a patient in this snapshot.
+    pub(super) fn grants(&mut self, patient: PatientKey) -> Result<Arc<Grants>, StoreError> {
+        if let Some(grants) = self.grants.get(&patient.0) {
+            return Ok(Arc::clone(grants));
+        }
+        let mut grants =
+            Grants { arms: self.arms_of(patient, Some(self.filter.purpose))?, relations: Vec::new() };
+        if self.filter.care_relation {
+            grants.relations = self.relations_of(patient)?;
+        }
+        let grants = Arc::new(grants);
+        self.grants.insert(patient.0, Arc::clone(&grants));
+        Ok(grants)
+    }
+
+    /// Forgets a patient's grants: they were replaced in this transaction.
+    pub(super) fn forget(&mut self, patient: PatientKey) {
+        self.grants.remove(&patient.0);
+    }
+
+    fn arms_of(&self, patient: PatientKey, purpose: Option<u8>) -> Result<Vec<Arm>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT recipient, purpose, categories, deny_labels, confidentiality_max, day_from, day_to, author, \
+             valid_from, valid_to, consent FROM grant_arm WHERE patient = ?1 AND (?2 < 0 OR purpose = ?2) \
+             ORDER BY purpose, recipient, arm",
+        )?;
+        let purpose = purpose.map_or(-1, i64::from);
+        let arms = statement.query_map(params![patient.0, purpose], |row| {
+            let author: i64 = row.get(7)?;
+            Ok(Arm {
+                recipient: PartyKey(row.get(0)?),
+                purpose: row.get(1)?,
+                patient,
+                categories: mask(row.get(2)?),
+                deny_labels: mask(row.get(3)?),
+                confidentiality_max: row.get(4)?,
+                day_from: row.get(5)?,
+                day_to: row.get(6)?,
+                author: (author > 0).then_some(PartyKey(author)),
+                valid_from: Timestamp(row.get(8)?),
+                valid_to: Timestamp(row.get(9)?),
+                consent: row.get::<_, String>(10)?.into(),
+            })
+        })?;
+        Ok(arms.collect::<Result<_, _>>()?)
+    }
+
+    fn relations_of(&self, patient: PatientKey) -> Result<Vec<CareRelation>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT party, valid_from, valid_to, source FROM care_relation WHERE patient = ? ORDER BY party, ordinal",
+        )?;
+        let relations = statement.query_map([patient.0], |row| {
+            Ok(CareRelation {
+                patient,
+                party: PartyKey(row.get(0)?),
+                valid_from: Timestamp(row.get(1)?),
+                valid_to: Timestamp(row.get(2)?),
+                source: row.get::<_, String>(3)?.into(),
+            })
+        })?;
+        Ok(relations.collect::<Result<_, _>>()?)
+    }
+
+    /// Judges a row that the predicate let through once more, in memory, and says which grant opened it.
+    ///
+    /// `None`: the two disagree. That is a fault of this program, so it is reported, and the row withheld.
+    pub(super) fn admit(&mut self, mut stored: Stored) -> Result<Option<Stored>, StoreError> {
+        let grants = match stored.derived.patient {
+            Some(patient) if !self.filter.system => self.grants(patient)?,
+            _ => Arc::default(),
+        };
+        match self.filter.admits(&stored.derived, &grants.arms, &grants.relations) {
+            Some(arm) => {
+                stored.consent = arm.map(|arm| Arc::from(&*arm.consent));
+                Ok(Some(stored))
+            }
+            None => {
+                tracing::error!(row = stored.key, "a row passed the predicate and not the filter: withheld");
+                debug_assert!(self.filter.system, "predicate and filter disagree");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes a [`Stored`] of a row of [`COLUMNS`].
+    pub(super) fn stored(&self, row: &Row<'_>) -> Result<Stored, StoreError> {
+        let kind: i64 = row.get(1)?;
+        let id: String = row.get(2)?;
+        let patient: i64 = row.get(7)?;
+        let method: i64 = row.get(6)?;
+        Ok(Stored {
+            key: row.get(0)?,
+            kind: self.names.kind_of(kind).ok_or_else(|| impossible("a row of an unknown type"))?,
+            id: ResourceId::parse(&id).ok_or_else(|| impossible("a row whose id is none"))?,
+            version: row.get(3)?,
+            updated: Timestamp(row.get(4)?),
+            deleted: row.get(5)?,
+            method: match method {
+                0 => Method::Post,
+                1 => Method::Put,
+                2 => Method::Delete,
+                _ => return Err(impossible("a version made by no known interaction")),
+            },
+            derived: Derived {
+                patient: (patient > 0).then_some(PatientKey(patient)),
+                category: mask(row.get(8)?),
+                labels: mask(row.get(9)?),
+                confidentiality: row.get(10)?,
+                day: row.get(11)?,
+                author: PartyKey(row.get(12)?),
+            },
+            body: Bytes::from(row.get::<_, Vec<u8>>(13)?),
+            consent: None,
+        })
+    }
+
+    /// Row key of a Patient, whatever its visibility.
+    pub(super) fn patient_key(&self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT key FROM resource WHERE kind = ? AND id = ?")?;
+        let key =
+            statement.query_row(params![self.names.patient, id.as_str()], |row| row.get(0)).optional()?;
+        Ok(key.map(PatientKey))
+    }
+
+    /// Refuses what only the gateway's own work may do.
+    pub(super) fn system_only(&self) -> Result<(), StoreError> {
+        if self.filter.system {
+            return Ok(());
+        }
+        let refusal =
+            Refusal::new(Reason::Internal, "").because("a system query was asked with another permit");
+        Err(StoreError::Refused(Box::new(refusal)))
+    }
+
+    /// The pen, for writing.
+    pub(super) fn pen(&mut self) -> Result<&mut Pen<'s>, StoreError> {
+        self.pen
+            .as_mut()
+            .ok_or_else(|| StoreError::Database("a reading session was asked to write".to_owned()))
+    }
+}
+
+impl Reader for Session<'_> {
+    fn current(&mut self, kind: ResourceType, id: &ResourceId) -> Result<Option<Stored>, StoreError> {
+        self.read_current(kind, id)
+    }
+
+    fn version(
+        &mut self,
+        kind: ResourceType,
+        id: &ResourceId,
+        version: u32,
+    ) -> Result<Option<Stored>, StoreError> {
+        self.read_version(kind, id, version)
+    }
+
+    fn history(
+        &mut self,
+        kind: ResourceType,
+        id: &ResourceId,
+        before: Option<u32>,
+        limit: u32,
+    ) -> Result<(Vec<Stored>, u64), StoreError> {
+        self.read_history(kind, id, before, limit)
+    }
+
+    fn search(&mut self, plan: &Plan) -> Result<Found, StoreError> {
+        self.find(plan)
+    }
+
+    fn patient_by_identifier(
+        &mut self,
+        system: &str,
+        value: &str,
+    ) -> Result<Option<(PatientKey, ResourceId)>, StoreError> {
+        self.read_patient_by_identifier(system, value)
+    }
+
+    fn own_by_identifier(
+        &mut self,
+        kind: ResourceType,
+        system: &str,
+        value: &str,
+    ) -> Result<Option<Stored>, StoreError> {
+        self.read_own_by_identifier(kind, system, value)
+    }
+
+    fn arms(&mut self, patient: PatientKey) -> Result<Vec<Arm>, StoreError> {
+        self.arms_of(patient, None)
+    }
+
+    fn compartment(&mut self, patient: PatientKey, kind: ResourceType) -> Result<Vec<Stored>, StoreError> {
+        self.system_only()?;
+        self.read_compartment(patient, kind)
+    }
+
+    fn patient_id(&mut self, patient: PatientKey) -> Result<Option<ResourceId>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT id FROM resource WHERE key = ? AND kind = ?")?;
+        let id: Option<String> =
+            statement.query_row(params![patient.0, self.names.patient], |row| row.get(0)).optional()?;
+        Ok(id.as_deref().and_then(ResourceId::parse))
+    }
+
+    fn audit(&mut self, query: &AuditQuery) -> Result<(Vec<AuditRow>, u64), StoreError> {
+        self.read_audit(query)
+    }
+
+    fn audit_chain(&mut self, from: u64, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        self.read_audit_chain(from, limit)
+    }
+
+    fn audit_head(&mut self) -> Result<(u64, [u8; 32]), StoreError> {
+        self.read_audit_head()
+    }
+
+    fn checkpoints(&mut self) -> Result<Vec<Checkpoint>, StoreError> {
+        self.read_checkpoints()
+    }
+
+    fn shelf_get(&mut self, shelf: Shelf, owner: PartyKey, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.read_shelf(shelf, owner, key)
+    }
+
+    fn shelf_list(
+        &mut self,
+        shelf: Shelf,
+        owner: Option<PartyKey>,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(PartyKey, String, Bytes)>, StoreError> {
+        self.read_shelf_list(shelf, owner, after, limit)
+    }
+}
+
+impl Writer for Session<'_> {
+    fn put(&mut self, record: &Record<'_>) -> Result<i64, StoreError> {
+        self.write_record(record)
+    }
+
+    fn whole_compartment(
+        &mut self,
+        patient: PatientKey,
+        kind: ResourceType,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.read_whole_compartment(patient, kind)
+    }
+
+    fn patient_key(&mut self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {
+        Session::patient_key(self, id)
+    }
+
+    fn replace_arms(&mut self, patient: PatientKey, arms: &[Arm]) -> Result<(), StoreError> {
+        self.pen()?;
+        if patient.0 <= 0 || arms.iter().any(|arm| arm.patient != patient) {
+            return Err(impossible("a grant of another patient than named"));
+        }
+        self.forget(patient);
+        self.connection.prepare_cached("DELETE FROM grant_arm WHERE patient = ?")?.execute([patient.0])?;
+        let mut statement = self.connection.prepare_cached(
+            "INSERT INTO grant_arm (patient, purpose, recipient, arm, categories, deny_labels, confidentiality_max, \
+             day_from, day_to, author, valid_from, valid_to, consent) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        )?;
+        for (ordinal, arm) in (0i64..).zip(arms) {
+            statement.execute(params![
+                patient.0,
+                arm.purpose,
+                arm.recipient.0,
+                ordinal,
+                bits(arm.categories),
+                bits(arm.deny_labels),
+                arm.confidentiality_max,
+                arm.day_from,
+                arm.day_to,
+                arm.author.map_or(0, |author| author.0),
+                arm.valid_from.0,
+                arm.valid_to.0,
+                &*arm.consent,
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn replace_relations(
+        &mut self,
+        patient: PatientKey,
+        relations: &[CareRelation],
+    ) -> Result<(), StoreError> {
+        self.pen()?;
+        if patient.0 <= 0 || relations.iter().any(|relation| relation.patient != patient) {
+            return Err(impossible("a care relation of another patient than named"));
+        }
+        self.forget(patient);
+        self.connection
+            .prepare_cached("DELETE FROM care_relation WHERE patient = ?")?
+            .execute([patient.0])?;
+        let mut statement = self.connection.prepare_cached(
+            "INSERT INTO care_relation (patient, party, ordinal, valid_from, valid_to, source) VALUES (?,?,?,?,?,?)",
+        )?;
+        for (ordinal, relation) in (0i64..).zip(relations) {
+            statement.execute(params![
+                patient.0,
+                relation.party.0,
+                ordinal,
+                relation.valid_from.0,
+                relation.valid_to.0,
+                &*relation.source
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn append_audit(&mut self, record: &AuditRecord) -> Result<u64, StoreError> {
+        self.write_audit(record)
+    }
+
+    fn append_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.write_checkpoint(checkpoint)
+    }
+
+    fn shelf_put(
+        &mut self,
+        shelf: Shelf,
+        owner: PartyKey,
+        key: &str,
+        document: &[u8],
+    ) -> Result<(), StoreError> {
+        self.write_shelf(shelf, owner, key, document)
+    }
+
+    fn shelf_remove(&mut self, shelf: Shelf, owner: PartyKey, key: &str) -> Result<bool, StoreError> {
+        self.erase_shelf(shelf, owner, key)
+    }
+
+    fn claim_jti(&mut self, issuer: &str, jti: &str, expires: Timestamp) -> Result<bool, StoreError> {
+        self.pen()?;
+        // What has expired is refused for its age by whoever reads the token, so it need not be kept for its number.
+        let now = self.filter.now.0;
+        self.connection
+            .prepare_cached("DELETE FROM jti WHERE (issuer, jti) IN (SELECT issuer, jti FROM jti WHERE expires <= ? ORDER BY expires LIMIT 100)")?
+            .execute([now])?;
+        let taken = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO jti (issuer, jti, expires) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT DO UPDATE SET expires = ?3 WHERE expires <= ?4",
+            )?
+            .execute(params![issuer, jti, expires.0, now])?;
+        Ok(taken == 1)
+    }
+
+    fn party(&mut self, name: &str) -> Result<PartyKey, StoreError> {
+        self.pen()?;
+        intern_party(self.connection, name)
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.pen()?;
+        self.connection
+            .prepare_cached("UPDATE counter SET value = value + 1 WHERE name = 'probe'")?
+            .execute([])?;
+        Ok(())
+    }
+}
+
+/// Key of a party, given on first use.
+pub(super) fn intern_party(connection: &Connection, name: &str) -> Result<PartyKey, StoreError> {
+    if let Some(key) = find_party(connection, name)? {
+        return Ok(key);
+    }
+    connection.prepare_cached("INSERT INTO party (name) VALUES (?)")?.execute([name])?;
+    Ok(PartyKey(connection.last_insert_rowid()))
+}
+
+/// Key of a party already known.
+pub(super) fn find_party(connection: &Connection, name: &str) -> Result<Option<PartyKey>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT key FROM party WHERE name = ?")?;
+    Ok(statement.query_row([name], |row| row.get(0)).optional()?.map(PartyKey))
+}

@@ -1,0 +1,96 @@
+//! Small documents by shelf, owner and key.
+
+use bytes::Bytes;
+use rusqlite::{OptionalExtension, params};
+
+use super::session::Session;
+use crate::ids::PartyKey;
+use crate::store::{Shelf, StoreError};
+
+impl Session<'_> {
+    pub(super) fn read_shelf(
+        &mut self,
+        shelf: Shelf,
+        owner: PartyKey,
+        key: &str,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT document FROM shelf WHERE shelf = ? AND owner = ? AND key = ?")?;
+        let document: Option<Vec<u8>> =
+            statement.query_row(params![number(shelf), owner.0, key], |row| row.get(0)).optional()?;
+        Ok(document.map(Bytes::from))
+    }
+
+    pub(super) fn read_shelf_list(
+        &mut self,
+        shelf: Shelf,
+        owner: Option<PartyKey>,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(PartyKey, String, Bytes)>, StoreError> {
+        let text = match owner {
+            Some(_) => {
+                "SELECT owner, key, document FROM shelf WHERE shelf = ?1 AND owner = ?2 AND key > ?3 \
+                 ORDER BY key LIMIT ?4"
+            }
+            None => {
+                self.system_only()?;
+                "SELECT owner, key, document FROM shelf WHERE shelf = ?1 AND ?2 = 0 AND key > ?3 \
+                 ORDER BY key, owner LIMIT ?4"
+            }
+        };
+        let mut statement = self.connection.prepare_cached(text)?;
+        let owner = owner.map_or(0, |owner| owner.0);
+        let rows = statement.query_map(params![number(shelf), owner, after, limit], |row| {
+            Ok((PartyKey(row.get(0)?), row.get(1)?, Bytes::from(row.get::<_, Vec<u8>>(2)?)))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    pub(super) fn write_shelf(
+        &mut self,
+        shelf: Shelf,
+        owner: PartyKey,
+        key: &str,
+        document: &[u8],
+    ) -> Result<(), StoreError> {
+        self.pen()?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO shelf (shelf, owner, key, document) VALUES (?1, ?2, ?3, ?4) \
+                 ON CONFLICT (shelf, owner, key) DO UPDATE SET document = ?4",
+            )?
+            .execute(params![number(shelf), owner.0, key, document])?;
+        Ok(())
+    }
+
+    pub(super) fn erase_shelf(
+        &mut self,
+        shelf: Shelf,
+        owner: PartyKey,
+        key: &str,
+    ) -> Result<bool, StoreError> {
+        self.pen()?;
+        let erased = self
+            .connection
+            .prepare_cached("DELETE FROM shelf WHERE shelf = ? AND owner = ? AND key = ?")?
+            .execute(params![number(shelf), owner.0, key])?;
+        Ok(erased > 0)
+    }
+}
+
+/// Number of a shelf in the database; never reused for another.
+fn number(shelf: Shelf) -> i64 {
+    match shelf {
+        Shelf::Receipt => 1,
+        Shelf::Original => 2,
+        Shelf::Quarantine => 3,
+        Shelf::ExportJob => 4,
+        Shelf::ExportFile => 5,
+        Shelf::Delivered => 6,
+        Shelf::Secret => 7,
+        Shelf::Statement => 8,
+        Shelf::PatientLink => 9,
+    }
+}

@@ -1,0 +1,164 @@
+//! The permit's filter as a predicate of SQL, for any alias of `resource` or `version`.
+//!
+//! The same rule as [`Filter::admits`], which judges each row once more in memory. Two shapes:
+//! * one patient's data: her grants are read first, in the same snapshot, and stand in the statement as constants;
+//! * across patients: the grants are probed by primary key for each row (`EXISTS`, never a join, so that no planner can
+//!   make the grants the outer loop).
+
+use crate::decision::filter::{Arm, CareRelation, Filter};
+use crate::ids::PatientKey;
+use crate::search::sql::Sql;
+
+/// What may be seen, ready to be written into statements.
+#[derive(Debug)]
+pub enum Visible<'f> {
+    /// Everything: the gateway's own work.
+    All,
+    /// By grants probed for each row.
+    Probed(&'f Filter),
+    /// In one patient's data, by these grants of hers that hold now for the permit's holder.
+    Granted(&'f Filter, PatientKey, Vec<&'f Arm>),
+}
+
+impl<'f> Visible<'f> {
+    /// Across patients.
+    pub fn probed(filter: &'f Filter) -> Visible<'f> {
+        if filter.system { Visible::All } else { Visible::Probed(filter) }
+    }
+
+    /// In one patient's data, given her grants and care relations.
+    pub fn granted(
+        filter: &'f Filter,
+        patient: PatientKey,
+        arms: &'f [Arm],
+        relations: &[CareRelation],
+    ) -> Visible<'f> {
+        if filter.system {
+            return Visible::All;
+        }
+        let related = !filter.care_relation
+            || relations.iter().any(|r| {
+                r.patient == patient
+                    && r.party == filter.organisation
+                    && r.valid_from <= filter.now
+                    && filter.now < r.valid_to
+            });
+        let holds = |arm: &&Arm| {
+            related
+                && arm.patient == patient
+                && arm.purpose == filter.purpose
+                && filter.recipients.contains(&arm.recipient)
+                && arm.valid_from <= filter.now
+                && filter.now < arm.valid_to
+                && arm.categories & filter.categories != 0
+        };
+        Visible::Granted(filter, patient, arms.iter().filter(holds).collect())
+    }
+
+    /// Whether no row of one patient can be visible, so that none need be looked at.
+    pub fn nothing(&self) -> bool {
+        match self {
+            Visible::Granted(filter, patient, arms) => {
+                arms.is_empty() && !filter.own && filter.self_patient != Some(*patient)
+            }
+            _ => false,
+        }
+    }
+
+    /// Appends the predicate on the columns of `alias`, in parentheses.
+    pub fn write(&self, sql: &mut Sql, alias: &str) {
+        match self {
+            Visible::All => {
+                sql.push("1");
+            }
+            Visible::Probed(filter) => {
+                sql.push("(");
+                without_grant(sql, filter, alias);
+                if !filter.recipients.is_empty() {
+                    sql.push(" OR (");
+                    probe(sql, filter, alias);
+                    sql.push(")");
+                }
+                sql.push(")");
+            }
+            Visible::Granted(filter, patient, arms) => {
+                sql.push("(");
+                without_grant(sql, filter, alias);
+                if !arms.is_empty() {
+                    sql.push(&format!(" OR ({alias}.patient = ")).bind(patient.0).push(" AND (");
+                    sql.join(arms, " OR ", |sql, arm| constant(sql, filter, arm, alias));
+                    sql.push("))");
+                }
+                sql.push(")");
+            }
+        }
+    }
+}
+
+/// Own rows, rows of no patient in an open category, the patient's own compartment.
+fn without_grant(sql: &mut Sql, filter: &Filter, alias: &str) {
+    sql.push(&format!("({alias}.patient = 0 AND {alias}.category & ")).bind(bits(filter.open_categories));
+    sql.push(" <> 0)");
+    if filter.own {
+        sql.push(&format!(" OR {alias}.author = ")).bind(filter.organisation.0);
+    }
+    // Key 0 stands for "no patient" in the column.
+    if let Some(PatientKey(patient)) = filter.self_patient.filter(|p| p.0 > 0) {
+        sql.push(&format!(" OR {alias}.patient = ")).bind(patient);
+    }
+}
+
+/// A grant that opens the row, looked up by primary key.
+fn probe(sql: &mut Sql, filter: &Filter, alias: &str) {
+    sql.push(&format!("{alias}.category & ")).bind(bits(filter.categories)).push(" <> 0");
+    sql.push(&format!(" AND {alias}.labels & ")).bind(bits(filter.deny_labels)).push(" = 0");
+    sql.push(&format!(" AND {alias}.confidentiality <= ")).bind(i64::from(filter.confidentiality_max));
+    if filter.care_relation {
+        sql.push(&format!(" AND EXISTS (SELECT 1 FROM care_relation c WHERE c.patient = {alias}.patient"));
+        sql.push(" AND c.party = ").bind(filter.organisation.0);
+        sql.push(" AND c.valid_from <= ").bind(filter.now.0);
+        sql.push(" AND c.valid_to > ").bind(filter.now.0).push(")");
+    }
+    sql.push(&format!(
+        " AND EXISTS (SELECT 1 FROM grant_arm g WHERE g.patient = {alias}.patient AND g.purpose = "
+    ));
+    sql.bind(i64::from(filter.purpose)).push(" AND g.recipient IN (");
+    // Padded to four, so that actors with fewer keys share the statement.
+    let last = filter.recipients.last().copied();
+    let padding = std::iter::repeat_n(last, 4usize.saturating_sub(filter.recipients.len())).flatten();
+    sql.join(filter.recipients.iter().copied().chain(padding), ", ", |sql, party| {
+        sql.bind(party.0);
+    });
+    sql.push(") AND g.valid_from <= ").bind(filter.now.0).push(" AND g.valid_to > ").bind(filter.now.0);
+    sql.push(&format!(" AND g.categories & {alias}.category & ")).bind(bits(filter.categories)).push(" <> 0");
+    sql.push(&format!(
+        " AND g.deny_labels & {alias}.labels = 0 AND {alias}.confidentiality <= g.confidentiality_max \
+         AND {alias}.day BETWEEN g.day_from AND g.day_to AND (g.author = 0 OR g.author = {alias}.author))"
+    ));
+}
+
+/// A grant of the patient as constants, merged with what the role may see.
+fn constant(sql: &mut Sql, filter: &Filter, arm: &Arm, alias: &str) {
+    sql.push(&format!("({alias}.category & ")).bind(bits(arm.categories & filter.categories)).push(" <> 0");
+    sql.push(&format!(" AND {alias}.labels & "))
+        .bind(bits(arm.deny_labels | filter.deny_labels))
+        .push(" = 0");
+    let confidentiality = arm.confidentiality_max.min(filter.confidentiality_max);
+    sql.push(&format!(" AND {alias}.confidentiality <= ")).bind(i64::from(confidentiality));
+    sql.push(&format!(" AND {alias}.day BETWEEN ")).bind(i64::from(arm.day_from));
+    sql.push(" AND ").bind(i64::from(arm.day_to));
+    if let Some(author) = arm.author {
+        sql.push(&format!(" AND {alias}.author = ")).bind(author.0);
+    }
+    sql.push(")");
+}
+
+/// A mask as SQLite holds it: the same bits.
+pub(crate) fn bits(mask: u64) -> i64 {
+    i64::from_ne_bytes(mask.to_ne_bytes())
+}
+
+/// A mask read back.
+pub(crate) fn mask(bits: i64) -> u64 {
+    u64::from_ne_bytes(bits.to_ne_bytes())
+}
