@@ -1,0 +1,207 @@
+//! A whole gateway on loopback: TLS, tokens, embedded database, the demo region's people.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http::Method;
+use serde_json::Value;
+use sluis::clock::{Clock, System};
+use sluis::demo::{self, Context};
+use sluis::run::Running;
+
+use crate::client::{Answer, Client};
+
+/// A running gateway with its demo region in a folder of its own, removed at the end.
+pub struct World {
+    folder: PathBuf,
+    client: Client,
+    running: Option<Running>,
+    clock: Arc<dyn Clock>,
+}
+
+impl World {
+    /// A region with its people and their data.
+    pub async fn start() -> Result<World> {
+        World::start_with(Arc::new(System)).await
+    }
+
+    /// As [`World::start`], with a clock handed in.
+    pub async fn start_with(clock: Arc<dyn Clock>) -> Result<World> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("sluis-world-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let folder = std::env::temp_dir().join(name);
+        // The port is part of the audience of tokens, so it is chosen before the region is made.
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        demo::prepare(&folder, port, &*clock).context("prepare the region")?;
+        let mut world = World {
+            client: Client::new(0, &std::fs::read(folder.join("authority.pem"))?, None)?,
+            folder,
+            running: None,
+            clock,
+        };
+        world.open().await?;
+        demo::seed(world.running()?.gateway(), &world.folder, &mut |_, _| {})
+            .await
+            .context("seed the region")?;
+        Ok(world)
+    }
+
+    async fn open(&mut self) -> Result<()> {
+        let running = sluis::run::start(&self.folder.join("sluis.toml"), Arc::clone(&self.clock)).await?;
+        self.client = self.client.at(running.address().port());
+        self.running = Some(running);
+        Ok(())
+    }
+
+    /// Stops the gateway in good order and starts it anew on the same folder.
+    pub async fn restart(&mut self) -> Result<()> {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+        self.open().await
+    }
+
+    /// The running gateway.
+    pub fn running(&self) -> Result<&Running> {
+        self.running.as_ref().context("the gateway is stopped")
+    }
+
+    /// The region's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The plain client, for requests without token.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A caller with a token of `client` in `context`.
+    pub async fn caller(&self, client: &str, context: Context) -> Result<Caller> {
+        let assertion = demo::assertion(&self.folder, client, &context, &*self.clock)?;
+        let answer = self.token(&assertion, demo::SCOPES).await?;
+        ensure!(answer.status == 200, "token for {client}: {} {}", answer.status, answer.text());
+        let token = answer.json()["access_token"].as_str().context("no access_token")?.to_owned();
+        Ok(Caller { client: self.client.clone(), token })
+    }
+
+    /// Asks the token endpoint with an assertion.
+    pub async fn token(&self, assertion: &str, scope: &str) -> Result<Answer> {
+        let form = format!(
+            "grant_type=client_credentials&scope={}&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion={assertion}",
+            scope.replace('/', "%2F").replace('*', "%2A").replace(' ', "+")
+        );
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        self.client.send(Method::POST, "/fhir/oauth/token", &headers, form).await
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // What cannot be removed stays in the temporary folder; a test does not fail for it.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Somebody with a token.
+#[derive(Clone)]
+pub struct Caller {
+    client: Client,
+    token: String,
+}
+
+impl Caller {
+    /// The token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// `GET [base]/path`; an absolute URL of the gateway is taken as it is.
+    pub async fn get(&self, path: &str) -> Result<Answer> {
+        self.send(Method::GET, path, &[], Bytes::new()).await
+    }
+
+    /// As [`Caller::get`], where 200 and JSON are due.
+    pub async fn ok(&self, path: &str) -> Result<Value> {
+        let answer = self.get(path).await?;
+        ensure!(answer.status == 200, "GET {path}: {} {}", answer.status, answer.text());
+        Ok(answer.json())
+    }
+
+    /// `POST [base]/path` of a FHIR resource.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.send(Method::POST, path, &[("content-type", "application/fhir+json")], body.to_string()).await
+    }
+
+    /// `PUT [base]/path` of a FHIR resource.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.send(Method::PUT, path, &[("content-type", "application/fhir+json")], body.to_string()).await
+    }
+
+    /// `DELETE [base]/path`
+    pub async fn delete(&self, path: &str) -> Result<Answer> {
+        self.send(Method::DELETE, path, &[], Bytes::new()).await
+    }
+
+    /// `POST [base]/$ingest` of a document.
+    pub async fn ingest(&self, media: &str, document: impl Into<Bytes>) -> Result<Answer> {
+        self.send(Method::POST, "$ingest", &[("content-type", media)], document).await
+    }
+
+    /// `POST [base]/Type/_search` with a form.
+    pub async fn search(&self, kind: &str, form: &[(&str, &str)]) -> Result<Value> {
+        let escape =
+            |text: &str| -> String {
+                text.bytes()
+                    .map(|b| {
+                        if b.is_ascii_alphanumeric() {
+                            char::from(b).to_string()
+                        } else {
+                            format!("%{b:02X}")
+                        }
+                    })
+                    .collect()
+            };
+        let body: Vec<String> = form.iter().map(|(n, v)| format!("{}={}", escape(n), escape(v))).collect();
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let answer = self.send(Method::POST, &format!("{kind}/_search"), &headers, body.join("&")).await?;
+        ensure!(answer.status == 200, "{kind}/_search: {} {}", answer.status, answer.text());
+        Ok(answer.json())
+    }
+
+    /// Any request with the token.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer> {
+        let path = match path.strip_prefix("https://").and_then(|rest| rest.find('/').map(|at| &rest[at..])) {
+            Some(absolute) => absolute.to_owned(),
+            None => format!("/fhir/{path}"),
+        };
+        let authorization = format!("Bearer {}", self.token);
+        let mut all = vec![("authorization", authorization.as_str())];
+        all.extend_from_slice(headers);
+        self.client.send(method, &path, &all, body).await
+    }
+}
+
+/// Resources of a Bundle's entries that are matches.
+pub fn matches(bundle: &Value) -> Vec<&Value> {
+    entries(bundle).iter().filter(|e| e["search"]["mode"] == "match").map(|e| &e["resource"]).collect()
+}
+
+/// A Bundle's entries.
+pub fn entries(bundle: &Value) -> &[Value] {
+    bundle["entry"].as_array().map_or(&[], |entries| entries.as_slice())
+}
+
+/// URL of a Bundle's link.
+pub fn link<'b>(bundle: &'b Value, relation: &str) -> Option<&'b str> {
+    bundle["link"].as_array()?.iter().find(|l| l["relation"] == relation)?["url"].as_str()
+}
