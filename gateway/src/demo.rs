@@ -78,12 +78,12 @@ impl Context {
 
 /// Makes a region's files: keys, certificates, registries, settings. Existing files are not touched: a folder that holds
 /// settings already is taken as it is.
-pub fn prepare(folder: &Path, port: u16, clock: &dyn Clock) -> Result<()> {
-    prepare_with(folder, &Options { port, tls: true, without_security: false }, clock)
+pub fn prepare(folder: &Path, port: u16) -> Result<()> {
+    prepare_with(folder, &Options { port, tls: true, without_security: false })
 }
 
 /// As [`prepare`], with options.
-pub fn prepare_with(folder: &Path, options: &Options, clock: &dyn Clock) -> Result<()> {
+pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
     std::fs::create_dir_all(folder.join("clients")).with_context(|| folder.display().to_string())?;
     if folder.join("sluis.toml").exists() {
         return Ok(());
@@ -114,10 +114,8 @@ pub fn prepare_with(folder: &Path, options: &Options, clock: &dyn Clock) -> Resu
         mappings: None,
         limits: Limits::default(),
         cohort_min: 10,
-        test_region: true,
         bench_without_security: options.without_security,
     };
-    let _ = clock;
     std::fs::write(folder.join("sluis.toml"), toml::to_string(&config)?)?;
     Ok(())
 }
@@ -305,12 +303,7 @@ async fn signed_in(
     context: &Context,
     clock: &dyn Clock,
 ) -> Result<String> {
-    token_or_none(gateway, &assertion(folder, client, context, clock)?).await
-}
-
-/// A gateway without security needs no token; its endpoint gives one all the same.
-async fn token_or_none(gateway: &Gateway, assertion: &str) -> Result<String> {
-    token(gateway, assertion).await
+    token(gateway, &assertion(folder, client, context, clock)?).await
 }
 
 async fn patient(gateway: &Gateway, token: &str, person: people::Person) -> Result<String> {

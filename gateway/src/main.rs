@@ -169,7 +169,7 @@ async fn serve(config: &Path) -> Result<ExitCode> {
 }
 
 async fn demonstrate(folder: &Path, port: u16) -> Result<ExitCode> {
-    demo::prepare(folder, port, &System)?;
+    demo::prepare(folder, port)?;
     let running = run::start(&folder.join("sluis.toml"), Arc::new(System)).await?;
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("patients {bar:40} {pos}/{len}").unwrap_or(ProgressStyle::default_bar()),

@@ -1,5 +1,7 @@
 //! From settings to a serving gateway, and back down in good order.
 
+mod regrant;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -153,6 +155,10 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
     let seal = CursorSeal::new(&secret(&*store, &system, "cursor", &*clock).await?)
         .context("the cursor key is not of 32 bytes")?;
     let base: Arc<str> = config.base.as_str().into();
+    let anew = regrant::regrant(&store, &policy, &organisations, &text, &base, clock.now()).await?;
+    if anew > 0 {
+        tracing::info!(patients = anew, "policy or registry changed: all grants were compiled anew");
+    }
     let rules = Arc::new(Rules {
         policy: Arc::clone(&policy),
         organisations: Arc::clone(&organisations),

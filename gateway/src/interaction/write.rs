@@ -469,21 +469,33 @@ fn targets(writer: &mut dyn Writer, desk: &Desk, root: Node<'_>) -> Result<Vec<D
     Ok(found)
 }
 
-/// Compiles the grants or care relations of a patient anew, in the transaction that changed them: from its commit on,
-/// every request on every node is judged by them (invariant 4).
+/// Compiles the grants and care relations of a patient anew when a Consent or CareTeam of hers has changed, in the
+/// transaction that changed it: from its commit on, every request on every node is judged by them (invariant 4).
 fn compile_grants(
     writer: &mut dyn Writer,
     desk: &Desk,
     kind: ResourceType,
     patient: Option<PatientKey>,
 ) -> Result<(), StoreError> {
-    let Some(patient) = patient.filter(|_| kind == kinds().consent || kind == kinds().care_team) else {
-        return Ok(());
-    };
+    match patient {
+        Some(patient) if kind == kinds().consent || kind == kinds().care_team => {
+            compile_patient(writer, &desk.policy, &desk.organisations, patient)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Compiles the grants and care relations of a patient from all that is stored of her.
+pub fn compile_patient(
+    writer: &mut dyn Writer,
+    policy: &Policy,
+    organisations: &Organisations,
+    patient: PatientKey,
+) -> Result<(), StoreError> {
     let mut rows = writer.whole_compartment(patient, kinds().consent)?;
     rows.extend(writer.whole_compartment(patient, kinds().care_team)?);
     let mut party = |name: &str| writer.party(name);
-    let grants = grant::grants(&desk.policy, &desk.organisations, patient, &rows, &mut party)?;
+    let grants = grant::grants(policy, organisations, patient, &rows, &mut party)?;
     for reference in &grants.unreadable {
         tracing::error!(%reference, "a stored Consent cannot be read; everything is closed for its patient");
     }
