@@ -7,6 +7,7 @@ pub mod people;
 
 pub mod region;
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -84,7 +85,12 @@ pub fn prepare(folder: &Path, port: u16) -> Result<()> {
 
 /// As [`prepare`], with options.
 pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
-    std::fs::create_dir_all(folder.join("clients")).with_context(|| folder.display().to_string())?;
+    // Keys and records are nobody else's to read.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder.join("clients"))
+        .with_context(|| folder.display().to_string())?;
     if folder.join("sluis.toml").exists() {
         return Ok(());
     }
