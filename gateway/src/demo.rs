@@ -28,6 +28,7 @@ use crate::identity::context;
 use crate::identity::oauth::{self, assertion};
 use crate::identity::signing::{self, SignatureAlgorithm, SigningKey};
 use crate::ids::{ResourceId, Ura};
+use crate::ingest::map;
 use crate::interaction::write::{Draft, Expect, commit, kinds, put_draft};
 use region::{ACN, CLIENTS, PARTIES, Software};
 
@@ -102,6 +103,8 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
     write_private(&folder.join("audit-key.pem"), &signing::generate(SignatureAlgorithm::EdDsa)?.pem)?;
     std::fs::write(folder.join("organisations.toml"), organisations())?;
     std::fs::write(folder.join("clients.toml"), clients(folder)?)?;
+    // Its user edits a code table and sends SIGHUP.
+    map::write_shipped(&folder.join("mappings"))?;
     let config = Config {
         base: format!("{scheme}://localhost:{}/fhir", options.port),
         listen: ([127, 0, 0, 1], options.port).into(),
@@ -117,7 +120,7 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
         organisations: "organisations.toml".into(),
         clients: "clients.toml".into(),
         policy: None,
-        mappings: None,
+        mappings: Some("mappings".into()),
         limits: Limits::default(),
         cohort_min: 10,
         bench_without_security: options.without_security,
