@@ -62,11 +62,7 @@ async fn every_answer_and_every_refusal_has_its_record_before_it_leaves() -> Res
         ensure!(answer.status == 200, "{path}: {}", answer.text());
         let since = records(&world, before)?;
         let [record] = since.as_slice() else { anyhow::bail!("{path}: {since:?}") };
-        ensure!(
-            record["interaction"] == *interaction
-                && !record["outcome"].is_null(),
-            "{path}: {record}"
-        );
+        ensure!(record["interaction"] == *interaction && !record["outcome"].is_null(), "{path}: {record}");
         ensure!(record["request"] == answer.header("x-request-id"), "{path}: {record}");
         ensure!(!record.to_string().contains(people::BSNS[0]), "a BSN in the log");
     }
