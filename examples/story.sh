@@ -3,148 +3,239 @@
 #
 #   examples/story.sh [DEMO_FOLDER]        default: demo
 #
-# Every step says what it does, shows the answer's essence and stops the script when the answer is not what it should be.
+# Every step says what it does, shows the essence of the answer and stops when the answer is not what it should be.
+# Needs bash, curl, grep and sed. It may be run again on the same demo; what an earlier run left is said. To start afresh,
+# stop the demo, remove its folder and start it again.
 set -euo pipefail
+export LC_ALL=C # documents are bytes; some are ISO-8859-1
 
 DEMO=${1:-demo}
 HERE=$(cd "$(dirname "$0")" && pwd)
 SLUIS=${SLUIS:-$HERE/../target/release/sluis}
+RUN=$(date +%s)
+BSN='http://fhir.nl/fhir/NamingSystem/bsn'
+URA='http://fhir.nl/fhir/NamingSystem/ura'
+PATIENT_BSN=999911120 # of the published test range
+TABLE=$DEMO/mappings/gesp-export/codes/tests.csv
+
+fail() { printf 'STORY BROKEN: %s\n%s\n' "$1" "${2:-}" >&2; exit 1; }
+[ -f "$DEMO/sluis.toml" ] || fail "no demo in $DEMO; start one: cargo run --release -- demo"
+[ -f "$DEMO/sluis.pid" ] || fail "the demo in $DEMO is not running"
+[ -x "$SLUIS" ] || fail "no program at $SLUIS; build it, or name it: SLUIS=target/debug/sluis $0"
 BASE=$(sed -n 's/^base = "\(.*\)"/\1/p' "$DEMO/sluis.toml")
 CURL=(curl --silent --show-error --cacert "$DEMO/authority.pem")
-BSN='http://fhir.nl/fhir/NamingSystem/bsn'
-PATIENT_BSN=999911120
-RUN=$(date +%s)
 
 say() { printf '\n== %s\n' "$*"; }
-fail() { printf 'STORY BROKEN: %s\n%s\n' "$1" "${2:-}" >&2; exit 1; }
+tell() { printf '   %s\n' "$*"; }
 # has TEXT PART: the answer must hold this part.
 has() { case "$1" in *"$2"*) ;; *) fail "the answer lacks $2" "$1" ;; esac; }
 hasnot() { case "$1" in *"$2"*) fail "the answer holds $2" "$1" ;; *) ;; esac; }
-# value NAME: first value of a JSON member on standard input.
-value() { tr -d '\n' | sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p" | head -n 1; }
-first() { grep -o "\"$1\":\"[^\"]*\"" | head -n 1 | cut -d'"' -f4; }
+same() { [ "$1" = "$2" ] || fail "$3" "$1 / $2"; }
+# text NAME, number NAME: first value of a JSON member on standard input, empty when there is none.
+text() { { grep -o "\"$1\":\"[^\"]*\"" || :; } | sed -n '1s/.*:"\(.*\)"/\1/p'; }
+number() { { grep -o "\"$1\":[0-9.-][0-9.-]*" || :; } | sed -n '1s/.*://p'; }
+# entries: the entries of a Bundle on standard input, one a line.
+entries() { sed 's/{"fullUrl"/\n&/g' | { grep '^{"fullUrl"' || :; }; }
 
 # token CLIENT [context...]: SMART Backend Services. The client signs an assertion with its own key; the gateway answers
-# with a token for 300 seconds.
+# with a token for five minutes.
 token() {
-  local assertion
+  local assertion answer
   assertion=$("$SLUIS" assertion --demo "$DEMO" "$@")
-  "${CURL[@]}" "$BASE/oauth/token" \
+  answer=$("${CURL[@]}" "$BASE/oauth/token" \
     --data-urlencode grant_type=client_credentials \
     --data-urlencode scope='system/*.cruds patient/*.cruds' \
     --data-urlencode client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer \
-    --data-urlencode client_assertion="$assertion" | first access_token
+    --data-urlencode client_assertion="$assertion")
+  has "$answer" access_token
+  text access_token <<< "$answer"
 }
+# get TOKEN PATH, send TOKEN PATH [curl options...]
 get() { "${CURL[@]}" -H "authorization: Bearer $1" "$BASE/$2"; }
+send() { local token=$1 path=$2; shift 2; "${CURL[@]}" -H "authorization: Bearer $token" "$@" "$BASE/$path"; }
+total() { get "$1" "$2" | number total; }
+next() { { grep -o '"relation":"next","url":"[^"]*"' || :; } | cut -d'"' -f8; }
+# ingest TOKEN CONTENT_TYPE: standard input is the document, in whatever format the sender has. Prints what became of it.
+ingest() { send "$1" "\$ingest" -H "content-type: $2" --data-binary @-; }
+outcome() { grep -o '"diagnostics":"[0-9]* created[^.]*' <<< "$1" | cut -d'"' -f4; }
 
-say "0. The gateway describes itself, without a token"
-has "$("${CURL[@]}" "$BASE/metadata" | head -c 200)" CapabilityStatement
+say "0. The gateway describes itself; that needs no token"
+METADATA=$("${CURL[@]}" "$BASE/metadata")
+has "$METADATA" CapabilityStatement
+tell "$BASE: FHIR $(text fhirVersion <<< "$METADATA")"
 
-say "1. The hospital posts an HL7v2 ORU^R01 with FVC, SNIP and ALSFRS-R (ISO-8859-1)"
+say "1. The hospital posts an HL7v2 ORU^R01 with FVC, SNIP and ALSFRS-R, in ISO-8859-1"
 UMC=$(token umc-epd)
-oru() { # FILE -> the document with a control id of this run
-  sed "s/@RUN@/$RUN/g" "$HERE/documents/$1"
-}
-ingest() { # TOKEN CONTENT_TYPE [curl options]: standard input is the document
-  local token=$1 type=$2; shift 2
-  "${CURL[@]}" -H "authorization: Bearer $token" -H "content-type: $type" "$@" --data-binary @- "$BASE/\$ingest"
-}
-FIRST=$(oru oru-longfunctie.hl7 | ingest "$UMC" 'x-application/hl7-v2+er7')
-has "$FIRST" OperationOutcome; has "$FIRST" Observation/
-AGAIN=$(oru oru-longfunctie.hl7 | ingest "$UMC" 'x-application/hl7-v2+er7')
-[ "$FIRST" = "$AGAIN" ] || fail "resending gave another answer" "$AGAIN"
-echo "sent twice: the same answer"
-FVC=$(printf '%s' "$FIRST" | grep -o 'Observation/[0-9a-f-]*' | head -n 1)
-CORRECTED=$(oru oru-correctie.hl7 | ingest "$UMC" 'x-application/hl7-v2+er7')
-has "$CORRECTED" OperationOutcome
+oru() { sed "s/@RUN@/$RUN/g" "$HERE/documents/$1"; } # with message and order numbers of this run
+HL7='x-application/hl7-v2+er7'
+FIRST=$(oru oru-longfunctie.hl7 | ingest "$UMC" "$HL7")
+has "$FIRST" Observation/
+tell "$(outcome "$FIRST")"
+same "$FIRST" "$(oru oru-longfunctie.hl7 | ingest "$UMC" "$HL7")" "resending gave another answer"
+tell "sent again: the same answer, nothing twice"
+FVC=$({ grep -o 'Observation/[0-9a-f-]*' | sed -n 1p; } <<< "$FIRST")
+ORIGIN=$(get "$UMC" "Provenance?target=$FVC")
+has "$ORIGIN" 'OBX['
+tell "$FVC comes from $({ grep -o 'OBX\[[0-9]*\][^" ]*' | sed -n 1p; } <<< "$ORIGIN"), says its Provenance"
+CORRECTED=$(oru oru-correctie.hl7 | ingest "$UMC" "$HL7")
 HISTORY=$(get "$UMC" "$FVC/_history")
 has "$HISTORY" '"total":2'; has "$HISTORY" '"status":"corrected"'
-echo "corrected: $FVC has two versions"
+tell "a correction follows ($(outcome "$CORRECTED")): the same Observation, version 2, both kept"
 
-say "2. The GeSp team posts its CSV export: good rows go through, bad ones wait"
-GESP=$(token gesp-midden-epd)
-CSV=$(ingest "$(token gesp-midden-epd --system)" 'text/csv' < "$HERE/documents/gesp-export.csv")
-has "$CSV" 'row['; has "$CSV" OperationOutcome
-echo "$CSV" | head -c 600; echo
+say "2. The GeSp team posts its CSV export: good rows go through, bad ones wait to be mended"
+FEED=$(token gesp-midden-epd --system)
+CSV=$(ingest "$FEED" text/csv < "$HERE/documents/gesp-export.csv")
+has "$CSV" 'row['
+hasnot "$CSV" 999940003 # a BSN is never told back, not even a wrong one
+tell "$(outcome "$CSV")"
+waiting() { get "$FEED" "\$quarantine"; echo; }
+has "$(waiting)" bsn-invalid
+waiting | sed 's/{"name":"group"/\n/g' | sed -n 's/.*"cause","valueString":"\([^"]*\)".*"remedy","valueString":"\([^"]*\)".*/   waits: \1\n          -> \2/p'
+if grep -q '^[^,]*,SNIF,' "$TABLE"; then
+  tell "an earlier run taught the gateway SNIF: its row went through with the others"
+else
+  tell "the team typed SNIF for SNIP: add the row to ${TABLE#"$DEMO/"}, have it read, replay"
+  has "$(waiting)" '|SNIF'
+  SNIP='https://sluis.care/fhir/CodeSystem/als-observation,snip,Sniff nasal inspiratory pressure'
+  printf '%s\n' "urn:oid:2.999.90000201.5,SNIF,SNIP,$SNIP,equivalent,typed so on the ward" >> "$TABLE"
+  kill -HUP "$(cat "$DEMO/sluis.pid")"
+  for _ in 1 2 3 4 5 6 7 8 9 10; do # until the gateway has read it
+    REPLAYED=$(send "$FEED" "\$replay?dryrun=true" -X POST)
+    case "$REPLAYED" in *'"created","valueInteger":1'*) break ;; *) sleep 0.5 ;; esac
+  done
+  REPLAYED=$(send "$FEED" "\$replay" -X POST)
+  has "$REPLAYED" '"created","valueInteger":1'
+  tell "replayed: 1 created, from the document as it came in"
+fi
+has "$(send "$FEED" "\$replay" -X POST)" '"created","valueInteger":0'
+hasnot "$(waiting)" SNIF
+tell "replayed again: nothing new; the row with the wrong BSN goes on waiting"
 
 say "3. The GP system posts STU3 (zib2017): a Condition and a treatment directive"
 HIS=$(token gp-brug-his --system)
-has "$(ingest "$HIS" 'application/fhir+json; fhirVersion=3.0' < "$HERE/documents/stu3-condition.json")" Condition/
-has "$(ingest "$HIS" 'application/fhir+json; fhirVersion=3.0' < "$HERE/documents/stu3-treatment-directive.json")" Consent/
+STU3='application/fhir+json; fhirVersion=3.0'
+CONDITION=$(ingest "$HIS" "$STU3" < "$HERE/documents/stu3-condition.json")
+DIRECTIVE=$(ingest "$HIS" "$STU3" < "$HERE/documents/stu3-treatment-directive.json")
+has "$CONDITION" Condition/; has "$DIRECTIVE" Consent/
+tell "both read as R4: $({ grep -o 'Condition/[0-9a-f-]*' | sed -n 1p; } <<< "$CONDITION"), $({ grep -o 'Consent/[0-9a-f-]*' | sed -n 1p; } <<< "$DIRECTIVE")"
 
 say "4. A GeSp clinician opens the patient"
-PATIENT=$("${CURL[@]}" -H "authorization: Bearer $GESP" "$BASE/Patient/_search" --data-urlencode "identifier=$BSN|$PATIENT_BSN" \
-  | grep -o '"resource":{"resourceType":"Patient","id":"[^"]*"' | head -n 1 | cut -d'"' -f8)
+GESP=$(token gesp-midden-epd) # with a professional at the keys: the client vouches for her role
+# By POST: a BSN belongs in no URL, because URLs end up in logs.
+PATIENT=$(send "$GESP" Patient/_search --data-urlencode "identifier=$BSN|$PATIENT_BSN" | entries | text id)
 [ -n "$PATIENT" ] || fail "the patient is not found"
-PAGE=$(get "$GESP" "Observation?patient=$PATIENT&code=http://loinc.org|19868-9&_sort=-date&_count=2&_include=Observation:subject")
-has "$PAGE" '"total":'; has "$PAGE" '"mode":"include"'
-NEXT=$(printf '%s' "$PAGE" | grep -o '"relation":"next","url":"[^"]*"' | cut -d'"' -f8)
-[ -z "$NEXT" ] || has "$(get "$GESP" "${NEXT#"$BASE/"}")" searchset
-for type in Condition CarePlan Consent; do has "$(get "$GESP" "$type?patient=$PATIENT")" searchset; done
-has "$(get "$GESP" "Consent?patient=$PATIENT")" 40617009
-echo "Patient/$PATIENT: measurements page by page, diagnosis, care plan, directive"
-
-say "5. CTB sees respiration and not the psychosocial; a GP elsewhere sees nothing"
-CTB=$(token ctb-epd)
-has "$(get "$CTB" "Observation?patient=$PATIENT&_count=100")" 19868-9
-hasnot "$(get "$CTB" "Observation?patient=$PATIENT&_count=100")" psychosocial
-ELDERS=$(token gp-elders-his)
-has "$(get "$ELDERS" "Observation?patient=$PATIENT")" '"total":0'
-HIDDEN=$(get "$ELDERS" "Patient/$PATIENT"); NEVER=$(get "$ELDERS" "Patient/00000000-0000-4000-8000-000000000000")
-[ "$HIDDEN" = "$NEVER" ] || fail "hidden and never-existed differ" "$HIDDEN"
-
-say "6. The patient withdraws consent for CTB: from that moment CTB sees nothing of others"
-URA=http://fhir.nl/fhir/NamingSystem/ura
 ME=$(token portaal --patient "$PATIENT")
-OPEN_PAGE=$(get "$CTB" "Observation?patient=$PATIENT&_count=1" | grep -o '"relation":"next","url":"[^"]*"' | cut -d'"' -f8)
-# withdraw RECIPIENT_URA PURPOSE: reads the patient's consent and puts it back inactive.
-withdraw() {
+# consent RECIPIENT_URA PURPOSE FROM TO: the patient's consent for a recipient changes status; prints its id. Empty when
+# she has none that is FROM.
+consent() {
   local id body
-  id=$(get "$ME" "Consent?patient=$PATIENT&status=active&purpose=$2&actor:identifier=$URA|$1" \
-    | grep -o '"resourceType":"Consent","id":"[^"]*"' | head -n 1 | cut -d'"' -f8)
-  [ -n "$id" ] || fail "no active consent for $1"
-  body=$(get "$ME" "Consent/$id" | sed 's/"status":"active"/"status":"inactive"/')
-  has "$("${CURL[@]}" -X PUT -H "authorization: Bearer $ME" -H 'content-type: application/fhir+json' \
-    --data-binary "$body" "$BASE/Consent/$id")" '"status":"inactive"'
+  id=$(get "$ME" "Consent?patient=$PATIENT&status=$3&purpose=$2&actor:identifier=$URA|$1" | entries | text id)
+  [ -n "$id" ] || return 0
+  body=$(get "$ME" "Consent/$id" | sed "s/\"status\":\"$3\"/\"status\":\"$4\"/")
+  body=$(send "$ME" "Consent/$id" -X PUT -H 'content-type: application/fhir+json' --data-binary "$body")
+  has "$body" "\"status\":\"$4\""
   echo "Consent/$id"
 }
-BEFORE=$(get "$GESP" "Observation?patient=$PATIENT&_summary=count" | value total)
-withdraw 90000401 TREAT
-has "$(get "$CTB" "Observation?patient=$PATIENT")" '"total":0'
-has "$(get "$CTB" "Observation?patient=$PATIENT&_summary=count")" '"total":0'
-hasnot "$(get "$CTB" "${OPEN_PAGE#"$BASE/"}")" '"entry"'
-AFTER=$(get "$GESP" "Observation?patient=$PATIENT&_summary=count" | value total)
-[ "$BEFORE" = "$AFTER" ] || fail "GeSp noticed: $BEFORE became $AFTER"
+for AGAIN in "$(consent 90000401 TREAT inactive active)" "$(consent 90000501 HRESCH inactive active)"; do
+  [ -z "$AGAIN" ] || tell "(an earlier run withdrew $AGAIN; she gives it again)"
+done
+PAGE=$(get "$GESP" "Observation?patient=$PATIENT&code=http://loinc.org|19868-9&_sort=-date&_count=2&_include=Observation:subject")
+has "$PAGE" '"mode":"include"'
+MEASURED=$(number total <<< "$PAGE")
+tell "FVC, latest first, $MEASURED measurements, two on a page:"
+SEEN=0
+while :; do
+  while read -r ENTRY; do
+    tell "  $(text effectiveDateTime <<< "$ENTRY" | cut -c1-10)  $(number value <<< "$ENTRY") L  from $(text source <<< "$ENTRY" | sed 's/.*#/URA /')"
+    SEEN=$((SEEN + 1))
+  done < <(entries <<< "$PAGE" | grep '"resourceType":"Observation"')
+  NEXT=$(next <<< "$PAGE")
+  [ -n "$NEXT" ] || break
+  PAGE=$(get "$GESP" "${NEXT#"$BASE/"}")
+done
+same "$SEEN" "$MEASURED" "the pages do not hold what was counted"
+for TYPE in Condition CarePlan Consent; do
+  COUNT=$(total "$GESP" "$TYPE?patient=$PATIENT&_summary=count")
+  [ "$COUNT" -gt 0 ] || fail "no $TYPE"
+  tell "$TYPE: $COUNT"
+done
+DIRECTIVES=$(get "$GESP" "Consent?patient=$PATIENT&scope=treatment")
+has "$DIRECTIVES" 40617009
+tell "the directive on artificial respiration is there: type $({ grep -o '"type":"\(deny\|permit\)"' | sed -n '1s/.*:"\(.*\)"/\1/p'; } <<< "$DIRECTIVES")"
 
-say "7. ACN pulls the cohort: pseudonymised, consented, counted"
+say "5. The home-ventilation centre sees respiration but nothing psychosocial; a GP elsewhere sees nothing"
+CTB=$(token ctb-epd)
+ALL=$(get "$CTB" "Observation?patient=$PATIENT&_count=1000")
+has "$ALL" 19868-9; hasnot "$ALL" psychosocial
+has "$(get "$GESP" "Observation?patient=$PATIENT&_count=1000")" psychosocial
+tell "CTB: $(number total <<< "$ALL") of the $(total "$GESP" "Observation?patient=$PATIENT&_summary=count") observations GeSp sees, none psychosocial"
+ELDERS=$(token gp-elders-his)
+same 0 "$(total "$ELDERS" "Observation?patient=$PATIENT")" "a GP without relation or consent saw something"
+NEVER=$(get "$ELDERS" Patient/00000000-0000-4000-8000-000000000000)
+same "$(get "$ELDERS" "Patient/$PATIENT")" "$NEVER" "hidden and never-existed differ"
+tell "the other GP: 0, and her Patient answers as one that never existed"
+
+say "6. The patient withdraws her consent for CTB"
+OPEN_PAGE=$(get "$CTB" "Observation?patient=$PATIENT&_count=1" | next)
+BEFORE=$(total "$GESP" "Observation?patient=$PATIENT&_summary=count")
+WITHDRAWN=$(consent 90000401 TREAT active inactive)
+[ -n "$WITHDRAWN" ] || fail "she has no active consent for CTB"
+same 0 "$(total "$CTB" "Observation?patient=$PATIENT")" "CTB still sees"
+same 0 "$(total "$CTB" "Observation?patient=$PATIENT&_summary=count")" "CTB still counts"
+hasnot "$(get "$CTB" "${OPEN_PAGE#"$BASE/"}")" '"entry"'
+same "$(get "$CTB" "Patient/$PATIENT")" "$NEVER" "CTB can tell that she is there"
+tell "$WITHDRAWN is inactive: CTB's next request, next page and next count are empty"
+same "$BEFORE" "$(total "$GESP" "Observation?patient=$PATIENT&_summary=count")" "GeSp noticed"
+tell "GeSp, whose consent stands, sees the same $BEFORE"
+
+say "7. The ALS centre pulls its cohort: consented, pseudonymised, counted"
 ACN=$(token acn-data)
-GROUP=$(get "$ACN" Group | grep -o '"resourceType":"Group","id":"[^"]*"' | head -n 1 | cut -d'"' -f8)
-export_cohort() { # prints the manifest
-  local job status
-  job=$("${CURL[@]}" -D - -o /dev/null -H "authorization: Bearer $ACN" -H 'prefer: respond-async' \
-    "$BASE/Group/$GROUP/\$export" | tr -d '\r' | sed -n 's/^content-location: //Ip')
+GROUP=$(get "$ACN" Group | entries | text id)
+MANIFEST_FILE=$(mktemp)
+trap 'rm -f "$MANIFEST_FILE"' EXIT
+export_cohort() { # leaves the manifest in MANIFEST_FILE
+  local job status=none
+  job=$(send "$ACN" "Group/$GROUP/\$export" -D - -o /dev/null -H 'prefer: respond-async' | tr -d '\r' \
+    | sed -n 's/^content-location: //Ip')
   [ -n "$job" ] || fail "the export did not start"
   for _ in $(seq 60); do
-    status=$("${CURL[@]}" -o "$DEMO/manifest.json" -w '%{http_code}' -H "authorization: Bearer $ACN" "$job")
+    status=$("${CURL[@]}" -o "$MANIFEST_FILE" -w '%{http_code}' -H "authorization: Bearer $ACN" "$job")
     [ "$status" = 202 ] || [ "$status" = 429 ] || break
     sleep 1
   done
-  [ "$status" = 200 ] || fail "export ended with $status" "$(cat "$DEMO/manifest.json")"
-  cat "$DEMO/manifest.json"
+  [ "$status" = 200 ] || fail "the export ended with $status" "$(cat "$MANIFEST_FILE")"
 }
-MANIFEST=$(export_cohort)
-has "$MANIFEST" '"requiresAccessToken":true'
-FILE=$(printf '%s' "$MANIFEST" | grep -o '"url":"[^"]*"' | head -n 1 | cut -d'"' -f4)
-LINES=$("${CURL[@]}" -H "authorization: Bearer $ACN" "$FILE")
-hasnot "$LINES" "$PATIENT_BSN"; hasnot "$LINES" Proefpersoon; hasnot "$LINES" "$PATIENT"
-withdraw 90000501 HRESCH
-SECOND=$(export_cohort)
-has "$SECOND" '"deleted":['
-echo "$SECOND" | head -c 1500; echo
+# outputs MEMBER: type, count and address of each file of the manifest's output or deleted.
+outputs() {
+  tr -d '\n' < "$MANIFEST_FILE" | sed "s/.*\"$1\":\[\([^]]*\)\].*/\1/; s/},/}\n/g" \
+    | while read -r FILE || [ -n "$FILE" ]; do echo "$(text type <<< "$FILE") $(number count <<< "$FILE") $(text url <<< "$FILE")"; done
+}
+export_cohort
+has "$(cat "$MANIFEST_FILE")" '"requiresAccessToken":true'
+while read -r TYPE COUNT URL; do
+  FILE=$("${CURL[@]}" -H "authorization: Bearer $ACN" "$URL")
+  for SECRET in $PATIENT_BSN Proefpersoon "$PATIENT"; do hasnot "$FILE" "$SECRET"; done
+  same "$(grep -c . <<< "$FILE")" "$COUNT" "$TYPE: lines and count differ"
+  tell "$TYPE: $COUNT, without name, BSN or id"
+done < <(outputs output)
+PATIENTS=$(outputs output | sed -n 's/^Patient \([0-9]*\).*/\1/p')
+WITHDRAWN=$(consent 90000501 HRESCH active inactive)
+[ -n "$WITHDRAWN" ] || fail "she has no active consent for research"
+export_cohort
+same "$((PATIENTS - 1))" "$(outputs output | sed -n 's/^Patient \([0-9]*\).*/\1/p')" "her withdrawal does not count"
+has "$(cat "$MANIFEST_FILE")" '"deleted":[{'
+tell "she withdraws $WITHDRAWN: the next export has $((PATIENTS - 1)) patients and says what to delete"
 
-say "8. The patient reads who looked"
-LOG=$(get "$ME" "AuditEvent?patient=$PATIENT&_count=20")
-has "$LOG" AuditEvent; has "$LOG" 90000401; has "$LOG" Consent/
-"$SLUIS" audit verify --config "$DEMO/sluis.toml"
+say "8. The patient reads who looked, in what role, for what, and by which consent"
+LOG=$(get "$ME" "AuditEvent?patient=$PATIENT&_count=50")
+has "$LOG" 90000401; has "$LOG" Consent/
+entries <<< "$LOG" | while read -r EVENT; do
+  WHO=$(sed -n "s|.*\"$URA\",\"value\":\"[0-9]*\"},\"display\":\"\([^\"]*\)\".*|\1|p" <<< "$EVENT")
+  ROLE=$({ grep -o '"https://sluis.care/fhir/CodeSystem/role","code":"[^"]*"' || :; } <<< "$EVENT" | cut -d'"' -f6)
+  BY=$({ grep -o 'Consent/[0-9a-f-]*' || :; } <<< "$EVENT" | sed -n 1p)
+  tell "$(text recorded <<< "$EVENT" | cut -c1-19)  ${WHO:-she herself}${ROLE:+ ($ROLE)}, $(text code <<< "$(sed 's/.*"subtype"//' <<< "$EVENT")")${BY:+, by $BY}"
+done > "$MANIFEST_FILE"
+sed -n 1,12p "$MANIFEST_FILE"
+"$SLUIS" audit verify --config "$DEMO/sluis.toml" | sed 's/^/   /'
 
 say "The story holds."

@@ -7,6 +7,7 @@ pub mod people;
 
 pub mod region;
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -27,6 +28,7 @@ use crate::identity::context;
 use crate::identity::oauth::{self, assertion};
 use crate::identity::signing::{self, SignatureAlgorithm, SigningKey};
 use crate::ids::{ResourceId, Ura};
+use crate::ingest::map;
 use crate::interaction::write::{Draft, Expect, commit, kinds, put_draft};
 use region::{ACN, CLIENTS, PARTIES, Software};
 
@@ -84,7 +86,12 @@ pub fn prepare(folder: &Path, port: u16) -> Result<()> {
 
 /// As [`prepare`], with options.
 pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
-    std::fs::create_dir_all(folder.join("clients")).with_context(|| folder.display().to_string())?;
+    // Keys and records are nobody else's to read.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder.join("clients"))
+        .with_context(|| folder.display().to_string())?;
     if folder.join("sluis.toml").exists() {
         return Ok(());
     }
@@ -96,6 +103,8 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
     write_private(&folder.join("audit-key.pem"), &signing::generate(SignatureAlgorithm::EdDsa)?.pem)?;
     std::fs::write(folder.join("organisations.toml"), organisations())?;
     std::fs::write(folder.join("clients.toml"), clients(folder)?)?;
+    // Its user edits a code table and sends SIGHUP.
+    map::write_shipped(&folder.join("mappings"))?;
     let config = Config {
         base: format!("{scheme}://localhost:{}/fhir", options.port),
         listen: ([127, 0, 0, 1], options.port).into(),
@@ -111,7 +120,7 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
         organisations: "organisations.toml".into(),
         clients: "clients.toml".into(),
         policy: None,
-        mappings: None,
+        mappings: Some("mappings".into()),
         limits: Limits::default(),
         cohort_min: 10,
         bench_without_security: options.without_security,

@@ -184,6 +184,10 @@ impl Gateway {
             Interaction::Token(form) => Ok(self.token(form, request).await),
             Interaction::Health { ready: false } => Ok(Answer::json(StatusCode::OK, r#"{"status":"live"}"#)),
             Interaction::Health { ready: true } => match parts.store.check() {
+                // It serves; somebody should look at the mapping set that was refused.
+                Ok(()) if parts.intake.outdated() => {
+                    Ok(Answer::json(StatusCode::OK, r#"{"status":"degraded","mappings":"outdated"}"#))
+                }
                 Ok(()) => Ok(Answer::json(StatusCode::OK, r#"{"status":"ready"}"#)),
                 Err(error) => Err(write::refusal(error)),
             },

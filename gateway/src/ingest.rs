@@ -33,6 +33,7 @@ pub mod note;
 
 pub mod digest;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -57,6 +58,7 @@ use source::Notation;
 #[derive(Debug)]
 pub struct Intake {
     maps: RwLock<Arc<Maps>>,
+    outdated: AtomicBool,
     units_max: usize,
 }
 
@@ -103,7 +105,7 @@ pub struct IngestFacts {
 impl Intake {
     /// An intake with these mappings.
     pub fn new(maps: Maps) -> Intake {
-        Intake { maps: RwLock::new(Arc::new(maps)), units_max: UNITS_MAX }
+        Intake { maps: RwLock::new(Arc::new(maps)), outdated: AtomicBool::new(false), units_max: UNITS_MAX }
     }
 
     /// The same intake with another limit of units in one document; past it the document is kept as a whole.
@@ -115,6 +117,21 @@ impl Intake {
     /// Puts other mappings in force; documents under way finish on theirs.
     pub fn exchange(&self, maps: Maps) {
         *self.maps.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(maps);
+    }
+
+    /// Puts what was just read in force, as [`Intake::exchange`]; a set that does not load leaves the mappings in force as
+    /// they are, and [`Intake::outdated`] until one does.
+    ///
+    /// Errors: why the set does not load, as [`Maps::new`] says it.
+    pub fn renew(&self, read: Result<Maps, Vec<String>>) -> Result<(), Vec<String>> {
+        self.outdated.store(read.is_err(), Ordering::Relaxed);
+        self.exchange(read?);
+        Ok(())
+    }
+
+    /// Whether the last set offered was refused: what is in force is older than what its author wrote.
+    pub fn outdated(&self) -> bool {
+        self.outdated.load(Ordering::Relaxed)
     }
 
     /// The mappings in force.

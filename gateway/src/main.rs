@@ -10,7 +10,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sluis::clock::System;
 use sluis::decision::policy::{Policy, matrix};
 use sluis::demo::{self, Context};
+use sluis::run::explain::{Question, explanation};
 use sluis::{run, telemetry};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod maps;
 
@@ -96,6 +98,26 @@ enum PolicyCommand {
         #[arg(long)]
         folder: Option<PathBuf>,
     },
+    /// Say why somebody may or may not see a stored resource: which cell, care relation, grant and Consent.
+    Explain {
+        /// Resource, such as `Observation/0193…`.
+        resource: String,
+        /// URA of the organisation that would look.
+        #[arg(long)]
+        organisation: String,
+        /// UZI role code of the professional; without it, the organisation's system.
+        #[arg(long)]
+        role: Option<String>,
+        /// FHIR id of the patient who would look herself.
+        #[arg(long)]
+        patient: Option<String>,
+        /// Purpose of use.
+        #[arg(long, default_value = "TREAT")]
+        purpose: String,
+        /// Settings file.
+        #[arg(long, env = "SLUIS_CONFIG", default_value = "sluis.toml")]
+        config: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -145,6 +167,18 @@ fn perform(command: Command) -> Result<ExitCode> {
             say(&matrix::matrix(&policy(folder.as_deref())?));
             Ok(ExitCode::SUCCESS)
         }
+        Command::Policy(PolicyCommand::Explain {
+            resource,
+            organisation,
+            role,
+            patient,
+            purpose,
+            config,
+        }) => {
+            let question = Question { organisation, role, patient, purpose, resource };
+            say(&explanation(&config, &question)?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Map(map) => maps::perform(map),
     }
 }
@@ -161,14 +195,16 @@ fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
 }
 
 async fn serve(config: &Path) -> Result<ExitCode> {
+    let mut signals = Signals::new()?;
     let running = run::start(config, Arc::new(System)).await?;
     say(&format!("Sluis serves {} on {}", running.gateway().parts().base, running.address()));
-    stopped().await?;
+    signals.follow(&running).await?;
     running.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn demonstrate(folder: &Path, port: u16) -> Result<ExitCode> {
+    let mut signals = Signals::new()?;
     demo::prepare(folder, port)?;
     let running = run::start(&folder.join("sluis.toml"), Arc::new(System)).await?;
     let bar = ProgressBar::new(0).with_style(
@@ -180,10 +216,14 @@ async fn demonstrate(folder: &Path, port: u16) -> Result<ExitCode> {
     })
     .await?;
     bar.finish_and_clear();
+    // For `kill -HUP`, after an edit in the demo's mappings.
+    let pid = folder.join("sluis.pid");
+    std::fs::write(&pid, std::process::id().to_string()).with_context(|| pid.display().to_string())?;
     introduce(folder, &running);
-    stopped().await?;
+    signals.follow(&running).await?;
     say("stopping");
     running.stop().await;
+    std::fs::remove_file(&pid).with_context(|| pid.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -213,16 +253,39 @@ fn introduce(folder: &Path, running: &run::Running) {
     ));
 }
 
-/// Waits for Ctrl-C or a service manager's SIGTERM.
-async fn stopped() -> Result<()> {
-    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .context("listen for SIGTERM")?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("listen for Ctrl-C"),
-        received = terminated.recv() => match received {
-            Some(()) => Ok(()),
-            None => bail!("no more signals can be received"),
-        },
+/// What a terminal or a service manager tells a serving gateway. Listened for from before it starts: a signal nobody
+/// listens for ends the process.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        let listen = |kind| signal(kind).context("listen for signals");
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns at Ctrl-C or SIGTERM; until then every SIGHUP has the mappings read again.
+    async fn follow(&mut self, running: &run::Running) -> Result<()> {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return Ok(()),
+                _ = self.terminate.recv() => return Ok(()),
+                received = self.hangup.recv() => match received {
+                    None => bail!("no more signals can be received"),
+                    Some(()) => match running.reload_mappings().await {
+                        Ok(()) => say("mappings read again"),
+                        Err(error) => tracing::error!(cause = %error, "the mappings before stay in force"),
+                    },
+                },
+            }
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! From settings to a serving gateway, and back down in good order.
 
+pub mod explain;
+
 mod regrant;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -18,6 +20,7 @@ use crate::audit::checkpoint::CheckpointKey;
 use crate::audit::trail::{self, VerifyReport};
 use crate::clock::{Clock, System};
 use crate::config::{self, Config, Synchronous};
+use crate::connection::limits::Limits;
 use crate::connection::tls::{self, TlsFiles};
 use crate::connection::{Peer, serve};
 use crate::decision::organisation::Organisations;
@@ -47,6 +50,7 @@ const CHECKPOINT_SECONDS: u64 = 60;
 pub struct Running {
     gateway: Gateway,
     address: SocketAddr,
+    mappings: Option<PathBuf>,
     stop: Option<oneshot::Sender<()>>,
     end: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -63,6 +67,20 @@ impl Running {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Reads the mapping folders again and puts them in force; documents under way finish on those before. Settings that
+    /// name no folder have nothing to read: the mappings built in stay.
+    ///
+    /// Errors: what of the set does not load, one line each; the mappings in force stay, and readiness says `degraded`.
+    pub async fn reload_mappings(&self) -> Result<()> {
+        let mappings = self.mappings.clone();
+        // Compiling takes the CPU for a while: not on a thread that serves.
+        let read = tokio::task::spawn_blocking(move || read_maps(mappings.as_deref())).await?;
+        let intake = &self.gateway.parts().intake;
+        intake.renew(read).map_err(|errors| anyhow!("mappings:\n{}", errors.join("\n")))?;
+        tracing::info!(mappings = intake.maps().ids().count(), "mappings read again");
+        Ok(())
     }
 
     /// Stops accepting, lets requests in work finish, signs the log's head.
@@ -134,7 +152,16 @@ pub async fn start(settings: &Path, clock: Arc<dyn Clock>) -> Result<Running> {
     let (end, ending) = watch::channel(false);
     let background =
         [checkpointing(gateway.clone(), Arc::clone(&checkpoints)), exporting(gateway.clone(), ending)];
-    Ok(Running { gateway, address, stop: Some(stop), end, serving, background, checkpoints })
+    Ok(Running {
+        gateway,
+        address,
+        mappings: config.mappings,
+        stop: Some(stop),
+        end,
+        serving,
+        background,
+        checkpoints,
+    })
 }
 
 /// The gateway of these settings, not yet serving.
@@ -177,7 +204,7 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
     ));
     Ok(Gateway::new(Parts {
         capabilities: capabilities(&base, clock.now()),
-        search_limits: SearchLimits { count_max: 1000, ..SearchLimits::default() },
+        search_limits: search_limits(&limits),
         intake: intake(config)?,
         exporter,
         telemetry: Telemetry::default(),
@@ -193,13 +220,29 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
     }))
 }
 
+/// Limits of searches, from the one table of limits.
+fn search_limits(limits: &Limits) -> SearchLimits {
+    let default = SearchLimits::default();
+    let count_max = u32::try_from(limits.count_max).unwrap_or(u32::MAX);
+    SearchLimits {
+        parameters_max: usize::try_from(limits.search_parameters_max).unwrap_or(usize::MAX),
+        count_max,
+        count_default: default.count_default.min(count_max),
+        ..default
+    }
+}
+
 /// Mappings of these settings: the operator's folder, or those built in.
 fn intake(config: &Config) -> Result<Intake> {
-    let maps = match &config.mappings {
+    let maps = read_maps(config.mappings.as_deref());
+    Ok(Intake::new(maps.map_err(|errors| anyhow!("mappings:\n{}", errors.join("\n")))?))
+}
+
+fn read_maps(folder: Option<&Path>) -> Result<Maps, Vec<String>> {
+    match folder {
         None => Maps::shipped(),
         Some(folder) => Maps::read(folder),
-    };
-    Ok(Intake::new(maps.map_err(|errors| anyhow!("mappings:\n{}", errors.join("\n")))?))
+    }
 }
 
 /// Runs export jobs, those that a stop interrupted first, until the gateway stops.

@@ -10,6 +10,7 @@ const BSN: &str = "http://fhir.nl/fhir/NamingSystem/bsn";
 const STORY_BSN: &str = "999911120";
 const HL7: &str = "x-application/hl7-v2+er7";
 const STU3: &str = "application/fhir+json; fhirVersion=3.0";
+const SNIP: &str = "https://sluis.care/fhir/CodeSystem/als-observation|snip";
 const FVC: &str = "http://loinc.org|19868-9";
 
 fn document(name: &str) -> Result<Vec<u8>> {
@@ -74,6 +75,40 @@ async fn export(acn: &Caller) -> Result<Value> {
     anyhow::bail!("the export did not end")
 }
 
+/// The code nobody knew gets its row; the running gateway reads it, and the row that waited goes through, once.
+async fn mend(world: &World, feed: &Caller, patient: &str) -> Result<()> {
+    let snip = format!("Observation?patient={patient}&code={SNIP}&date=2026-03-10&_summary=count");
+    let before = count(feed, &snip).await?;
+    let table = world.folder().join("mappings/gesp-export/codes/tests.csv");
+    let mut rows = std::fs::read_to_string(&table)?;
+    rows.push_str("urn:oid:2.999.90000201.5,SNIF,SNIP,https://sluis.care/fhir/CodeSystem/als-observation,snip,Sniff nasal inspiratory pressure,equivalent,typed so\n");
+    std::fs::write(&table, &rows)?;
+    world.running()?.reload_mappings().await?;
+    let replayed = feed.post("$replay", &json!({ "resourceType": "Parameters" })).await?;
+    ensure!(replayed.status == 200, "{} {}", replayed.status, replayed.text());
+    ensure!(count(feed, &snip).await? == before + 1, "{}", replayed.text());
+    let waiting = feed.ok("$quarantine").await?.to_string();
+    ensure!(waiting.contains("row[") && !waiting.contains("SNIF"), "{waiting}");
+    feed.post("$replay", &json!({ "resourceType": "Parameters" })).await?;
+    ensure!(count(feed, &snip).await? == before + 1, "a second replay applies nothing");
+
+    // A set that does not load leaves the one in force, and readiness says so until one loads.
+    std::fs::write(&table, "no table")?;
+    ensure!(world.running()?.reload_mappings().await.is_err());
+    ensure!(ready(world).await? == "degraded");
+    let csv = feed.ingest("text/csv", document("gesp-export.csv")?).await?;
+    ensure!(csv.status == 200, "{} {}", csv.status, csv.text());
+    std::fs::write(&table, &rows)?;
+    world.running()?.reload_mappings().await?;
+    ensure!(ready(world).await? == "ready");
+    Ok(())
+}
+
+async fn ready(world: &World) -> Result<String> {
+    let answer = world.client().send(Method::GET, "/health/ready", &[], "").await?;
+    Ok(answer.json()["status"].as_str().context("status")?.to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_patient_four_care_lines_end_to_end() -> Result<()> {
     let world = World::start().await?;
@@ -112,6 +147,7 @@ async fn one_patient_four_care_lines_end_to_end() -> Result<()> {
     ensure!(!text.contains("999940003"), "no BSN in an answer, not even a wrong one");
     let waiting = feed.ok("$quarantine").await?;
     ensure!(waiting.to_string().contains("row["), "{waiting}");
+    mend(&world, &feed, &patient).await?;
     let plans = gesp.ok(&format!("CarePlan?patient={patient}")).await?;
     ensure!(matches(&plans).iter().any(|p| p["activity"].as_array().is_some_and(|a| a.len() > 1)), "{plans}");
 

@@ -14,10 +14,10 @@ use super::digest::hex;
 use super::note::Note;
 use crate::ids::Ura;
 
-include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
+mod files;
 
-/// Files of one folder by path inside it.
-pub type Files = BTreeMap<String, Vec<u8>>;
+use files::is_proof;
+pub use files::{Files, write_shipped};
 
 /// All mappings of a gateway. Never half a set: one folder that does not load refuses all.
 #[derive(Debug)]
@@ -84,16 +84,12 @@ impl Maps {
 
     /// The mappings built into this binary.
     pub fn shipped() -> Result<Maps, Vec<String>> {
-        let mut folders: BTreeMap<String, Files> = BTreeMap::new();
-        for (folder, path, bytes) in SHIPPED {
-            folders.entry((*folder).to_owned()).or_default().insert((*path).to_owned(), bytes.to_vec());
-        }
-        Maps::new(folders)
+        Maps::new(files::shipped())
     }
 
     /// The mappings of a directory: one folder for each sender, known by its `mapping.toml`.
     pub fn read(root: &Path) -> Result<Maps, Vec<String>> {
-        Maps::new(read_folders(root).map_err(|error| vec![format!("{}: {error}", root.display())])?)
+        Maps::new(files::read_folders(root).map_err(|error| vec![format!("{}: {error}", root.display())])?)
     }
 
     /// Number of mappings and their ids, for readiness and logs.
@@ -181,41 +177,6 @@ fn content_hash(files: &Files) -> String {
     hex(context.finish().as_ref())
 }
 
-fn is_proof(path: &str) -> bool {
-    path.starts_with("cases/") || path.ends_with(".md")
-}
-
-fn read_folders(root: &Path) -> std::io::Result<BTreeMap<String, Files>> {
-    let mut folders = BTreeMap::new();
-    for entry in std::fs::read_dir(root)? {
-        let path = entry?.path();
-        if !path.join("mapping.toml").is_file() {
-            continue;
-        }
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut files = Files::new();
-        read_files(&path, "", &mut files)?;
-        folders.insert(name, files);
-    }
-    Ok(folders)
-}
-
-fn read_files(folder: &Path, prefix: &str, files: &mut Files) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if is_proof(&format!("{name}/")) {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            read_files(&entry.path(), &format!("{name}/"), files)?;
-        } else if !is_proof(&name) {
-            files.insert(name, std::fs::read(entry.path())?);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +189,16 @@ mod tests {
         assert!(shipped.ids().count() > 0);
         let hashes = |maps: &Maps| maps.compiled.values().map(|c| c.hash.clone()).collect::<Vec<_>>();
         assert_eq!(hashes(&shipped), hashes(&read));
+    }
+
+    #[test]
+    fn a_folder_of_the_shipped_mappings_reads_back_as_they_are() {
+        let root = std::env::temp_dir().join(format!("sluis-shipped-{}", std::process::id()));
+        write_shipped(&root).unwrap();
+        let read = Maps::read(&root);
+        std::fs::remove_dir_all(&root).unwrap();
+        let hashes = |maps: &Maps| maps.compiled.values().map(|c| c.hash.clone()).collect::<Vec<_>>();
+        assert_eq!(hashes(&Maps::shipped().unwrap()), hashes(&read.unwrap()));
     }
 
     #[test]

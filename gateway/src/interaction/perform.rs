@@ -460,6 +460,9 @@ pub fn record(aside: &Aside, permit: &Permit, interaction: &Interaction, facts: 
     entry.consents = facts.consents.iter().map(|consent| consent.to_string()).collect();
     entry.categories = facts.categories;
     entry.count = Some(facts.resources.len() as u64);
+    if facts.claim_ignored {
+        entry.notes.push("claim-ignored".to_owned());
+    }
     if let ([one], Interaction::Create(..) | Interaction::Update(..) | Interaction::Delete(..)) =
         (facts.resources.as_slice(), interaction)
     {

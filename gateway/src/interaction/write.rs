@@ -62,6 +62,8 @@ pub struct Written {
     pub derived: Derived,
     /// First version.
     pub created: bool,
+    /// The sender claimed a category or a lower confidentiality; it was not followed. For the audit record.
+    pub claim_ignored: bool,
 }
 
 /// What a write needs besides the store: rules, the moment, and for whom.
@@ -234,6 +236,7 @@ pub fn put_draft(
         version,
         updated: desk.now,
         created: old.is_none(),
+        claim_ignored: label.claim_ignored,
         derived,
         body: Bytes::from(doc.into_text()),
     })
@@ -260,6 +263,7 @@ pub fn put_deletion(
             body: Bytes::new(),
             derived: old.derived,
             created: false,
+            claim_ignored: false,
         });
     }
     may_write(&desk.permit, kind, Some(&old.derived), &old.derived).map_err(refused)?;
@@ -288,6 +292,7 @@ pub fn put_deletion(
         body: Bytes::new(),
         derived: old.derived,
         created: false,
+        claim_ignored: false,
     })
 }
 
