@@ -208,6 +208,11 @@ async fn every_row_of_the_table_is_refused_clearly_and_stores_nothing() -> Resul
     for row in &rows {
         let case = format!("row {} {} {:.60}", row.number, row.method, row.path);
         let answer = send(&world, &gesp, row).await.with_context(|| case.clone())?;
+        // Past the header buffer hyper answers by itself, before the gateway, with a status and no body.
+        if row.number == 36 && answer.body.is_empty() {
+            ensure!(row.due.contains(&answer.status.as_u16()), "{case}: {}", answer.status);
+            continue;
+        }
         if let Err(error) = clear(&case, &answer, row.due) {
             wrong.push(error.to_string());
         }
@@ -222,6 +227,9 @@ async fn every_row_of_the_table_is_refused_clearly_and_stores_nothing() -> Resul
             break;
         }
     }
+    let long =
+        send(&world, &gesp, &get(36, &format!("Patient?family={}", "x".repeat(50_000)), &[414])).await?;
+    clear("a long address the gateway itself sees", &long, &[414])?;
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     ensure!(gesp.get("Patient?_count=1").await?.status == 200);
     Ok(())

@@ -563,7 +563,7 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
         4 => format!("Observation?subject:Patient.birthdate=195{a}-02-03{shape}"),
         5 => format!("Observation?patient.gender=female&_sort={sort}{shape}"),
         6 => format!("Patient?_has:Observation:patient:code={code}&_sort=birthdate"),
-        7 => format!("Patient?_has:Condition:patient:code=86044005&_summary=count"),
+        7 => "Patient?_has:Condition:patient:code=86044005&_summary=count".to_owned(),
         8 => format!("Patient?_id={patient}&_revinclude=Observation:patient&_revinclude=Condition:patient"),
         9 => format!("{kind}?_count={}&_total=accurate", 1 + b % 3),
         10 => format!("{kind}?_lastUpdated=ge2026-11-02&_sort=-_lastUpdated&_count=2"),
