@@ -70,7 +70,7 @@ async fn all(time: Duration) -> Result<()> {
 async fn gateway(folder: &Path, without_security: bool) -> Result<(Running, String)> {
     let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
     let clock = Arc::new(System);
-    demo::prepare_with(folder, &Options { port, tls: false, without_security }, &*clock)?;
+    demo::prepare_with(folder, &Options { port, tls: false, without_security })?;
     let running = run::start(&folder.join("sluis.toml"), clock.clone()).await?;
     demo::seed(running.gateway(), folder, &mut |_, _| {}).await?;
     let assertion = demo::assertion(folder, "gesp-midden-epd", &Context::role("01.042"), &*clock)?;

@@ -42,9 +42,6 @@ pub struct Config {
     /// Smallest cohort a research export may be made of (default 10).
     #[serde(default = "cohort_min")]
     pub cohort_min: u32,
-    /// Test BSN ranges are accepted (demo and tests only; default false).
-    #[serde(default)]
-    pub test_region: bool,
     /// Turns access control and audit off, for the floor of a benchmark; refused off loopback. Default false.
     #[serde(default)]
     pub bench_without_security: bool,
@@ -123,6 +120,7 @@ impl Config {
                 self.listen
             ));
         }
+        self.limits.check().map_err(|error| error.to_string())?;
         if self.bench_without_security && !loopback {
             return Err("bench_without_security: only on a loopback address".to_owned());
         }

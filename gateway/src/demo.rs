@@ -7,6 +7,7 @@ pub mod people;
 
 pub mod region;
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -79,13 +80,18 @@ impl Context {
 
 /// Makes a region's files: keys, certificates, registries, settings. Existing files are not touched: a folder that holds
 /// settings already is taken as it is.
-pub fn prepare(folder: &Path, port: u16, clock: &dyn Clock) -> Result<()> {
-    prepare_with(folder, &Options { port, tls: true, without_security: false }, clock)
+pub fn prepare(folder: &Path, port: u16) -> Result<()> {
+    prepare_with(folder, &Options { port, tls: true, without_security: false })
 }
 
 /// As [`prepare`], with options.
-pub fn prepare_with(folder: &Path, options: &Options, clock: &dyn Clock) -> Result<()> {
-    std::fs::create_dir_all(folder.join("clients")).with_context(|| folder.display().to_string())?;
+pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
+    // Keys and records are nobody else's to read.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder.join("clients"))
+        .with_context(|| folder.display().to_string())?;
     if folder.join("sluis.toml").exists() {
         return Ok(());
     }
@@ -117,10 +123,8 @@ pub fn prepare_with(folder: &Path, options: &Options, clock: &dyn Clock) -> Resu
         mappings: Some("mappings".into()),
         limits: Limits::default(),
         cohort_min: 10,
-        test_region: true,
         bench_without_security: options.without_security,
     };
-    let _ = clock;
     std::fs::write(folder.join("sluis.toml"), toml::to_string(&config)?)?;
     Ok(())
 }
@@ -273,11 +277,18 @@ async fn send(
     Ok((status, serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null)))
 }
 
-/// Fills the region with its patients, through the gateway. Does nothing when the first of them is there already.
+/// Fills the region with its patients, through the gateway. Does nothing when they are all there already.
+/// Errors: a region that was left half made, or anything the gateway refuses.
+///
 /// `progress` hears how many of how many are done.
 pub async fn seed(gateway: &Gateway, folder: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
-    if known(gateway)? {
-        return Ok(());
+    match filled(gateway)? {
+        Filled::Whole => return Ok(()),
+        Filled::Partly => bail!(
+            "the region in {} was only half made (was it stopped?); remove that folder and start again",
+            folder.display()
+        ),
+        Filled::Not => {}
     }
     let clock = &*gateway.parts().clock;
     let people: Vec<_> = people::all().collect();
@@ -308,12 +319,7 @@ async fn signed_in(
     context: &Context,
     clock: &dyn Clock,
 ) -> Result<String> {
-    token_or_none(gateway, &assertion(folder, client, context, clock)?).await
-}
-
-/// A gateway without security needs no token; its endpoint gives one all the same.
-async fn token_or_none(gateway: &Gateway, assertion: &str) -> Result<String> {
-    token(gateway, assertion).await
+    token(gateway, &assertion(folder, client, context, clock)?).await
 }
 
 async fn patient(gateway: &Gateway, token: &str, person: people::Person) -> Result<String> {
@@ -326,23 +332,39 @@ async fn patient(gateway: &Gateway, token: &str, person: people::Person) -> Resu
     Ok(id.to_owned())
 }
 
-fn known(gateway: &Gateway) -> Result<bool> {
+/// How far the region is filled.
+enum Filled {
+    Not,
+    Partly,
+    Whole,
+}
+
+/// The cohort is written last: with it, everything is there.
+fn filled(gateway: &Gateway) -> Result<Filled> {
     let parts = gateway.parts();
     let permit = decision::system(&parts.policy, parts.clock.now(), "demo");
-    let mut found = false;
+    let mut filled = Filled::Not;
     parts.store.read(&permit, &mut |reader| {
-        found = reader.patient_by_identifier(crate::ids::SYSTEM_BSN, people::BSNS[0])?.is_some();
+        if reader.own_by_identifier(kinds().group, COHORT.0, COHORT.1)?.is_some() {
+            filled = Filled::Whole;
+        } else if reader.patient_by_identifier(crate::ids::SYSTEM_BSN, people::BSNS[0])?.is_some() {
+            filled = Filled::Partly;
+        }
         Ok(())
     })?;
-    Ok(found)
+    Ok(filled)
 }
+
+/// Identifier of the cohort's Group.
+const COHORT: (&str, &str) = ("https://sluis.care/fhir/NamingSystem/cohort", "demo");
 
 /// The cohort of the ALS centre: all patients of the region. Who is really exported is decided by their consents.
 async fn cohort(gateway: &Gateway, ids: &[String]) -> Result<()> {
     let members: Vec<Value> =
         ids.iter().map(|id| json!({ "entity": { "reference": format!("Patient/{id}") } })).collect();
     let group = json!({
-        "resourceType": "Group", "active": true, "type": "person", "actual": true,
+        "resourceType": "Group",
+        "identifier": [{ "system": COHORT.0, "value": COHORT.1 }], "active": true, "type": "person", "actual": true,
         "name": format!("Cohort {}", ACN.name), "quantity": ids.len(), "member": members,
     });
     let parts = gateway.parts();

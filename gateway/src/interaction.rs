@@ -66,6 +66,8 @@ pub struct Facts {
     pub resources: Vec<String>,
     /// Data categories, as mask.
     pub categories: u64,
+    /// A sender's labels were not followed.
+    pub claim_ignored: bool,
 }
 
 impl Facts {
@@ -85,6 +87,7 @@ impl Facts {
             consents: Vec::new(),
             resources: vec![format!("{kind}/{}/_history/{}", written.id, written.version)],
             categories: written.derived.category,
+            claim_ignored: written.claim_ignored,
         }
     }
 

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sluis::clock::System;
 use sluis::decision::policy::{Policy, matrix};
 use sluis::demo::{self, Context};
+use sluis::run::explain::{Question, explanation};
 use sluis::{run, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -97,6 +98,26 @@ enum PolicyCommand {
         #[arg(long)]
         folder: Option<PathBuf>,
     },
+    /// Say why somebody may or may not see a stored resource: which cell, care relation, grant and Consent.
+    Explain {
+        /// Resource, such as `Observation/0193…`.
+        resource: String,
+        /// URA of the organisation that would look.
+        #[arg(long)]
+        organisation: String,
+        /// UZI role code of the professional; without it, the organisation's system.
+        #[arg(long)]
+        role: Option<String>,
+        /// FHIR id of the patient who would look herself.
+        #[arg(long)]
+        patient: Option<String>,
+        /// Purpose of use.
+        #[arg(long, default_value = "TREAT")]
+        purpose: String,
+        /// Settings file.
+        #[arg(long, env = "SLUIS_CONFIG", default_value = "sluis.toml")]
+        config: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -146,6 +167,18 @@ fn perform(command: Command) -> Result<ExitCode> {
             say(&matrix::matrix(&policy(folder.as_deref())?));
             Ok(ExitCode::SUCCESS)
         }
+        Command::Policy(PolicyCommand::Explain {
+            resource,
+            organisation,
+            role,
+            patient,
+            purpose,
+            config,
+        }) => {
+            let question = Question { organisation, role, patient, purpose, resource };
+            say(&explanation(&config, &question)?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Map(map) => maps::perform(map),
     }
 }
@@ -172,7 +205,7 @@ async fn serve(config: &Path) -> Result<ExitCode> {
 
 async fn demonstrate(folder: &Path, port: u16) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
-    demo::prepare(folder, port, &System)?;
+    demo::prepare(folder, port)?;
     let running = run::start(&folder.join("sluis.toml"), Arc::new(System)).await?;
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("patients {bar:40} {pos}/{len}").unwrap_or(ProgressStyle::default_bar()),

@@ -1,5 +1,9 @@
 //! From settings to a serving gateway, and back down in good order.
 
+pub mod explain;
+
+mod regrant;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +20,7 @@ use crate::audit::checkpoint::CheckpointKey;
 use crate::audit::trail::{self, VerifyReport};
 use crate::clock::{Clock, System};
 use crate::config::{self, Config, Synchronous};
+use crate::connection::limits::Limits;
 use crate::connection::tls::{self, TlsFiles};
 use crate::connection::{Peer, serve};
 use crate::decision::organisation::Organisations;
@@ -177,6 +182,10 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
     let seal = CursorSeal::new(&secret(&*store, &system, "cursor", &*clock).await?)
         .context("the cursor key is not of 32 bytes")?;
     let base: Arc<str> = config.base.as_str().into();
+    let anew = regrant::regrant(&store, &policy, &organisations, &text, &base, clock.now()).await?;
+    if anew > 0 {
+        tracing::info!(patients = anew, "policy or registry changed: all grants were compiled anew");
+    }
     let rules = Arc::new(Rules {
         policy: Arc::clone(&policy),
         organisations: Arc::clone(&organisations),
@@ -195,7 +204,7 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
     ));
     Ok(Gateway::new(Parts {
         capabilities: capabilities(&base, clock.now()),
-        search_limits: SearchLimits { count_max: 1000, ..SearchLimits::default() },
+        search_limits: search_limits(&limits),
         intake: intake(config)?,
         exporter,
         telemetry: Telemetry::default(),
@@ -209,6 +218,18 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         identity,
         seal,
     }))
+}
+
+/// Limits of searches, from the one table of limits.
+fn search_limits(limits: &Limits) -> SearchLimits {
+    let default = SearchLimits::default();
+    let count_max = u32::try_from(limits.count_max).unwrap_or(u32::MAX);
+    SearchLimits {
+        parameters_max: usize::try_from(limits.search_parameters_max).unwrap_or(usize::MAX),
+        count_max,
+        count_default: default.count_default.min(count_max),
+        ..default
+    }
 }
 
 /// Mappings of these settings: the operator's folder, or those built in.

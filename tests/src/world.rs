@@ -35,7 +35,7 @@ impl World {
         let folder = std::env::temp_dir().join(name);
         // The port is part of the audience of tokens, so it is chosen before the region is made.
         let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        demo::prepare(&folder, port, &*clock).context("prepare the region")?;
+        demo::prepare(&folder, port).context("prepare the region")?;
         let mut world = World {
             client: Client::new(0, &std::fs::read(folder.join("authority.pem"))?, None)?,
             folder,

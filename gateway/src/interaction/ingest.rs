@@ -13,7 +13,7 @@ use crate::decision::Permit;
 use crate::gateway::Gateway;
 use crate::ingest::{Audit, IngestFacts};
 use crate::response::Answer;
-use crate::response::refusal::Refusal;
+use crate::response::refusal::{Reason, Refusal};
 
 /// Takes a document in.
 pub async fn ingest(
@@ -74,6 +74,15 @@ fn record(permit: &Permit, interaction: &Interaction, aside: &Aside, facts: &Ing
     }
     if !facts.map.is_empty() {
         entry.notes.push(format!("map {}", facts.map));
+    }
+    if facts.repeated {
+        entry.notes.push("repeated".to_owned());
+    }
+    if facts.dry_run {
+        entry.notes.push("dry-run".to_owned());
+    }
+    if facts.status >= 400 {
+        entry = entry.refused(Reason::Quarantined);
     }
     entry.record(permit.filter().organisation)
 }

@@ -148,14 +148,18 @@ async fn look(
     let scene = gateway.scene(permit, aside.now);
     let prepared = Prepared::of(&scene, permit, interaction)?;
     let mut outcome = None;
-    gateway
-        .parts()
-        .store
-        .read(permit, &mut |reader| {
+    let mut read = || {
+        gateway.parts().store.read(permit, &mut |reader| {
             outcome = Some(prepared.run(reader, permit, &scene, aside)?);
             Ok(())
         })
-        .map_err(write::refusal)?;
+    };
+    match prepared {
+        // A point read costs less than handing it to another thread.
+        Prepared::Read(..) | Prepared::Vread(..) => read(),
+        Prepared::History(..) | Prepared::Search(_) => blocking(read),
+    }
+    .map_err(write::refusal)?;
     let outcome: Outcome =
         outcome.ok_or_else(|| Refusal::new(Reason::Internal, "").because("a read gave nothing"))?;
     if permit.actor().is_some() {
@@ -163,6 +167,13 @@ async fn look(
         append(gateway, permit, record).await?;
     }
     Ok(outcome.answer)
+}
+
+/// Runs what may take a while, letting the runtime's other tasks move to another thread meanwhile.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    let threads = tokio::runtime::Handle::try_current()
+        .is_ok_and(|handle| handle.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
+    if threads { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// A read interaction with its search parsed.
@@ -360,7 +371,9 @@ async fn transaction(
         };
         steps.push((place, permit, step, entry.interaction));
     }
-    let Some(permit) = steps.first().map(|(_, permit, ..)| permit.clone()) else {
+    // Old versions are looked for as a change looks for them; a bundle of reads alone, as its first one does.
+    let changing = steps.iter().find(|(_, _, step, _)| matches!(step, Step::Change(_)));
+    let Some(permit) = changing.or(steps.first()).map(|(_, permit, ..)| permit.clone()) else {
         return Ok(respond(gateway, "transaction-response", &[], aside));
     };
     let (there, aside_there) = (gateway.clone(), aside.clone());
@@ -447,6 +460,9 @@ pub fn record(aside: &Aside, permit: &Permit, interaction: &Interaction, facts: 
     entry.consents = facts.consents.iter().map(|consent| consent.to_string()).collect();
     entry.categories = facts.categories;
     entry.count = Some(facts.resources.len() as u64);
+    if facts.claim_ignored {
+        entry.notes.push("claim-ignored".to_owned());
+    }
     if let ([one], Interaction::Create(..) | Interaction::Update(..) | Interaction::Delete(..)) =
         (facts.resources.as_slice(), interaction)
     {

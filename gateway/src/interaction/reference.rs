@@ -3,7 +3,7 @@
 //! Spellings are made one (`Type/id`) at write, so that a search by reference is an equality and no spelling slips past
 //! a filter. A reference to what is hidden and one to what never was are refused alike.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sluis_conformance::definitions;
 use sluis_conformance::json::{self, Kind, Node};
@@ -147,6 +147,7 @@ pub fn resolve(
 ) -> Result<Edits, crate::store::StoreError> {
     let mut edits = Edits::default();
     let mut lost: Vec<String> = Vec::new();
+    let made: HashSet<&str> = entries.values().map(String::as_str).collect();
     for found in collect(root) {
         match &found.says {
             Says::Literal(node, text) => {
@@ -158,7 +159,7 @@ pub fn resolve(
                     Target::Local(kind, id, version) => {
                         // What this same transaction stores is there by the time it commits.
                         let plain = format!("{}/{id}", definitions::r4().type_name(kind));
-                        if !entries.values().any(|e| *e == plain) && !lookup.visible(kind, &id, version)? {
+                        if !made.contains(plain.as_str()) && !lookup.visible(kind, &id, version)? {
                             lost.push(found.expression.clone());
                         }
                         let canonical = match version {

@@ -62,6 +62,8 @@ pub struct Written {
     pub derived: Derived,
     /// First version.
     pub created: bool,
+    /// The sender claimed a category or a lower confidentiality; it was not followed. For the audit record.
+    pub claim_ignored: bool,
 }
 
 /// What a write needs besides the store: rules, the moment, and for whom.
@@ -234,6 +236,7 @@ pub fn put_draft(
         version,
         updated: desk.now,
         created: old.is_none(),
+        claim_ignored: label.claim_ignored,
         derived,
         body: Bytes::from(doc.into_text()),
     })
@@ -260,6 +263,7 @@ pub fn put_deletion(
             body: Bytes::new(),
             derived: old.derived,
             created: false,
+            claim_ignored: false,
         });
     }
     may_write(&desk.permit, kind, Some(&old.derived), &old.derived).map_err(refused)?;
@@ -288,6 +292,7 @@ pub fn put_deletion(
         body: Bytes::new(),
         derived: old.derived,
         created: false,
+        claim_ignored: false,
     })
 }
 
@@ -469,21 +474,33 @@ fn targets(writer: &mut dyn Writer, desk: &Desk, root: Node<'_>) -> Result<Vec<D
     Ok(found)
 }
 
-/// Compiles the grants or care relations of a patient anew, in the transaction that changed them: from its commit on,
-/// every request on every node is judged by them (invariant 4).
+/// Compiles the grants and care relations of a patient anew when a Consent or CareTeam of hers has changed, in the
+/// transaction that changed it: from its commit on, every request on every node is judged by them (invariant 4).
 fn compile_grants(
     writer: &mut dyn Writer,
     desk: &Desk,
     kind: ResourceType,
     patient: Option<PatientKey>,
 ) -> Result<(), StoreError> {
-    let Some(patient) = patient.filter(|_| kind == kinds().consent || kind == kinds().care_team) else {
-        return Ok(());
-    };
+    match patient {
+        Some(patient) if kind == kinds().consent || kind == kinds().care_team => {
+            compile_patient(writer, &desk.policy, &desk.organisations, patient)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Compiles the grants and care relations of a patient from all that is stored of her.
+pub fn compile_patient(
+    writer: &mut dyn Writer,
+    policy: &Policy,
+    organisations: &Organisations,
+    patient: PatientKey,
+) -> Result<(), StoreError> {
     let mut rows = writer.whole_compartment(patient, kinds().consent)?;
     rows.extend(writer.whole_compartment(patient, kinds().care_team)?);
     let mut party = |name: &str| writer.party(name);
-    let grants = grant::grants(&desk.policy, &desk.organisations, patient, &rows, &mut party)?;
+    let grants = grant::grants(policy, organisations, patient, &rows, &mut party)?;
     for reference in &grants.unreadable {
         tracing::error!(%reference, "a stored Consent cannot be read; everything is closed for its patient");
     }
