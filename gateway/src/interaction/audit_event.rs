@@ -10,6 +10,7 @@ use sluis_conformance::path::FhirDateTime;
 use super::cursor::{self, Cursor};
 use super::perform::{Aside, append, record};
 use super::reference::{self, Target};
+use super::search::QUERY;
 use super::write::{self, kinds};
 use super::{Facts, Scene, found_body};
 use crate::audit::event::{self, LogScope, View};
@@ -126,7 +127,12 @@ fn page(
     entries: &[serde_json::Value],
     total: u64,
 ) -> String {
-    let mut links = vec![("self", format!("{}/AuditEvent", scene.base))];
+    let query: Vec<String> = asked
+        .pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", percent_encoding::utf8_percent_encode(value, QUERY)))
+        .collect();
+    let mut links = vec![("self", format!("{}/AuditEvent?{}", scene.base, query.join("&")))];
     if let (Some(last), Some(actor)) = (rows.last(), scene.actor)
         && rows.len() as u64 == u64::from(asked.count)
         && last.sequence > 1

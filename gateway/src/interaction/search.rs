@@ -138,7 +138,7 @@ impl Prepared {
 }
 
 /// What must be escaped in a query value (RFC 3986 section 3.4), keeping `/:|,$` readable.
-const QUERY: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
+pub(super) const QUERY: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')
