@@ -152,3 +152,27 @@ pub fn read_text(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
         .map_err(|cause| ConfigError::Unreadable { path: path.display().to_string(), cause })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot set up fails")]
+    use super::*;
+
+    #[test]
+    fn the_annotated_example_names_every_setting_and_is_as_safe_as_the_defaults() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/sluis.toml");
+        let config = Config::read(&path).unwrap();
+        assert_eq!(config.limits, crate::connection::limits::Limits::default());
+        assert_eq!(config.synchronous, Synchronous::Full);
+        assert!(config.tls.is_some() && !config.test_region && !config.bench_without_security);
+        let text = read_text(&path).unwrap();
+        let whole = Config { policy: Some("policy".into()), ..config };
+        for (name, value) in toml::Table::try_from(&whole).unwrap() {
+            let inner = value.as_table().map(|table| table.keys().cloned().collect()).unwrap_or(vec![name]);
+            for name in inner {
+                let named = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{name} = "));
+                assert!(text.lines().any(named), "{name}");
+            }
+        }
+    }
+}

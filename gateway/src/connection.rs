@@ -12,7 +12,7 @@ pub mod serve;
 
 pub mod route;
 
-mod header;
+pub(crate) mod header;
 
 mod query;
 

@@ -133,7 +133,7 @@ pub(super) fn check_headers(headers: &HeaderMap, kind: BodyKind, limits: &Limits
         // FHIR R4 http.html#mime-type: FHIR is always UTF-8; http.html#version-parameter.
         let fits = match name.as_str() {
             "charset" => value.eq_ignore_ascii_case("utf-8"),
-            "fhirversion" => matches!(value.as_str(), "4.0" | "4.0.1"),
+            "fhirversion" => header::is_r4(value),
             _ => true,
         };
         if !fits {

@@ -65,14 +65,19 @@ fn not_acceptable(xml: bool) -> Refusal {
     Refusal::new(Reason::NotAcceptable, text)
 }
 
+/// Whether a `fhirVersion` is one this gateway reads and answers with. R4B is: every resource served here is the same in
+/// both, answers say 4.0, and what only R4B knows is refused as no R4 (FHIR R4 http.html#version-parameter;
+/// hl7.org/fhir/r4b-explanation.html).
+pub(crate) fn is_r4(version: &str) -> bool {
+    matches!(version, "4.0" | "4.0.1" | "4.3" | "4.3.0")
+}
+
 fn accepted(range: &str, produces: Produces) -> bool {
     let (media, parameters) = media_type(range);
     let quality_zero = parameters
         .iter()
         .any(|(name, value)| name == "q" && value.parse::<f32>().is_ok_and(|quality| quality <= 0.0));
-    let other_version = parameters
-        .iter()
-        .any(|(name, value)| name == "fhirversion" && !matches!(value.as_str(), "4.0" | "4.0.1"));
+    let other_version = parameters.iter().any(|(name, value)| name == "fhirversion" && !is_r4(value));
     if quality_zero || other_version {
         return false;
     }
@@ -232,6 +237,7 @@ mod tests {
             "application/json;q=0.5",
             "image/png, */*;q=0.1",
             "application/fhir+json; fhirVersion=4.0",
+            "application/fhir+json; fhirVersion=4.3",
             "application/fhir+xml, application/fhir+json;q=0.1",
             "",
         ];

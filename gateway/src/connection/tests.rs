@@ -236,9 +236,12 @@ fn content_type_decides_what_is_read() {
     let post = |value: &str| {
         ask("POST", "/fhir/Patient").header("content-type", value).body(PATIENT).parse().map(|_| ())
     };
-    for good in
-        ["application/fhir+json", "application/json; charset=UTF-8", "application/fhir+json; fhirVersion=4.0"]
-    {
+    for good in [
+        "application/fhir+json",
+        "application/json; charset=UTF-8",
+        "application/fhir+json; fhirVersion=4.0",
+        "application/fhir+json; fhirVersion=4.3",
+    ] {
         assert_eq!(post(good), Ok(()), "{good}");
     }
     for bad in [

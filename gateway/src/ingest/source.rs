@@ -2,6 +2,7 @@
 
 use sluis_mappings::source::Format;
 
+use crate::connection::header;
 use crate::connection::request::Document;
 use crate::response::refusal::{Reason, Refusal};
 
@@ -75,7 +76,8 @@ impl Notation {
 fn fhir_version(document: &Document) -> Result<Notation, Refusal> {
     let version = document.media_parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case("fhirversion"));
     match version.map(|(_, value)| value.as_ref()) {
-        None | Some("4.0" | "4.0.1") => Ok(Notation::R4),
+        None => Ok(Notation::R4),
+        Some(version) if header::is_r4(version) => Ok(Notation::R4),
         Some("3.0" | "3.0.1" | "3.0.2") => Ok(Notation::Mapped(Format::Json)),
         Some(_) => Err(refused("Of FHIR, versions 3.0 and 4.0 are read.")),
     }
@@ -110,6 +112,7 @@ mod tests {
         assert_eq!(of("application/json", None), Some(Notation::Mapped(Format::Json)));
         assert_eq!(of("application/fhir+json", Some("3.0")), Some(Notation::Mapped(Format::Json)));
         assert_eq!(of("application/fhir+json", Some("4.0")), Some(Notation::R4));
+        assert_eq!(of("application/fhir+json", Some("4.3")), Some(Notation::R4));
         assert_eq!(of("application/fhir+json", None), Some(Notation::R4));
     }
 
