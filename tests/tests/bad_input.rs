@@ -207,7 +207,16 @@ async fn every_row_of_the_table_is_refused_clearly_and_stores_nothing() -> Resul
     let (mut wrong, before) = (Vec::new(), stored(&world)?);
     for row in &rows {
         let case = format!("row {} {} {:.60}", row.number, row.method, row.path);
-        let answer = send(&world, &gesp, row).await.with_context(|| case.clone())?;
+        let mut answer = send(&world, &gesp, row).await;
+        // A refusal may come and close the line while a long body is still on its way (RFC 9112 section 9.6), so that
+        // the client meets a broken line instead of the answer. It asks again; what is refused stays refused.
+        for _ in 0..5 {
+            if answer.is_ok() || row.body.len() < 64 * 1024 {
+                break;
+            }
+            answer = send(&world, &gesp, row).await;
+        }
+        let answer = answer.with_context(|| case.clone())?;
         // Past the header buffer hyper answers by itself, before the gateway, with a status and no body.
         if row.number == 36 && answer.body.is_empty() {
             ensure!(row.due.contains(&answer.status.as_u16()), "{case}: {}", answer.status);
