@@ -164,7 +164,7 @@ mod tests {
         let config = Config::read(&path).unwrap();
         assert_eq!(config.limits, crate::connection::limits::Limits::default());
         assert_eq!(config.synchronous, Synchronous::Full);
-        assert!(config.tls.is_some() && !config.test_region && !config.bench_without_security);
+        assert!(config.tls.is_some() && !config.bench_without_security);
         let text = read_text(&path).unwrap();
         let whole = Config { policy: Some("policy".into()), ..config };
         for (name, value) in toml::Table::try_from(&whole).unwrap() {
