@@ -2,7 +2,7 @@
 //!
 //! A script (`scripts/*.toml`) is a list of requests with what must come back; `claims.toml` lists each sentence of the
 //! CapabilityStatement that is claimed, with the script that proves it, or marks it as not claimed. A claim without a
-//! passing script fails the run.
+//! passing script fails the run, and so does anything the statement lists that no claim speaks for.
 
 mod runner;
 
@@ -52,6 +52,10 @@ async fn main() -> ExitCode {
         report.add(script, runner::play::play(&server, script, &arguments.tokens).await);
     }
     report.claims(&scripts.claims);
+    match runner::statement::items(&server).await {
+        Ok(items) => report.faults(&runner::statement::faults(&items, &scripts.claims)),
+        Err(error) => report.faults(&[error]),
+    }
     print(&report.text());
     if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -7,3 +7,5 @@ pub(crate) mod script;
 pub(crate) mod play;
 
 pub(crate) mod report;
+
+pub(crate) mod statement;

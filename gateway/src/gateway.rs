@@ -23,9 +23,10 @@ use crate::identity::Identity;
 use crate::identity::actor::Actor;
 use crate::identity::oauth::AssertionId;
 use crate::ingest::Intake;
+use crate::interaction::audit_event;
 use crate::interaction::cursor::CursorSeal;
 use crate::interaction::perform::{Aside, Caller, perform};
-use crate::interaction::write::{self, commit};
+use crate::interaction::write::{self, commit, kinds};
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::parameter::SearchLimits;
@@ -227,7 +228,13 @@ pub fn capabilities(base: &str, started: Timestamp) -> Bytes {
         version: env!("CARGO_PKG_VERSION"),
         date: &started.to_instant(),
         guides: &["http://hl7.org/fhir/smart-app-launch/ImplementationGuide/hl7.fhir.uv.smart-app-launch"],
-        searchable: &|_, parameter| parameter.kind != SearchKind::Special,
+        searchable: &|kind, parameter| {
+            if kind == kinds().audit_event {
+                audit_event::SEARCHABLE.contains(&parameter.code)
+            } else {
+                parameter.kind != SearchKind::Special
+            }
+        },
     };
     statement.to_json().into()
 }

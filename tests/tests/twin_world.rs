@@ -563,7 +563,7 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
         4 => format!("Observation?subject:Patient.birthdate=195{a}-02-03{shape}"),
         5 => format!("Observation?patient.gender=female&_sort={sort}{shape}"),
         6 => format!("Patient?_has:Observation:patient:code={code}&_sort=birthdate"),
-        7 => format!("Patient?_has:Condition:patient:code=86044005&_summary=count"),
+        7 => "Patient?_has:Condition:patient:code=86044005&_summary=count".to_owned(),
         8 => format!("Patient?_id={patient}&_revinclude=Observation:patient&_revinclude=Condition:patient"),
         9 => format!("{kind}?_count={}&_total=accurate", 1 + b % 3),
         10 => format!("{kind}?_lastUpdated=ge2026-11-02&_sort=-_lastUpdated&_count=2"),
@@ -640,7 +640,7 @@ fn a_caller_cannot_tell_hidden_data_from_data_that_never_was() -> Result<()> {
     let folder = std::env::temp_dir().join(format!("sluis-twin-{}", std::process::id()));
     demo::prepare_with(&folder, &demo::Options { port: 8443, tls: false, without_security: false })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let settings = Cases { cases: 40, max_shrink_iters: 24, failure_persistence: None, ..Cases::default() };
+    let settings = Cases { cases: 16, max_shrink_iters: 8, failure_persistence: None, ..Cases::default() };
     let mut runner = TestRunner::new_with_rng(settings, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let tally = std::cell::RefCell::new((0usize, Tally::default()));
     let result = runner.run(&case(), |case| {

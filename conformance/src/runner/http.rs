@@ -47,8 +47,9 @@ impl Server {
         headers: &[(String, String)],
         body: Vec<u8>,
     ) -> Result<Answer, String> {
-        let url = if target.contains("://") { target.to_owned() } else { format!("{}/{target}", self.base) };
-        let uri: Uri = url.parse().map_err(|e| format!("{url}: {e}"))?;
+        let absolute = target.starts_with("https://") || target.starts_with("http://");
+        let url = if absolute { target.to_owned() } else { format!("{}/{target}", self.base) };
+        let uri: Uri = encoded(&url).parse().map_err(|e| format!("{url}: {e}"))?;
         let path = uri.path_and_query().map_or("/", |p| p.as_str());
         let mut request = Request::builder()
             .method(Method::from_bytes(method.as_bytes()).map_err(|e| e.to_string())?)
@@ -69,6 +70,19 @@ impl Server {
         };
         Ok(response)
     }
+}
+
+/// Percent-encodes what a URI cannot hold (RFC 3986 section 2), so that scripts read as FHIR is written: `system|code`.
+fn encoded(url: &str) -> String {
+    let mut out = String::with_capacity(url.len());
+    for byte in url.bytes() {
+        if byte.is_ascii_graphic() && !b"|\"<>^`{}\\".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }
 
 async fn exchange<S>(stream: S, request: Request<Full<bytes::Bytes>>) -> Result<Answer, String>
@@ -101,4 +115,15 @@ fn client_config(authority: Option<&Path>) -> Result<rustls::ClientConfig, Strin
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_uri_cannot_hold_is_encoded() {
+        assert_eq!(encoded("Patient?identifier=http://a|1&x=%7C"), "Patient?identifier=http://a%7C1&x=%7C");
+        assert_eq!(encoded("patiënt"), "pati%C3%ABnt");
+    }
 }

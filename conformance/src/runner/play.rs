@@ -1,6 +1,7 @@
 //! Plays one script against a server.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use super::http::{Answer, Server};
 use super::script::{Script, Step};
@@ -13,7 +14,13 @@ pub(crate) async fn play(
     script: &Script,
     tokens: &[(String, String)],
 ) -> Result<usize, String> {
-    let mut known: HashMap<String, String> = HashMap::from([("base".to_owned(), server.base().to_owned())]);
+    #[expect(clippy::disallowed_methods, reason = "a number that differs between runs against a real server")]
+    let run = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_err(|_| "the clock stands before 1970")?
+        .as_micros();
+    let mut known =
+        HashMap::from([("base".to_owned(), server.base().to_owned()), ("run".to_owned(), run.to_string())]);
     for (at, step) in script.steps.iter().enumerate() {
         one(server, step, tokens, &mut known)
             .await
@@ -48,11 +55,21 @@ async fn one(
     if !body.is_empty() && !headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("content-type")) {
         headers.push(("content-type".to_owned(), "application/fhir+json".to_owned()));
     }
-    let answer = server.send(method, target, &headers, body).await?;
+    let asked = Instant::now();
+    let mut answer = server.send(method, target, &headers, body.clone()).await?;
+    // Bulk Data Access IG v2 export.html#bulk-data-status-request: 202 while it runs, 429 when asked too often.
+    while matches!(answer.status.as_u16(), 202 | 429)
+        && !step.status.allow(answer.status.as_u16())
+        && asked.elapsed() < Duration::from_secs(step.wait_seconds)
+    {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        answer = server.send(method, target, &headers, body.clone()).await?;
+    }
     check(step, &answer, known)?;
     for (name, from) in &step.capture {
         let value = match from.strip_prefix("header:") {
             Some(header) => answer.headers.get(header).and_then(|v| v.to_str().ok()).map(str::to_owned),
+            None if from == "body" => Some(String::from_utf8_lossy(&answer.body).into_owned()),
             None => pointer(&answer, from).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)),
         };
         known.insert(name.clone(), value.ok_or_else(|| format!("nothing at {from} to capture"))?);
@@ -89,6 +106,11 @@ fn check(step: &Step, answer: &Answer, known: &HashMap<String, String>) -> Resul
         if !fits {
             return Err(format!("{path} is {got:?} where {due} is due: {shown}"));
         }
+    }
+    if let Some(due) = &step.equals
+        && *text != fill(due, known)?
+    {
+        return Err(format!("the body is not {}: {shown}", fill(due, known)?));
     }
     for due in &step.contains {
         let due = fill(due, known)?;

@@ -56,6 +56,15 @@ impl Report {
         }
     }
 
+    /// Adds what the statement and the claims disagree on.
+    pub(crate) fn faults(&mut self, faults: &[String]) {
+        for fault in faults {
+            self.failed += 1;
+            // Writing to a String cannot fail.
+            let _ = writeln!(self.out, "FAILED  {fault}");
+        }
+    }
+
     /// Whether all held.
     pub(crate) fn passed(&self) -> bool {
         self.failed == 0

@@ -21,7 +21,8 @@ pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
 }
 
-/// One request and what must come back. `{name}` in texts is replaced by what an earlier step captured.
+/// One request and what must come back. `{name}` in texts is replaced by what an earlier step captured;
+/// `{base}` is the server's base URL and `{run}` a number that is another one in every run.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
@@ -49,7 +50,12 @@ pub(crate) struct Step {
     /// Texts the body must not hold.
     #[serde(default)]
     pub(crate) lacks: Vec<String>,
-    /// Names for values at JSON pointers (`/id`) or headers (`header:location`).
+    /// The body is this and nothing else.
+    pub(crate) equals: Option<String>,
+    /// Ask again for so long while the answer is 202 or 429 and that is not what is due (asynchronous requests).
+    #[serde(default)]
+    pub(crate) wait_seconds: u64,
+    /// Names for values at JSON pointers (`/id`), of headers (`header:location`) or for the whole body (`body`).
     #[serde(default)]
     pub(crate) capture: BTreeMap<String, String>,
 }
@@ -77,6 +83,9 @@ impl Statuses {
 pub(crate) struct Claim {
     /// The sentence.
     pub(crate) sentence: String,
+    /// What of the CapabilityStatement it speaks for: items of [`super::statement`], with `*` for every type.
+    #[serde(default)]
+    pub(crate) covers: Vec<String>,
     /// Scripts that prove it.
     #[serde(default)]
     pub(crate) scripts: Vec<String>,

@@ -115,7 +115,8 @@ impl Statement<'_> {
                 .collect();
             let includes: Vec<String> = parameters
                 .iter()
-                .filter(|parameter| parameter.kind == SearchKind::Reference)
+                // The log includes nothing: its search is not the store's.
+                .filter(|parameter| parameter.kind == SearchKind::Reference && name != "AuditEvent")
                 .map(|parameter| format!("{name}:{}", parameter.code))
                 .collect();
             if !includes.is_empty() {

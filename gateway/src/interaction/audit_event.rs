@@ -23,6 +23,9 @@ use crate::response::bundle::{BundleWriter, SearchMode};
 use crate::response::refusal::{Reason, Refusal};
 use crate::store::{AuditQuery, Reader, StoreError};
 
+/// Search parameters the log is searched by, for the CapabilityStatement; all others are refused.
+pub const SEARCHABLE: [&str; 2] = ["date", "patient"];
+
 /// One event, if its reader may see it.
 pub async fn read(
     gateway: &Gateway,

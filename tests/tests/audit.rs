@@ -1,0 +1,123 @@
+//! The log of every look: nothing is shown or refused without its record, and a log that was touched shows it.
+
+use anyhow::{Context as _, Result, ensure};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use sluis::audit::trail::{Fault, VerifyReport};
+use sluis::demo::{Context, people};
+use sluis::ids::SYSTEM_BSN;
+use sluis_tests::world::{Caller, World, entries};
+
+fn log(world: &World) -> Result<Connection> {
+    Ok(Connection::open(world.folder().join("sluis.db"))?)
+}
+
+fn verify(world: &World) -> Result<VerifyReport> {
+    sluis::run::verify_audit(&world.folder().join("sluis.toml"))
+}
+
+/// Records after `from`, as JSON, oldest first.
+fn records(world: &World, from: i64) -> Result<Vec<Value>> {
+    let log = log(world)?;
+    let mut found = log.prepare("SELECT body FROM audit WHERE sequence > ?1 ORDER BY sequence")?;
+    let bodies = found.query_map([from], |row| row.get::<_, Vec<u8>>(0))?;
+    bodies.map(|body| Ok(serde_json::from_slice(&body?)?)).collect()
+}
+
+fn head(world: &World) -> Result<i64> {
+    Ok(log(world)?.query_row("SELECT max(sequence) FROM audit", [], |row| row.get(0))?)
+}
+
+async fn patient(gesp: &Caller) -> Result<String> {
+    let found =
+        gesp.search("Patient", &[("identifier", &format!("{SYSTEM_BSN}|{}", people::BSNS[0]))]).await?;
+    Ok(entries(&found).first().context("no patient")?["resource"]["id"].as_str().context("id")?.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_and_every_refusal_has_its_record_before_it_leaves() -> Result<()> {
+    let world = World::start().await?;
+    let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
+    let acn = world.caller("acn-data", Context::purpose("HQUALIMP")).await?;
+    let id = patient(&gesp).await?;
+    let weight = json!({
+        "resourceType": "Observation", "status": "final", "subject": { "reference": format!("Patient/{id}") },
+        "code": { "coding": [{ "system": "http://loinc.org", "code": "29463-7" }] }, "effectiveDateTime": "2026-11-01",
+    });
+    let made = gesp.post("Observation", &weight).await?;
+    ensure!(made.status == 201, "{}", made.text());
+    let observation = made.json()["id"].as_str().context("id")?.to_owned();
+    let mut changed = made.json();
+    changed["status"] = "amended".into();
+    let looks = [
+        (format!("Patient/{id}"), "read"),
+        (format!("Observation/{observation}/_history/1"), "vread"),
+        (format!("Observation/{observation}/_history"), "history-instance"),
+        (format!("Observation?patient={id}"), "search-type"),
+        (format!("Observation?patient={id}&_summary=count"), "search-type"),
+    ];
+    for (path, interaction) in &looks {
+        let before = head(&world)?;
+        let answer = gesp.get(path).await?;
+        ensure!(answer.status == 200, "{path}: {}", answer.text());
+        let since = records(&world, before)?;
+        let [record] = since.as_slice() else { anyhow::bail!("{path}: {since:?}") };
+        ensure!(record["interaction"] == *interaction && !record["outcome"].is_null(), "{path}: {record}");
+        ensure!(record["request"] == answer.header("x-request-id"), "{path}: {record}");
+        ensure!(!record.to_string().contains(people::BSNS[0]), "a BSN in the log");
+    }
+    let before = head(&world)?;
+    let put = gesp.put(&format!("Observation/{observation}"), &changed).await?;
+    ensure!(put.status == 200, "{}", put.text());
+    ensure!(
+        records(&world, before)?
+            .iter()
+            .any(|r| r["interaction"] == "update" && r["request"] == put.header("x-request-id"))
+    );
+    // Refusals: of the role, of what is not there, of content.
+    let nowhere = json!({ "resourceType": "Condition", "subject": { "reference": "Patient/nobody" } });
+    for (answer, status) in [
+        (acn.get(&format!("Observation?patient={id}")).await?, 403),
+        (gesp.get("Patient/nobody").await?, 404),
+        (gesp.post("Condition", &nowhere).await?, 422),
+    ] {
+        ensure!(answer.status == status, "{} {}", answer.status, answer.text());
+        let request = answer.header("x-request-id").to_owned();
+        let all = records(&world, before)?;
+        let record = all
+            .iter()
+            .find(|r| r["request"] == request)
+            .with_context(|| format!("{status} is not recorded"))?;
+        ensure!(record["reason"].is_string(), "{record}");
+    }
+    ensure!(verify(&world)?.faults.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_bit_and_a_cut_tail_are_both_found() -> Result<()> {
+    let mut world = World::start().await?;
+    // Stopping signs the head.
+    world.restart().await?;
+    let whole = verify(&world)?;
+    ensure!(whole.faults.is_empty() && whole.pinned == whole.records && whole.records > 100, "{whole:?}");
+
+    let log = log(&world)?;
+    let (sequence, body): (i64, Vec<u8>) =
+        log.query_row("SELECT sequence, body FROM audit WHERE sequence = 57", [], |r| {
+            Ok((r.get(0)?, r.get(1)?))
+        })?;
+    let mut flipped = body.clone();
+    *flipped.get_mut(20).context("a short record")? ^= 1;
+    log.execute("UPDATE audit SET body = ?1 WHERE sequence = ?2", (&flipped, sequence))?;
+    ensure!(verify(&world)?.faults.contains(&Fault::Link { sequence: 57 }), "{:?}", verify(&world)?);
+    log.execute("UPDATE audit SET body = ?1 WHERE sequence = ?2", (&body, sequence))?;
+    ensure!(verify(&world)?.faults.is_empty());
+
+    // The last records dropped, with everything that counts them: only the signature knows.
+    let signed = whole.pinned;
+    log.execute("DELETE FROM audit WHERE sequence > ?1", [i64::try_from(signed)? - 3])?;
+    let cut = verify(&world)?;
+    ensure!(cut.faults.contains(&Fault::Rewritten { sequence: signed }), "{cut:?}");
+    Ok(())
+}
