@@ -5,7 +5,7 @@
 //! Source: SMART App Launch 2.2 backend-services.html; IHE IUA 3.71 for the claims that say for whom.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fhir_sdk::client::{Client, LoginManager};
@@ -108,6 +108,15 @@ impl Acting<'_> {
     }
 }
 
+/// The time now, since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a client has its own clock; the gateway's is not reachable from here"
+)]
+pub(crate) fn since_epoch() -> Result<Duration> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?)
+}
+
 /// Signs in when the gateway answers 401: at the first request, and again when the token has expired.
 struct Login {
     client: String,
@@ -141,7 +150,7 @@ impl LoginManager for Login {
 impl Login {
     /// A signed assertion, good for one token request within a minute.
     fn assertion(&self) -> Result<String> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let now = since_epoch()?;
         let mut header = Header::new(Algorithm::ES384);
         header.kid = Some(self.kid.clone());
         let claims = json!({

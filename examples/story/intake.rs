@@ -1,6 +1,6 @@
 //! Steps 1 to 3: documents in the senders' own formats, by raw requests; what became of them, typed.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fhir_sdk::client::SearchParameters;
@@ -9,7 +9,7 @@ use fhir_sdk::r4b::resources::{
     Observation, OperationOutcome, Parameters, ParametersParameterValue, Provenance,
 };
 
-use crate::access::{Fhir, Region};
+use crate::access::{Fhir, Region, since_epoch};
 use crate::tell;
 
 const HL7: &str = "x-application/hl7-v2+er7";
@@ -23,7 +23,7 @@ const ROW: &str = "urn:oid:2.999.90000201.5,SNIF,SNIP,https://sluis.care/fhir/Co
 /// Step 1.
 pub(crate) async fn hospital(region: &Region, umc: &Fhir) -> Result<()> {
     // Message and order numbers of this run.
-    let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis().to_string();
+    let run = since_epoch()?.as_millis().to_string();
     let oru = replaced(&document("oru-longfunctie.hl7")?, b"@RUN@", run.as_bytes());
     let first = ingest(region, umc, HL7, oru.clone()).await?;
     ensure!(first == ingest(region, umc, HL7, oru).await?, "resending gave another answer");
