@@ -91,11 +91,13 @@ impl Session<'_> {
     pub(super) fn read_audit_head(&mut self) -> Result<(u64, [u8; 32]), StoreError> {
         let mut statement = self
             .connection
-            .prepare_cached("SELECT sequence, body, hash FROM audit ORDER BY sequence DESC LIMIT 1")?;
-        match statement.query_row([], |row| Ok(audit_row(row))).optional()? {
-            None => Ok((0, [0; 32])),
-            Some(row) => row.map(|row| (row.sequence, row.hash)),
-        }
+            .prepare_cached("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")?;
+        let head: Option<(i64, [u8; 32])> =
+            statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let (sequence, hash) = head.unwrap_or((0, [0; 32]));
+        let sequence =
+            u64::try_from(sequence).map_err(|_| impossible("an audit record numbered below zero"))?;
+        Ok((sequence, hash))
     }
 
     pub(super) fn write_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
