@@ -32,6 +32,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::decision::Permit;
 use crate::identity::actor::Actor;
 use crate::ids::{PartyKey, PatientKey};
+use crate::interaction::write::refusal;
 use crate::response::refusal::Refusal;
 use crate::store::{Store, StoreError, Writer};
 use profile::Profile;
@@ -226,20 +227,6 @@ impl Default for Settings {
             pseudonym_epoch: 1,
         }
     }
-}
-
-/// A store error as the caller meets it.
-fn refusal(error: StoreError) -> Refusal {
-    use crate::response::refusal::Reason;
-    let cause = error.to_string();
-    let reason = match error {
-        StoreError::Refused(refusal) => return *refusal,
-        StoreError::Busy => Reason::Busy,
-        StoreError::Timeout(_) => Reason::Timeout,
-        StoreError::Ambiguous => Reason::Conflict,
-        StoreError::Database(_) | StoreError::DiskFull(_) => Reason::StoreUnavailable,
-    };
-    Refusal::new(reason, "").because(cause)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Patients are row keys, never BSN or name; nothing clinical; a query is kept raw but for BSNs.
 
 use serde::{Deserialize, Serialize};
+use sluis_mappings::bsn::Bsn;
 
 use crate::clock::Timestamp;
 use crate::decision::Permit;
@@ -286,42 +287,33 @@ pub fn without_bsn(raw: &str) -> String {
             continue;
         }
         let (head, tail) = rest.split_at(length);
-        out.push_str(if eleven_test(&digits) { "[bsn]" } else { head });
+        out.push_str(if matches!(digits.len(), 8 | 9) && Bsn::parse(&digits).is_ok() {
+            "[bsn]"
+        } else {
+            head
+        });
         rest = tail;
     }
     out
 }
 
 /// Digits at the start of `text` and the bytes they take; `%31` is a digit too.
-fn digit_run(text: &str) -> (Vec<u32>, usize) {
+fn digit_run(text: &str) -> (String, usize) {
     let bytes = text.as_bytes();
-    let (mut digits, mut at) = (Vec::new(), 0);
+    let (mut digits, mut at) = (String::new(), 0);
     loop {
         match (bytes.get(at), bytes.get(at + 1), bytes.get(at + 2)) {
             (Some(digit @ b'0'..=b'9'), ..) => {
-                digits.push(u32::from(digit - b'0'));
+                digits.push(char::from(*digit));
                 at += 1;
             }
             (Some(b'%'), Some(b'3'), Some(digit @ b'0'..=b'9')) => {
-                digits.push(u32::from(digit - b'0'));
+                digits.push(char::from(*digit));
                 at += 3;
             }
             _ => return (digits, at),
         }
     }
-}
-
-/// The eleven test of the BSN: 9a+8b+7c+6d+5e+4f+3g+2h-i is divisible by 11; eight digits are padded on the left.
-fn eleven_test(digits: &[u32]) -> bool {
-    if !(8..=9).contains(&digits.len()) || digits.iter().all(|digit| *digit == 0) {
-        return false;
-    }
-    let mut sum = 0i64;
-    for (weight, digit) in (1i64..).zip(digits.iter().rev()) {
-        let weight = if weight == 1 { -1 } else { weight };
-        sum += weight * i64::from(*digit);
-    }
-    sum % 11 == 0
 }
 
 fn is_zero(mask: &u64) -> bool {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use sluis_mappings::bsn::Bsn;
+
 /// What stands in a number's place.
 const REMOVED: &str = "[number removed]";
 
@@ -36,16 +38,9 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
+/// A citizen service number, with the leading zero that spreadsheets drop or without.
 fn passes_eleven_test(digits: &str) -> bool {
-    // A BSN of 8 digits is one whose leading zero was left out.
-    let padded = match digits.len() {
-        8 => format!("0{digits}"),
-        9 => digits.to_owned(),
-        _ => return false,
-    };
-    let weights = [9, 8, 7, 6, 5, 4, 3, 2, -1];
-    let sum: i32 = padded.bytes().zip(weights).map(|(digit, weight)| i32::from(digit - b'0') * weight).sum();
-    sum != 0 && sum % 11 == 0
+    matches!(digits.len(), 8 | 9) && Bsn::parse(digits).is_ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Forms of codes: a code system's name is no proof of its code, so a code leaves only when it has the system's form.
 //! A name, a free text or a citizen service number in the place of a code does not.
 
+use sluis_mappings::bsn::Bsn;
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
@@ -139,11 +140,7 @@ fn dihedral(a: u8, b: u8) -> u8 {
 
 /// Whether a run of 8 or 9 digits in the text passes the eleven-test of the BSN (9a+8b+...+2h-1i divisible by 11).
 pub(crate) fn has_bsn(text: &str) -> bool {
-    text.split(|c: char| !c.is_ascii_digit()).filter(|run| matches!(run.len(), 8 | 9)).any(|run| {
-        let weights = [-1, 2, 3, 4, 5, 6, 7, 8, 9];
-        let sum: i32 = run.bytes().rev().zip(weights).map(|(b, weight)| i32::from(b - b'0') * weight).sum();
-        sum % 11 == 0
-    })
+    text.split(|c: char| !c.is_ascii_digit()).any(|run| matches!(run.len(), 8 | 9) && Bsn::parse(run).is_ok())
 }
 
 #[cfg(test)]
