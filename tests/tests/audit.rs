@@ -121,3 +121,23 @@ async fn a_flipped_bit_and_a_cut_tail_are_both_found() -> Result<()> {
     ensure!(cut.faults.contains(&Fault::Rewritten { sequence: signed }), "{cut:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_whose_record_cannot_be_written_gives_no_data() -> Result<()> {
+    let world = World::start().await?;
+    let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
+    ensure!(gesp.get("Patient?_count=1").await?.status == 200);
+    // The log takes no record, while everything else of the database works.
+    let database = rusqlite::Connection::open(world.folder().join("sluis.db"))?;
+    database.execute_batch(
+        "CREATE TRIGGER no_record BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no record'); END",
+    )?;
+    for path in ["Patient?_count=1", "Observation?_summary=count", "Patient/nowhere"] {
+        let refused = gesp.get(path).await?;
+        ensure!(refused.status == 503, "{path}: {}", refused.status);
+        ensure!(!refused.text().contains("Proefpersoon") && !refused.text().contains("no record"), "{path}");
+    }
+    database.execute_batch("DROP TRIGGER no_record")?;
+    ensure!(gesp.get("Patient?_count=1").await?.status == 200);
+    Ok(())
+}
