@@ -83,19 +83,7 @@ impl Context {
         reason: &'static str,
         work: impl FnOnce(&mut dyn Writer) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let permit = self.permits.system(reason);
-        let receipt = self.store.write(
-            permit,
-            Box::new(move |writer| {
-                let value = work(writer)?;
-                // The receiver waits below; were it gone, nobody wants the value.
-                let _ = sender.send(value);
-                Ok(())
-            }),
-        );
-        receipt.await?;
-        receiver.try_recv().map_err(|_| StoreError::Database("a committed write gave no result".to_owned()))
+        crate::store::commit(&*self.store, self.permits.system(reason), work).await
     }
 
     /// Whether this poll comes too soon after the last one; remembers it.

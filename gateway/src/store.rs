@@ -59,6 +59,28 @@ pub type WriteWork = Box<dyn FnOnce(&mut dyn Writer) -> Result<(), StoreError> +
 /// Resolves once a write is durable or undone.
 pub type WriteReceipt = std::pin::Pin<Box<dyn std::future::Future<Output = Result<(), StoreError>> + Send>>;
 
+/// Runs `work` in the writer and gives back its result once it is durable.
+///
+/// Errors: those of `work` (nothing of it is stored), or the store's own.
+pub async fn commit<T: Send + 'static>(
+    store: &dyn Store,
+    permit: Permit,
+    work: impl FnOnce(&mut dyn Writer) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    let receipt = store.write(
+        permit,
+        Box::new(move |writer| {
+            let value = work(writer)?;
+            // The receiver waits below; were it gone, nobody wants the value.
+            let _ = sender.send(value);
+            Ok(())
+        }),
+    );
+    receipt.await?;
+    receiver.try_recv().map_err(|_| StoreError::Database("a committed write gave no result".to_owned()))
+}
+
 /// What a permit's holder may read, in one snapshot.
 pub trait Reader {
     /// Current version, or its deletion mark, if visible. `None`: never stored or not visible, not told apart.

@@ -92,28 +92,19 @@ pub async fn search(
             Some(key.unwrap_or(PatientKey(0)))
         }
     };
-    let (rows, total) = match event::query(scope, patient, asked.from, asked.to, asked.before, asked.count) {
-        Err(refusal) if refusal.reason == Reason::NotFound => (Vec::new(), 0),
-        Err(refusal) => return Err(refusal),
-        Ok(query) => {
-            let mut page = None;
-            store
-                .read(permit, &mut |reader| {
-                    page = Some(reader.audit(&query)?);
-                    Ok(())
-                })
-                .map_err(write::refusal)?;
-            page.unwrap_or_default()
-        }
-    };
     let view = view(gateway, scope);
-    let mut entries = Vec::new();
-    store
-        .read(permit, &mut |reader| {
-            entries = event::event_page(&rows, &view, &mut |key| reader.patient_id(key))?;
-            Ok(())
-        })
-        .map_err(write::refusal)?;
+    let (mut rows, mut total, mut entries) = (Vec::new(), 0, Vec::new());
+    match event::query(scope, patient, asked.from, asked.to, asked.before, asked.count) {
+        Err(refusal) if refusal.reason == Reason::NotFound => {}
+        Err(refusal) => return Err(refusal),
+        Ok(query) => store
+            .read(permit, &mut |reader| {
+                (rows, total) = reader.audit(&query)?;
+                entries = event::event_page(&rows, &view, &mut |key| reader.patient_id(key))?;
+                Ok(())
+            })
+            .map_err(write::refusal)?,
+    }
     let body = page(&scene, &asked, &rows, &entries, total);
     let interaction = Interaction::Search(kinds().audit_event, parameters.clone());
     append(gateway, permit, record(aside, permit, &interaction, &facts(scope))).await?;

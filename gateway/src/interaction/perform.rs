@@ -87,53 +87,44 @@ pub async fn perform(
     if aside.preconditions.if_none_exist {
         return Err(Refusal::new(Reason::NotImplemented, "If-None-Exist: conditional create."));
     }
+    // Each entry of a Bundle is decided on its own.
+    if let Interaction::Bundle(doc) = interaction {
+        return entries(gateway, caller, doc, aside).await;
+    }
+    let permit = gateway.permit(caller, interaction, aside.now)?;
     match interaction {
         Interaction::Read(kind, id) if *kind == kinds().audit_event => {
-            let permit = gateway.permit(caller, interaction, aside.now)?;
             audit_event::read(gateway, &permit, id, aside).await
         }
         Interaction::Search(kind, parameters) if *kind == kinds().audit_event => {
-            let permit = gateway.permit(caller, interaction, aside.now)?;
             audit_event::search(gateway, &permit, parameters, aside).await
         }
         Interaction::Read(..)
         | Interaction::Vread(..)
         | Interaction::History(..)
-        | Interaction::Search(..) => {
-            let permit = gateway.permit(caller, interaction, aside.now)?;
-            look(gateway, &permit, interaction, aside).await
-        }
+        | Interaction::Search(..) => look(gateway, &permit, interaction, aside).await,
         Interaction::Create(..) | Interaction::Update(..) | Interaction::Delete(..) => {
-            let permit = gateway.permit(caller, interaction, aside.now)?;
             change(gateway, &permit, interaction, aside).await
         }
-        Interaction::Bundle(doc) => entries(gateway, caller, doc, aside).await,
-        Interaction::Ingest(document) => {
-            let permit = gateway.permit(caller, interaction, aside.now)?;
-            ingest::ingest(gateway, &permit, document, interaction, aside).await
-        }
+        Interaction::Ingest(document) => ingest::ingest(gateway, &permit, document, interaction, aside).await,
         Interaction::Quarantine(parameters) => {
-            let permit = gateway.permit(caller, interaction, aside.now)?;
             ingest::waiting(gateway, &permit, parameters, interaction, aside).await
         }
         Interaction::Replay(parameters) => {
-            let permit = gateway.permit(caller, interaction, aside.now)?;
             ingest::replay(gateway, &permit, parameters, interaction, aside).await
         }
         Interaction::ExportStart(..)
         | Interaction::ExportStatus(_)
         | Interaction::ExportFile(..)
-        | Interaction::ExportCancel(_) => {
-            let permit = gateway.permit(caller, interaction, aside.now)?;
-            export::export(gateway, &permit, interaction, aside).await
-        }
-        Interaction::Capabilities
+        | Interaction::ExportCancel(_) => export::export(gateway, &permit, interaction, aside).await,
+        Interaction::Bundle(_)
+        | Interaction::Capabilities
         | Interaction::SmartConfiguration
         | Interaction::Token(_)
         | Interaction::Jwks
         | Interaction::Health { .. }
         | Interaction::Metrics => {
-            Err(Refusal::new(Reason::Internal, "").because("an open interaction came with a token's"))
+            Err(Refusal::new(Reason::Internal, "").because("an interaction without a permit came with one"))
         }
     }
 }

@@ -105,20 +105,7 @@ pub async fn commit<T: Send + 'static>(
     permit: &Permit,
     work: impl FnOnce(&mut dyn Writer) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-    let receipt = store.write(
-        permit.clone(),
-        Box::new(move |writer| {
-            let value = work(writer)?;
-            // The receiver waits below; were it gone, nobody wants the value.
-            let _ = sender.send(value);
-            Ok(())
-        }),
-    );
-    receipt.await.map_err(refusal)?;
-    receiver
-        .try_recv()
-        .map_err(|_| Refusal::new(Reason::Internal, "").because("a committed write gave no result"))
+    crate::store::commit(store, permit.clone(), work).await.map_err(refusal)
 }
 
 /// A store error as the caller meets it.
