@@ -16,7 +16,8 @@ mod item;
 mod moment;
 mod pattern;
 mod problem;
-mod shape;
+mod record;
+pub(crate) mod shape;
 mod tables;
 mod target;
 mod translate;
@@ -29,6 +30,8 @@ use crate::fml::{self, Files, MapError, Place};
 use crate::folder::Manifest;
 use crate::output::Output;
 use crate::source::{NodeId, Tree};
+
+pub use record::{EVENTS_MAX, Event, Moment, Reading, Record};
 
 /// What a map may refer to besides its own text.
 #[derive(Debug, Clone, Default)]
@@ -130,5 +133,33 @@ impl Plan {
         let mut machine = execute::Machine::new(self, tree, codes, limits);
         machine.run();
         machine.finish()
+    }
+
+    /// As [`Plan::run_traced`], with every rule that fired and how each source value was used. Slower; for authors.
+    pub fn run_recorded(&self, tree: &Tree, codes: &CodeTables, limits: Limits) -> (Output, Trace, Record) {
+        let mut machine = execute::Machine::new(self, tree, codes, limits);
+        machine.record = Some(Box::new(Record::new(tree.len())));
+        machine.run();
+        let record = machine.record.take().map(|record| *record).unwrap_or_default();
+        let (output, trace) = machine.finish();
+        (output, trace, record)
+    }
+
+    /// Every rule of the map and of what it imports, by place, each once, with its name.
+    pub fn rules(&self) -> Vec<(Place, Option<&str>)> {
+        let mut found = Vec::new();
+        let mut queue: Vec<&code::RulePlan> = self.groups.iter().flat_map(|group| &group.rules).collect();
+        while let Some(rule) = queue.pop() {
+            found.extend(self.places.get(rule.place as usize).map(|place| (*place, rule.name.as_deref())));
+            queue.extend(&rule.rules);
+        }
+        found.sort_by_key(|(place, _)| (place.file, place.start));
+        found.dedup();
+        found
+    }
+
+    /// The texts the map was read from, for places.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 }

@@ -10,7 +10,7 @@ use crate::finding::{Finding, Severity};
 use crate::fml::MapError;
 use crate::folder::Folder;
 use crate::output::{Coverage, Output};
-use crate::plan::{Limits, Options, Plan, Trace};
+use crate::plan::{Limits, Options, Plan, Record, Trace};
 use crate::source;
 
 /// Maps every sender's map may import: (file name, text). Found by the url they declare.
@@ -71,15 +71,41 @@ impl CompiledFolder {
 
     /// As [`CompiledFolder::run`], with the rule behind every value.
     pub fn run_traced(&self, bytes: &[u8]) -> (Output, Trace) {
+        let parsed = self.parse(bytes);
+        let (output, trace, _) = self.run_parsed(bytes, &parsed, false);
+        (output, trace)
+    }
+
+    /// Reads a document as this folder's sender writes it.
+    pub fn parse(&self, bytes: &[u8]) -> source::Parsed {
+        self.folder.parse(bytes, self.source_limits)
+    }
+
+    /// As [`CompiledFolder::run_traced`] on a document read by [`CompiledFolder::parse`], with every rule that fired and
+    /// how each source value was used. For authors.
+    pub fn run_recorded(&self, bytes: &[u8], parsed: &source::Parsed) -> (Output, Trace, Record) {
+        self.run_parsed(bytes, parsed, true)
+    }
+
+    /// The compiled map.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn run_parsed(&self, bytes: &[u8], parsed: &source::Parsed, recorded: bool) -> (Output, Trace, Record) {
         let format = self.folder.format();
-        let parsed = self.folder.parse(bytes, self.source_limits);
         if parsed.is_fatal() {
-            let mut output = Output::refused(parsed);
+            let mut output = Output::refused(parsed.clone());
             output.locate(format, bytes);
-            return (output, Trace::default());
+            return (output, Trace::default(), Record::default());
         }
-        let (mut output, trace) = self.plan.run_traced(&parsed.tree, &self.folder.codes, self.limits);
-        let mut found = parsed.findings;
+        let (mut output, trace, record) = if recorded {
+            self.plan.run_recorded(&parsed.tree, &self.folder.codes, self.limits)
+        } else {
+            let (output, trace) = self.plan.run_traced(&parsed.tree, &self.folder.codes, self.limits);
+            (output, trace, Record::default())
+        };
+        let mut found = parsed.findings.clone();
         // An error outside every unit becomes a quarantined unit, so that it can be mended and replayed.
         let (errors, rest) = output.findings.drain(..).partition(|f: &Finding| f.severity == Severity::Error);
         output.findings = rest;
@@ -90,7 +116,7 @@ impl CompiledFolder {
             output.absorb(dropped, &Coverage::default());
         }
         output.locate(format, bytes);
-        (output, trace)
+        (output, trace, record)
     }
 }
 

@@ -119,7 +119,7 @@ impl Machine<'_> {
         let tree = self.tree;
         let mut queue = vec![node];
         while let Some(node) = queue.pop() {
-            self.coverage.mark(node);
+            self.mark(node);
             queue.extend(tree.children(node));
         }
     }

@@ -299,7 +299,7 @@ impl<'t> Machine<'t> {
                         }
                         if data.value == Value::Null {
                             // Explicitly empty (HL7v2 `""`, JSON null) selects nothing, and is thereby read.
-                            self.coverage.mark(child);
+                            self.mark(child);
                         } else {
                             out.push(Item::Node(child));
                         }
@@ -325,7 +325,7 @@ impl<'t> Machine<'t> {
     pub(crate) fn text(&mut self, item: &Item) -> Option<Text<'t>> {
         match item {
             Item::Node(node) => {
-                self.coverage.mark(self.tree.text_node(*node));
+                self.mark(self.tree.text_node(*node));
                 self.tree.text(*node).map(Text::Source)
             }
             Item::Target(target) => self.target.text(*target).map(Text::Made),
@@ -353,7 +353,7 @@ impl<'t> Machine<'t> {
     /// Marks what an existence test looked at: the leaf itself, or nothing of a composite's content.
     pub(crate) fn tested(&mut self, item: &Item) {
         if let Item::Node(node) = item {
-            self.coverage.mark(*node);
+            self.mark(*node);
         }
     }
 

@@ -11,9 +11,11 @@ use crate::fml::ListMode;
 use crate::output::{Coverage, Subject};
 use crate::source::{NodeId, Symbol, Tree};
 
-use super::code::{RulePlan, SourcePlan, TargetPlan};
+use super::code::{Effect, Fill, RulePlan, SourcePlan, TargetPlan};
 use super::item::{Item, Items};
 use super::problem::Problem;
+use super::record::{Event, Moment, Reading, Record};
+use super::shape::shapes;
 use super::target::{Arena, Origin, TargetId};
 use super::{Limits, Plan};
 
@@ -53,6 +55,9 @@ pub(crate) struct Machine<'t> {
     pub stopped: bool,
     pub shares: HashMap<(TargetId, u16), TargetId>,
     pub logs: Vec<(u32, String)>,
+    /// How values are being read just now; what a [`Record`] says of them.
+    pub reading: Reading,
+    pub record: Option<Box<Record>>,
 }
 
 impl<'t> Machine<'t> {
@@ -79,6 +84,8 @@ impl<'t> Machine<'t> {
             stopped: false,
             shares: HashMap::new(),
             logs: Vec::new(),
+            reading: Reading::Tested,
+            record: None,
         }
     }
 
@@ -251,10 +258,17 @@ impl<'t> Machine<'t> {
             return self.stop("limit-rules", "the map runs too many rules on this document");
         }
         let unit = self.unit;
+        self.note(Moment::Enter, rule.place, || (rule.name.clone().unwrap_or_default(), None));
         for (place, target) in &rule.targets {
             let outer = std::mem::replace(&mut self.rule, *place);
+            let before = std::mem::replace(&mut self.reading, reading(target));
             if let Err(problem) = self.target(target) {
                 self.report(problem);
+            }
+            self.reading = before;
+            if self.record.is_some() {
+                let step = self.step_of(target);
+                self.note(Moment::Step, *place, || step);
             }
             self.rule = outer;
         }
@@ -270,6 +284,54 @@ impl<'t> Machine<'t> {
             self.rule(inner);
         }
         self.unit = unit;
+        self.note(Moment::Exit, rule.place, || (rule.name.clone().unwrap_or_default(), None));
+    }
+
+    /// Counts a source node as read.
+    pub(crate) fn mark(&mut self, node: NodeId) {
+        self.coverage.mark(node);
+        if let Some(record) = &mut self.record {
+            record.mark(node, self.reading);
+        }
+    }
+
+    fn note(&mut self, moment: Moment, place: u32, said: impl FnOnce() -> (String, Option<String>)) {
+        let Some(record) = &mut self.record else { return };
+        let place = self.plan.places.get(place as usize).copied().unwrap_or_default();
+        let (name, value) = said();
+        record.push(Event { moment, depth: self.depth, place, name, node: self.anchor, value });
+    }
+
+    /// Name of what a target wrote, and its value where that is a simple one.
+    fn step_of(&self, target: &TargetPlan) -> (String, Option<String>) {
+        let text = |item: &Item| match item {
+            Item::Target(target) => self.target.text(*target).map(|text| text.to_string()),
+            Item::Text(text) | Item::Number(text) => Some(text.to_string()),
+            Item::Boolean(value) => Some(value.to_string()),
+            Item::Node(node) => self.tree.text(*node).map(str::to_owned),
+        };
+        let slot = |slot: u16| {
+            let texts: Vec<String> = self.slot(slot).as_slice().iter().filter_map(text).collect();
+            (!texts.is_empty()).then(|| texts.join(", "))
+        };
+        match target {
+            TargetPlan::Effect(effect, _) => (format!("{effect:?}"), None),
+            TargetPlan::Bind(_, to) => ("variable".to_owned(), slot(*to)),
+            TargetPlan::Root(type_id, _) => (shapes().type_name(*type_id).to_owned(), None),
+            TargetPlan::Write { field, .. } => {
+                let name = shapes().field(*field).name.clone();
+                let value = match target {
+                    TargetPlan::Write { slot: Some(to), .. } => slot(*to),
+                    TargetPlan::Write { slot_from, .. } => self.slot(*slot_from).first().and_then(|item| {
+                        let Item::Target(parent) = item else { return None };
+                        let last = self.target.children_named(*parent, &name).last().copied()?;
+                        self.target.text(last).map(|text| text.to_string())
+                    }),
+                    _ => None,
+                };
+                (name, value)
+            }
+        }
     }
 
     fn target(&mut self, target: &'t TargetPlan) -> Result<(), Problem> {
@@ -361,6 +423,18 @@ impl<'t> Machine<'t> {
             let mut finding = self.finding(problem, self.anchor);
             finding.severity = Severity::Fatal;
             self.findings.push(finding);
+        }
+    }
+}
+
+/// How a target uses what it reads.
+fn reading(target: &TargetPlan) -> Reading {
+    match target {
+        TargetPlan::Effect(Effect::Use, _) => Reading::Waived,
+        TargetPlan::Effect(Effect::Refuse | Effect::Warn, _) => Reading::Tested,
+        TargetPlan::Write { fill: Fill::Translate { .. } | Fill::Ucum { .. }, .. } => Reading::Translated,
+        TargetPlan::Effect(..) | TargetPlan::Bind(..) | TargetPlan::Root(..) | TargetPlan::Write { .. } => {
+            Reading::Copied
         }
     }
 }

@@ -145,7 +145,7 @@ impl Machine<'_> {
         let tree = self.tree;
         if tree.node(node).value != Value::None {
             let code = tree.text(node).unwrap_or("").trim().to_owned();
-            self.coverage.mark(node);
+            self.mark(node);
             let system = given.unwrap_or("").to_owned();
             let original = Original { system, code, display: None };
             return (if original.code.is_empty() { Vec::new() } else { vec![original] }, None);

@@ -144,7 +144,7 @@ impl<'t> Machine<'t> {
             if extended {
                 let there = made.iter().find(|(f, ordinal, _)| *f == field && *ordinal == data.ordinal);
                 if data.value != Value::None {
-                    self.coverage.mark(child);
+                    self.mark(child);
                     continue;
                 }
                 let of = match there {
