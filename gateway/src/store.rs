@@ -14,6 +14,8 @@ pub mod migrate;
 
 pub mod sqlite;
 
+pub mod visible;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -1,19 +1,21 @@
-//! Plan -> SQLite's SQL and its values.
+//! Plan -> SQL of a store's dialect, and its values.
 //!
 //! Values are bound, never written into the text, so the text depends on the shape of a search alone and its statement
 //! is found prepared. The order of every join and the index of every alias are pinned: a planner left free has taken
 //! the grants as its outer loop, twenty-four times slower on a cohort page. Each alias of `resource` carries the
 //! permit's predicate.
 
+mod dialect;
 mod test;
 
-use rusqlite::types::Value;
 use sluis_conformance::definitions::{ParamId, SearchKind};
 
 use crate::ids::{PatientKey, ResourceType};
 use crate::search::criterion::{Condition, Criterion, Include, Order, OrderKey, Parameter, Test};
 use crate::search::plan::{Cursor, Driver, Plan, Segment, SortValue};
-use crate::store::sqlite::visible::Visible;
+use crate::store::visible::Visible;
+
+pub use dialect::{Bind, Dialect};
 
 /// Numbers the database has given to names.
 pub trait Names {
@@ -24,15 +26,22 @@ pub trait Names {
 }
 
 /// A statement and its values, in step.
-#[derive(Debug, Default, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sql {
-    /// Text with `?` for each value.
+    /// Text with a placeholder for each value.
     pub text: String,
-    /// Values in order of their `?`.
-    pub values: Vec<Value>,
+    /// Values in order of their placeholders.
+    pub values: Vec<Bind>,
+    /// How the text is spelt.
+    pub dialect: Dialect,
 }
 
 impl Sql {
+    /// An empty statement.
+    pub fn new(dialect: Dialect) -> Sql {
+        Sql { text: String::new(), values: Vec::new(), dialect }
+    }
+
     /// Appends text. It never holds anything a client wrote.
     pub fn push(&mut self, text: &str) -> &mut Sql {
         self.text.push_str(text);
@@ -40,10 +49,35 @@ impl Sql {
     }
 
     /// Appends a bound value.
-    pub fn bind(&mut self, value: impl Into<Value>) -> &mut Sql {
-        self.text.push('?');
-        self.values.push(value.into());
+    pub fn bind(&mut self, value: impl Into<Bind>) -> &mut Sql {
+        let value = value.into();
+        self.dialect.placeholder(&mut self.text, self.values.len() + 1, &value);
+        self.values.push(value);
         self
+    }
+
+    /// Pins the table just named to an index, where the dialect can.
+    pub fn pin(&mut self, index: &str) -> &mut Sql {
+        match self.dialect {
+            Dialect::Sqlite => self.push(" INDEXED BY ").push(index),
+            Dialect::Postgres => self,
+        }
+    }
+
+    /// Joins the next table as the inner loop: both dialects keep the order that is written.
+    pub fn then(&mut self) -> &mut Sql {
+        self.push(match self.dialect {
+            Dialect::Sqlite => " CROSS JOIN ",
+            Dialect::Postgres => " JOIN ",
+        })
+    }
+
+    /// After a join on the row key: where the tables are spread by patient, the row is in the same part.
+    pub fn beside(&mut self, inner: &str, outer: &str) -> &mut Sql {
+        match self.dialect {
+            Dialect::Sqlite => self,
+            Dialect::Postgres => self.push(&format!(" AND {inner}.patient = {outer}.patient")),
+        }
     }
 
     /// Appends `items` between `separator`s.
@@ -69,6 +103,8 @@ pub struct Writer<'w> {
     pub plan: &'w Plan,
     /// Numbers of names.
     pub names: &'w dyn Names,
+    /// How the statements are spelt.
+    pub dialect: Dialect,
     /// The permit's predicate.
     pub visible: &'w Visible<'w>,
     /// Row key of the plan's patient; `None` for a plan across patients.
@@ -99,7 +135,7 @@ impl Writer<'_> {
 
     /// Number of all visible matches.
     pub fn total(&self, mark: Option<i64>) -> Sql {
-        let mut sql = Sql::default();
+        let mut sql = Sql::new(self.dialect);
         sql.push("SELECT count(*) FROM ");
         self.rows(&mut sql);
         if let Some(mark) = mark {
@@ -108,14 +144,26 @@ impl Writer<'_> {
         sql
     }
 
-    /// Row keys of the visible targets of an include, at most `limit`, for the matches listed in a JSON array.
-    pub fn include(&self, include: &Include, matches: &str, limit: u32) -> Sql {
-        let mut sql = Sql::default();
-        sql.push("SELECT DISTINCT r.key FROM json_each(").bind(matches.to_owned()).push(
-            ") m CROSS JOIN index_reference d INDEXED BY sqlite_autoindex_index_reference_1 ON d.row = m.value CROSS JOIN resource r INDEXED BY resource_id \
-             ON r.kind = d.kind AND r.id = d.id WHERE d.facet = ",
-        );
-        sql.bind(self.facet(&include.parameter)).push(" AND d.part = 0 AND r.deleted = 0");
+    /// Row keys of the visible targets of an include, at most `limit`, for the matches of these row keys.
+    pub fn include(&self, include: &Include, matches: &[i64], limit: u32) -> Sql {
+        let mut sql = Sql::new(self.dialect);
+        sql.push("SELECT DISTINCT r.key FROM ");
+        sql.push(match self.dialect {
+            Dialect::Sqlite => "json_each(",
+            Dialect::Postgres => "unnest(",
+        });
+        sql.bind(matches.to_vec()).push(match self.dialect {
+            Dialect::Sqlite => ") m",
+            Dialect::Postgres => ") AS m(value)",
+        });
+        sql.then()
+            .push("index_reference d")
+            .pin(&test::by_row("index_reference"))
+            .push(" ON d.row = m.value");
+        sql.then().push("resource r").pin("resource_id").push(" ON r.kind = d.kind AND r.id = d.id");
+        sql.push(" WHERE d.facet = ")
+            .bind(self.facet(&include.parameter))
+            .push(" AND d.part = 0 AND r.deleted = 0");
         if let Some(target) = include.target {
             sql.push(" AND d.kind = ").bind(self.names.kind(target));
         }
@@ -128,19 +176,17 @@ impl Writer<'_> {
     /// In the order of the index that holds the sort values: stops as soon as the page is full.
     fn walk(&self, after: Option<&Cursor>, mark: Option<i64>, limit: u32) -> Sql {
         let falling = self.plan.falling();
-        let mut sql = Sql::default();
+        let mut sql = Sql::new(self.dialect);
         let value = match (self.plan.driver, self.patient) {
             (Driver::Changes, _) => {
-                sql.push(
-                    "SELECT r.key, r.updated FROM resource r INDEXED BY resource_updated WHERE r.kind = ",
-                );
-                sql.bind(self.names.kind(self.plan.kind));
+                sql.push("SELECT r.key, r.updated FROM resource r").pin("resource_updated");
+                sql.push(" WHERE r.kind = ").bind(self.names.kind(self.plan.kind));
                 "r.updated"
             }
             (_, patient) => {
-                sql.push("SELECT d.row, d.low FROM index_date d INDEXED BY ");
-                sql.push(if patient.is_some() { "index_date_patient" } else { "index_date_value" });
-                sql.push(" CROSS JOIN resource r ON r.key = d.row WHERE d.part = 0");
+                sql.push("SELECT d.row, d.low FROM index_date d");
+                sql.pin(if patient.is_some() { "index_date_patient" } else { "index_date_value" });
+                sql.then().push("resource r ON r.key = d.row").beside("r", "d").push(" WHERE d.part = 0");
                 if let Some(PatientKey(patient)) = patient {
                     sql.push(" AND d.patient > 0 AND d.patient = ").bind(patient);
                 }
@@ -156,7 +202,7 @@ impl Writer<'_> {
         if let Some(cursor) = after {
             sql.push(" AND (").push(value).push(", ").push(key).push(")");
             sql.push(if falling { " < (" } else { " > (" });
-            let place = cursor.values.first().map_or(Value::Null, sort_value);
+            let place = cursor.values.first().map_or(Bind::Null, sort_value);
             sql.bind(place).push(", ").bind(cursor.key).push(")");
         }
         self.unchanged(&mut sql, mark);
@@ -170,7 +216,7 @@ impl Writer<'_> {
     /// All rows, sorted by values looked up for each.
     fn sorted(&self, after: Option<&Cursor>, mark: Option<i64>, limit: u32) -> Sql {
         let order = &self.plan.order;
-        let mut sql = Sql::default();
+        let mut sql = Sql::new(self.dialect);
         sql.push("WITH m AS MATERIALIZED (SELECT r.key AS key");
         for (at, order) in order.iter().enumerate() {
             sql.push(", ");
@@ -187,15 +233,24 @@ impl Writer<'_> {
         sql.push(" FROM m");
         if let Some(cursor) = after {
             sql.push(" WHERE ");
+            let mut open = 0;
             for (at, (order, value)) in order.iter().zip(&cursor.values).enumerate() {
-                let (value, sign) = (sort_value(value), if order.descending { '<' } else { '>' });
                 // After this value: beyond it, or without one while it has one; else as the next key says.
-                sql.push(&format!("(s{at} {sign} ")).bind(value.clone());
-                sql.push(&format!(" OR (s{at} IS NULL AND ")).bind(value.clone());
-                sql.push(&format!(" IS NOT NULL) OR (s{at} IS ")).bind(value).push(" AND ");
+                match value {
+                    SortValue::Null => {
+                        sql.push(&format!("(s{at} IS NULL AND "));
+                        open += 1;
+                    }
+                    value => {
+                        let (value, sign) = (sort_value(value), if order.descending { '<' } else { '>' });
+                        sql.push(&format!("(s{at} {sign} ")).bind(value.clone());
+                        sql.push(&format!(" OR s{at} IS NULL OR (s{at} = ")).bind(value).push(" AND ");
+                        open += 2;
+                    }
+                }
             }
             sql.push(if self.plan.falling() { "key < " } else { "key > " }).bind(cursor.key);
-            sql.push(&"))".repeat(cursor.values.len()));
+            sql.push(&")".repeat(open));
         }
         sql.push(" ORDER BY ");
         for (at, order) in order.iter().enumerate() {
@@ -209,7 +264,7 @@ impl Writer<'_> {
 
     /// By row key: an unsorted search, the rows a walk leaves out, and the rows changed since page 1.
     fn by_key(&self, segment: Segment, after: Option<&Cursor>, mark: Option<i64>, limit: u32) -> Sql {
-        let mut sql = Sql::default();
+        let mut sql = Sql::new(self.dialect);
         sql.push("SELECT r.key FROM ");
         self.rows(&mut sql);
         match (segment, mark) {
@@ -217,13 +272,12 @@ impl Writer<'_> {
                 sql.push(" AND r.created <= ").bind(mark).push(" AND r.changed > ").bind(mark);
             }
             (Segment::Changed, None) => {
-                sql.push(" AND 0");
+                sql.push(" AND FALSE");
             }
             (Segment::Missing, mark) => {
                 if let Some(Order { key: OrderKey::Parameter(parameter), .. }) = self.plan.order.first() {
-                    sql.push(" AND NOT EXISTS (SELECT 1 FROM index_date t ")
-                        .push(&test::by_row("index_date"));
-                    sql.push(" WHERE t.row = r.key AND t.facet = ");
+                    sql.push(" AND NOT EXISTS (SELECT 1 FROM index_date t").pin(&test::by_row("index_date"));
+                    sql.push(" WHERE t.row = r.key").beside("t", "r").push(" AND t.facet = ");
                     sql.bind(self.facet(parameter)).push(" AND t.part = 0)");
                 }
                 self.unchanged(&mut sql, mark);
@@ -253,9 +307,8 @@ impl Writer<'_> {
         let kind = self.names.kind(self.plan.kind);
         match (self.plan.driver, self.patient) {
             (Driver::Ids(at), _) => {
-                sql.push("resource r INDEXED BY resource_id WHERE r.kind = ")
-                    .bind(kind)
-                    .push(" AND r.id IN (");
+                sql.push("resource r").pin("resource_id").push(" WHERE r.kind = ").bind(kind);
+                sql.push(" AND r.id IN (");
                 if let Some(Criterion::Id(ids)) = self.plan.criteria.get(at) {
                     sql.join(ids, ", ", |sql, id| {
                         sql.bind(id.as_str().to_owned());
@@ -264,7 +317,11 @@ impl Writer<'_> {
                 sql.push(")");
             }
             (Driver::Criterion(at), _) => {
-                sql.push("resource r NOT INDEXED WHERE r.key IN (");
+                sql.push("resource r");
+                if self.dialect == Dialect::Sqlite {
+                    sql.push(" NOT INDEXED");
+                }
+                sql.push(" WHERE r.key IN (");
                 if let Some(Criterion::Index(parameter, Condition::Any(tests))) = self.plan.criteria.get(at) {
                     let facet = self.facet(parameter);
                     sql.join(tests, " UNION ALL ", |sql, test| {
@@ -274,11 +331,11 @@ impl Writer<'_> {
                 sql.push(")");
             }
             (Driver::Compartment | Driver::Dates, Some(PatientKey(patient))) => {
-                sql.push("resource r INDEXED BY resource_patient WHERE r.patient = ").bind(patient);
+                sql.push("resource r").pin("resource_patient").push(" WHERE r.patient = ").bind(patient);
                 sql.push(" AND r.kind = ").bind(kind);
             }
             _ => {
-                sql.push("resource r INDEXED BY resource_kind WHERE r.kind = ").bind(kind);
+                sql.push("resource r").pin("resource_kind").push(" WHERE r.kind = ").bind(kind);
             }
         }
         self.conditions(sql);
@@ -338,21 +395,13 @@ impl Writer<'_> {
             let tables =
                 all.iter().flat_map(|kind| test::tables(*kind)).chain(&["index_date", "index_number"]);
             sql.join(tables, " OR ", |sql, table| {
-                sql.push(&format!(
-                    "EXISTS (SELECT 1 FROM {table} t {} WHERE t.row = r.key AND t.facet = ",
-                    test::by_row(table)
-                ));
-                sql.bind(facet).push(")");
+                test::probe(sql, table, facet).push(")");
             });
             return;
         }
         let facet = self.facet(parameter);
         sql.join(tables, " OR ", |sql, table| {
-            sql.push(&format!(
-                "EXISTS (SELECT 1 FROM {table} t {} WHERE t.row = r.key AND t.facet = ",
-                test::by_row(table)
-            ));
-            sql.bind(facet).push(" AND t.part = 0)");
+            test::probe(sql, table, facet).push(" AND t.part = 0)");
         });
     }
 
@@ -398,10 +447,8 @@ impl Writer<'_> {
             SearchKind::Token | SearchKind::Composite | SearchKind::Special => ("index_token", "code"),
         };
         let edge = if order.descending { "max" } else { "min" };
-        sql.push(&format!(
-            "(SELECT {edge}(t.{column}) FROM {table} t {} WHERE t.row = r.key AND t.facet = ",
-            test::by_row(table)
-        ));
+        sql.push(&format!("(SELECT {edge}(t.{column}) FROM {table} t")).pin(&test::by_row(table));
+        sql.push(" WHERE t.row = r.key").beside("t", "r").push(" AND t.facet = ");
         sql.bind(self.facet(&parameter)).push(" AND t.part = 0)");
     }
 
@@ -413,11 +460,11 @@ impl Writer<'_> {
 /// `meta.lastUpdated` as it is written into the body: a millisecond wide.
 const UPDATED: (&str, &str) = ("(r.updated - r.updated % 1000)", "(r.updated - r.updated % 1000 + 1000)");
 
-fn sort_value(value: &SortValue) -> Value {
+fn sort_value(value: &SortValue) -> Bind {
     match value {
-        SortValue::Null => Value::Null,
-        SortValue::Integer(integer) => Value::Integer(*integer),
-        SortValue::Real(real) => Value::Real(*real),
-        SortValue::Text(text) => Value::Text(text.clone()),
+        SortValue::Null => Bind::Null,
+        SortValue::Integer(integer) => Bind::Integer(*integer),
+        SortValue::Real(real) => Bind::Real(*real),
+        SortValue::Text(text) => Bind::Text(text.clone()),
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! Knows tables and predicates; what may be seen it takes from the permit, what is asked from the plan.
 
+mod bind;
 mod checkpoint;
 mod failure;
 mod found;
@@ -19,7 +20,6 @@ mod put;
 mod read;
 mod session;
 mod shelf;
-pub mod visible;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

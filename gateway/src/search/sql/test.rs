@@ -6,7 +6,7 @@ use crate::ids::PatientKey;
 use crate::search::criterion::{DateTest, NumberTest, Prefix, SystemTest, Test, TokenTest, UnitTest};
 use crate::search::text::{after_prefix, normalise};
 
-use super::{Names, Sql};
+use super::{Dialect, Names, Sql};
 
 /// Tables that may hold entries of a parameter of this kind.
 pub(super) fn tables(kind: SearchKind) -> &'static [&'static str] {
@@ -23,7 +23,13 @@ pub(super) fn tables(kind: SearchKind) -> &'static [&'static str] {
 
 /// Pins an alias of an index table to the entries of one row: its primary key, under the name SQLite gives it.
 pub(super) fn by_row(table: &str) -> String {
-    format!("INDEXED BY sqlite_autoindex_{table}_1")
+    format!("sqlite_autoindex_{table}_1")
+}
+
+/// Opens a probe of row `r` for an entry of the facet: `EXISTS (SELECT 1 FROM table t ... t.facet = ?`.
+pub(super) fn probe<'q>(sql: &'q mut Sql, table: &str, facet: i64) -> &'q mut Sql {
+    sql.push(&format!("EXISTS (SELECT 1 FROM {table} t")).pin(&by_row(table));
+    sql.push(" WHERE t.row = r.key").beside("t", "r").push(" AND t.facet = ").bind(facet)
 }
 
 /// Whether row `r` has an entry of the facet that passes one of the tests: one probe for each table concerned.
@@ -32,11 +38,7 @@ pub(super) fn entries(sql: &mut Sql, names: &dyn Names, facet: i64, tests: &[&Te
     tables.sort_unstable();
     tables.dedup();
     sql.join(tables, " OR ", |sql, table| {
-        sql.push(&format!(
-            "EXISTS (SELECT 1 FROM {table} t {} WHERE t.row = r.key AND t.facet = ",
-            by_row(table)
-        ));
-        sql.bind(facet).push(" AND t.part = 0 AND (");
+        probe(sql, table, facet).push(" AND t.part = 0 AND (");
         let here = tests.iter().filter(|test| homes(test).contains(&table));
         sql.join(here, " OR ", |sql, test| values(sql, names, "t", table, test));
         sql.push("))");
@@ -47,15 +49,17 @@ pub(super) fn entries(sql: &mut Sql, names: &dyn Names, facet: i64, tests: &[&Te
 pub(super) fn composite(sql: &mut Sql, names: &dyn Names, facets: &[i64], parts: &[(SearchKind, Test)]) {
     let alias = |at: usize| format!("t{at}");
     sql.push("EXISTS (SELECT 1 FROM ");
+    // No join condition stands between the two, and each dialect keeps their order.
     sql.join(parts.iter().enumerate(), " CROSS JOIN ", |sql, (at, (_, test))| {
         // A composite's address part is never canonical: the first home is where it is.
         let home = homes(test).first().copied().unwrap_or("index_token");
-        sql.push(&format!("{home} {} {}", alias(at), by_row(home)));
+        sql.push(&format!("{home} {}", alias(at))).pin(&by_row(home));
     });
     sql.push(" WHERE ");
     sql.join(parts.iter().zip(facets).enumerate(), " AND ", |sql, (at, ((_, test), facet))| {
         let t = alias(at);
-        sql.push(&format!("{t}.row = r.key AND {t}.facet = ")).bind(*facet);
+        sql.push(&format!("{t}.row = r.key")).beside(&t, "r");
+        sql.push(&format!(" AND {t}.facet = ")).bind(*facet);
         match at {
             0 => sql.push(&format!(" AND {t}.part > 0 AND ")),
             _ => sql.push(&format!(" AND {t}.part = t0.part AND ")),
@@ -79,12 +83,14 @@ pub(super) fn rows(sql: &mut Sql, names: &dyn Names, facet: i64, patient: Option
             ("index_reference", _) => "index_reference_value",
             _ => "index_uri_value",
         };
-        sql.push(&format!("SELECT d.row FROM {table} d INDEXED BY {index} WHERE d.facet = ")).bind(facet);
+        sql.push(&format!("SELECT d.row FROM {table} d")).pin(index).push(" WHERE d.facet = ").bind(facet);
         sql.push(" AND d.part = 0 AND ");
         if index == "index_token_system" {
             sql.push("d.system > 0 AND ");
         }
-        if let (true, Some(PatientKey(patient))) = (table == "index_token", patient) {
+        // SQLite's index by value leads with the patient for tokens alone; elsewhere every table carries her key.
+        let carries = table == "index_token" || sql.dialect == Dialect::Postgres;
+        if let (true, Some(PatientKey(patient))) = (carries, patient) {
             sql.push("d.patient = ").bind(patient).push(" AND ");
         }
         // A range the index can seek in; the test itself is exact.
@@ -130,7 +136,11 @@ fn values(sql: &mut Sql, names: &dyn Names, t: &str, table: &str, test: &Test) {
             sql.push(")");
         }
         Test::Contains(text) => {
-            sql.push(&format!("instr({t}.value, ")).bind(text.clone()).push(") > 0");
+            let position = match sql.dialect {
+                Dialect::Sqlite => "instr",
+                Dialect::Postgres => "strpos",
+            };
+            sql.push(&format!("{position}({t}.value, ")).bind(text.clone()).push(") > 0");
         }
         Test::Exact(text) => {
             sql.push(&format!("({t}.value = ")).bind(normalise(text));
@@ -179,7 +189,7 @@ fn values(sql: &mut Sql, names: &dyn Names, t: &str, table: &str, test: &Test) {
         }
         // Components of a composite are never composites (FHIR R4 searchparameter.html, spd-1 and its use).
         Test::Composite(_) => {
-            sql.push("0");
+            sql.push("FALSE");
         }
     }
 }

@@ -7,11 +7,11 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
 use super::session::Session;
-use super::visible::Visible;
 use crate::ids::PatientKey;
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::plan::{Cursor, Found, Plan, Segment, SortValue};
-use crate::search::sql::{Sql, Writer};
+use crate::search::sql::{Dialect, Sql, Writer};
+use crate::store::visible::Visible;
 use crate::store::{StoreError, Stored};
 
 /// A row of a page before it is read: where it stands.
@@ -50,7 +50,8 @@ impl Session<'_> {
                 patients: Vec::new(),
             });
         }
-        let writer = Writer { plan: &plan, names: self.names, visible: &visible, patient };
+        let writer =
+            Writer { plan: &plan, names: self.names, dialect: Dialect::Sqlite, visible: &visible, patient };
         let earlier = plan.after.as_ref().map(|cursor| cursor.mark);
         let total = match asked.total {
             true => Some(self.count(&writer.total(earlier))?),
@@ -124,8 +125,7 @@ impl Session<'_> {
         if matches.is_empty() || plan.includes.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<String> = matches.iter().map(|stored| stored.key.to_string()).collect();
-        let rows = format!("[{}]", rows.join(","));
+        let rows: Vec<i64> = matches.iter().map(|stored| stored.key).collect();
         let mut seen: HashSet<i64> = matches.iter().map(|stored| stored.key).collect();
         let mut keys = Vec::new();
         let max = self.settings.includes_max;

@@ -7,7 +7,7 @@ use super::failure::impossible;
 use super::session::Session;
 use crate::audit::chain;
 use crate::audit::entry::AuditRecord;
-use crate::search::sql::Sql;
+use crate::search::sql::{Dialect, Sql};
 use crate::store::{AuditQuery, AuditRow, Checkpoint, StoreError};
 
 impl Session<'_> {
@@ -33,7 +33,7 @@ impl Session<'_> {
     /// Rows the filter's holder may see: all for the gateway's own work; else those about the patient who asks, or of
     /// the own organisation.
     pub(super) fn read_audit(&mut self, query: &AuditQuery) -> Result<(Vec<AuditRow>, u64), StoreError> {
-        let mut rows = Sql::default();
+        let mut rows = Sql::new(Dialect::Sqlite);
         match (query.patient, query.organisation) {
             (Some(patient), _) => {
                 rows.push("audit_patient p CROSS JOIN audit a ON a.sequence = p.sequence WHERE p.patient = ");

@@ -4,9 +4,9 @@ use rusqlite::{OptionalExtension, params};
 
 use super::failure::impossible;
 use super::session::Session;
-use super::visible::bits;
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::sql::Names;
+use crate::store::visible::bits;
 use crate::store::{Method, Record, StoreError};
 
 /// The current row that a new version supersedes.

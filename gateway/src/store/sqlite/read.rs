@@ -4,9 +4,9 @@ use rusqlite::{OptionalExtension, params, params_from_iter};
 use sluis_conformance::definitions::{self, SearchKind};
 
 use super::session::{COLUMNS, Session};
-use super::visible::Visible;
 use crate::ids::{PatientKey, ResourceId, ResourceType};
-use crate::search::sql::{Names, Sql};
+use crate::search::sql::{Dialect, Names, Sql};
+use crate::store::visible::Visible;
 use crate::store::{StoreError, Stored};
 
 /// Columns of `version` (alias `v`) under those of its `resource` (alias `r`).
@@ -19,7 +19,7 @@ impl Session<'_> {
         kind: ResourceType,
         id: &ResourceId,
     ) -> Result<Option<Stored>, StoreError> {
-        let mut sql = Sql::default();
+        let mut sql = Sql::new(Dialect::Sqlite);
         sql.push("SELECT ").push(COLUMNS);
         sql.push(
             " FROM resource r INDEXED BY resource_id CROSS JOIN body b ON b.key = r.key WHERE r.kind = ",
@@ -41,7 +41,7 @@ impl Session<'_> {
         if current.version == version {
             return Ok(Some(current));
         }
-        let mut sql = Sql::default();
+        let mut sql = Sql::new(Dialect::Sqlite);
         sql.push("SELECT ").push(VERSION_COLUMNS);
         sql.push(" FROM resource r CROSS JOIN version v ON v.key = r.key WHERE r.key = ").bind(current.key);
         sql.push(" AND v.version = ").bind(i64::from(version)).push(" AND ");
@@ -58,7 +58,7 @@ impl Session<'_> {
     ) -> Result<(Vec<Stored>, u64), StoreError> {
         let Some(current) = self.read_current(kind, id)? else { return Ok((Vec::new(), 0)) };
         let visible = Visible::probed(self.filter);
-        let mut sql = Sql::default();
+        let mut sql = Sql::new(Dialect::Sqlite);
         sql.push("SELECT count(*) FROM version v WHERE v.key = ").bind(current.key).push(" AND ");
         visible.write(&mut sql, "v");
         let past: i64 = self
@@ -67,7 +67,7 @@ impl Session<'_> {
             .query_row(params_from_iter(&sql.values), |row| row.get(0))?;
         let total = 1 + u64::try_from(past).unwrap_or(0);
 
-        let mut sql = Sql::default();
+        let mut sql = Sql::new(Dialect::Sqlite);
         sql.push("SELECT ").push(VERSION_COLUMNS);
         sql.push(" FROM resource r CROSS JOIN version v ON v.key = r.key WHERE r.key = ").bind(current.key);
         sql.push(" AND v.version < ").bind(before.map_or(i64::MAX, i64::from)).push(" AND ");
@@ -111,7 +111,7 @@ impl Session<'_> {
         value: &str,
     ) -> Result<Option<Stored>, StoreError> {
         let Some(facet) = self.identifier_facet(kind) else { return Ok(None) };
-        let mut sql = Sql::default();
+        let mut sql = Sql::new(Dialect::Sqlite);
         sql.push("SELECT ").push(COLUMNS).push(
             " FROM index_token d INDEXED BY index_token_value CROSS JOIN resource r ON r.key = d.row \
              CROSS JOIN body b ON b.key = r.key WHERE d.part = 0 AND d.facet = ",

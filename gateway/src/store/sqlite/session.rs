@@ -9,13 +9,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::Settings;
 use super::failure::impossible;
 use super::names::NameTable;
-use super::visible::{bits, mask};
 use crate::audit::entry::AuditRecord;
 use crate::clock::Timestamp;
 use crate::decision::filter::{Arm, CareRelation, Derived, Filter};
 use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::plan::{Found, Plan};
+use crate::store::visible::{bits, mask};
 use crate::store::{
     AuditQuery, AuditRow, Checkpoint, Method, Reader, Record, Shelf, StoreError, Stored, Writer,
 };

@@ -11,7 +11,7 @@ use crate::search::plan::Segment;
 use crate::search::sql;
 use crate::store::contract;
 use crate::store::contract::world::*;
-use crate::store::sqlite::visible::Visible;
+use crate::store::visible::Visible;
 use crate::store::{Method, Shelf};
 
 /// A folder that goes with its test.
@@ -72,7 +72,13 @@ fn explained(
         Some(patient) => Visible::granted(filter, patient, arms, &[]),
         None => Visible::probed(filter),
     };
-    let writer = sql::Writer { plan: &plan, names: &*store.names, visible: &visible, patient };
+    let writer = sql::Writer {
+        plan: &plan,
+        names: &*store.names,
+        dialect: sql::Dialect::Sqlite,
+        visible: &visible,
+        patient,
+    };
     let page = writer.page(segment, None, 21);
     store
         .readers

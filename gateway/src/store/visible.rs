@@ -69,7 +69,7 @@ impl<'f> Visible<'f> {
     pub fn write(&self, sql: &mut Sql, alias: &str) {
         match self {
             Visible::All => {
-                sql.push("1");
+                sql.push("TRUE");
             }
             Visible::Probed(filter) => {
                 sql.push("(");
@@ -153,7 +153,7 @@ fn constant(sql: &mut Sql, filter: &Filter, arm: &Arm, alias: &str) {
     sql.push(")");
 }
 
-/// A mask as SQLite holds it: the same bits.
+/// A mask as a database holds it, in a signed integer: the same bits.
 pub(crate) fn bits(mask: u64) -> i64 {
     i64::from_ne_bytes(mask.to_ne_bytes())
 }
