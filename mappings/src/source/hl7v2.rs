@@ -4,8 +4,8 @@
 //! node per repetition), components `C1`, `C2`, ..., subcomponents `S1`, `S2`, ... Empty ones have no node. A simple value
 //! where a composite is expected answers for its first component and the other way round ([`Tree::text`],
 //! [`Tree::named`]). `""` is [`Value::Null`]: the sender asks for removal, which is not the same as saying nothing.
-//! ORU^R01 segments stand in the groups of the standard ([`group`]); other messages are flat. Lines that are no segment
-//! are kept under `other`, so that nothing disappears.
+//! Segments of ADT, ORU^R01, ORM^O01, OML^O21, PPR, PGL and MDM stand in the groups of the standard ([`group`]); other
+//! messages are flat. Lines that are no segment are kept under `other`, so that nothing disappears.
 //!
 //! Does not know tables, data types or required fields: that is the map's business. Several messages in one document
 //! are for [`split`] first.
@@ -129,20 +129,15 @@ fn declared_charset(
     let raw = bytes.get(at.start as usize..at.end as usize).unwrap_or_default();
     let mut names = raw.split(|&b| b == delimiters.repetition).map(String::from_utf8_lossy);
     let first = names.next().unwrap_or_default().into_owned();
+    // Further sets are switched to by escape sequences (HL7 v2.5.1 2.15.9.18): each must be one that can be read.
+    let further: Vec<Option<Charset>> =
+        names.filter(|name| !name.trim().is_empty()).map(|name| Charset::from_hl7(&name)).collect();
     let place =
         |finding: Finding| finding.at("MSH[1].MSH_18", at, number, at.start - header.start as u32 + 1);
-    if names.any(|n| !n.trim().is_empty() && n.trim() != first.trim()) {
-        findings.push(place(Finding::new(
-            Severity::Warning,
-            "charset-alternate",
-            "MSH-18 names further character sets; switching between sets inside a message is not supported.",
-            "Send the whole message in the first set of MSH-18.",
-        )));
-    }
     let charset = match (first.trim().is_empty() || first == "\"\"", Charset::from_hl7(&first)) {
         (true, _) => agreed.unwrap_or(Charset::Ascii),
-        (false, Some(charset)) => charset,
-        (false, None) => {
+        (false, Some(charset)) if !further.contains(&None) => charset,
+        (false, _) => {
             findings.push(place(Finding::new(
                 Severity::Fatal,
                 "charset-unknown",
@@ -152,7 +147,11 @@ fn declared_charset(
             return Charset::Ascii;
         }
     };
-    if let Err(contradiction) = charset.check(bytes) {
+    // With further sets, what one of them can say is no contradiction of the message; values are read in the set in force.
+    let can_be = further.iter().flatten().any(|other| other.check(bytes).is_ok());
+    if let Err(contradiction) = charset.check(bytes)
+        && !can_be
+    {
         let whence =
             if first.trim().is_empty() { "taken because MSH-18 is empty" } else { "named by MSH-18" };
         findings.push(place(Finding::new(

@@ -8,7 +8,8 @@ use crate::finding::{Finding, Severity};
 /// Text of a raw value with its escapes resolved, and the first thing wrong about it with its offset.
 ///
 /// `\F\ \S\ \T\ \R\ \E\ \P\` give the delimiter; `\Xdd..\` gives bytes in the message's character set; `\.br\` and
-/// `\.sp\` give line breaks. Highlighting (`\H\ \N\`) and other formatting commands are layout and leave no trace. What
+/// `\.sp\` give line breaks; `\Cxxyy\` switches to another single-byte character set up to the end of the value.
+/// Highlighting (`\H\ \N\`) and other formatting commands are layout and leave no trace. What
 /// is not understood stays as sent. Source: HL7 v2.5.1 2.7.
 pub(super) fn unescape(
     raw: &[u8],
@@ -17,6 +18,7 @@ pub(super) fn unescape(
 ) -> (String, Option<(usize, Finding)>) {
     let mut text = String::with_capacity(raw.len());
     let mut finding = None;
+    let mut charset = charset;
     let escape = delimiters.escape;
     let mut at = 0;
     while at < raw.len() {
@@ -34,7 +36,8 @@ pub(super) fn unescape(
         };
         let sequence = inside.get(..close).unwrap_or_default();
         match resolve(sequence, delimiters, charset) {
-            Ok(resolved) => text.push_str(&resolved),
+            Ok(Resolved::Text(resolved)) => text.push_str(&resolved),
+            Ok(Resolved::Switch(to)) => charset = to,
             Err(what) => {
                 finding.get_or_insert((at + open, what));
                 text.push_str(&charset.decode(rest.get(open..open + close + 2).unwrap_or_default()));
@@ -45,7 +48,34 @@ pub(super) fn unescape(
     (text, finding)
 }
 
-fn resolve(sequence: &[u8], delimiters: &Delimiters, charset: Charset) -> Result<String, Finding> {
+/// What an escape sequence stands for.
+enum Resolved {
+    Text(String),
+    /// What follows in this value is in another character set.
+    Switch(Charset),
+}
+
+fn resolve(sequence: &[u8], delimiters: &Delimiters, charset: Charset) -> Result<Resolved, Finding> {
+    if let [b'C', digits @ ..] = sequence
+        && let Some(to) = single_byte_set(digits)
+    {
+        return Ok(Resolved::Switch(to));
+    }
+    literal(sequence, delimiters, charset).map(Resolved::Text)
+}
+
+/// The set that an ISO 2022 sequence of HL7 v2.5.1 2.7.3 designates: ASCII (ISO IR 6), 8859/1 (IR 100), 8859/15 (IR 203). In
+/// all of them the lower half is ASCII, so designating the upper half leaves the rest as it is.
+fn single_byte_set(digits: &[u8]) -> Option<Charset> {
+    match digits.to_ascii_uppercase().as_slice() {
+        b"2842" => Some(Charset::Ascii),
+        b"2D41" => Some(Charset::Latin1),
+        b"2D62" => Some(Charset::Latin9),
+        _ => None,
+    }
+}
+
+fn literal(sequence: &[u8], delimiters: &Delimiters, charset: Charset) -> Result<String, Finding> {
     let one = |b: Option<u8>| Ok(b.map(char::from).map(String::from).unwrap_or_default());
     match sequence {
         b"F" => one(Some(delimiters.field)),
@@ -60,8 +90,8 @@ fn resolve(sequence: &[u8], delimiters: &Delimiters, charset: Charset) -> Result
         [b'C' | b'M', ..] => Err(Finding::new(
             Severity::Error,
             "escape-charset-switch",
-            "The value switches character set with an escape sequence.",
-            "Send the value in the character set of MSH-18.",
+            "The value switches to a character set that is not supported.",
+            "Switch to ASCII (\\C2842\\), 8859/1 (\\C2D41\\) or 8859/15 (\\C2D62\\), or send the message in UTF-8.",
         )),
         _ => Err(unknown()),
     }

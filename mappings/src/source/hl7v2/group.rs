@@ -1,16 +1,17 @@
-//! Segment groups of ORU^R01, rebuilt from the flat segments.
+//! Segment groups of a message, rebuilt from its flat segments after the table of [`structure`].
 //!
-//! `PATIENT_RESULT` > `PATIENT` (PID, PD1, NK1, NTE, `VISIT` > PV1, PV2), `ORDER_OBSERVATION` (ORC, OBR, NTE, TQ1, ...,
-//! `OBSERVATION` > OBX, NTE; `SPECIMEN` > SPM, OBX). Tolerant: a segment missing or out of place is a finding, and the
-//! segment stands where it belongs. Segments unknown here (Z segments) stay in the innermost open group.
-//!
-//! Source: HL7 v2.5.1 7.3.1 (ORU^R01).
+//! Tolerant: a segment is put where the standard has it, whatever came before; one missing or out of place is a finding and
+//! never a loss. Segments the structure does not know (Z segments) stay in the innermost open group. Messages of a
+//! structure that is not in the table are flat.
+
+mod structure;
 
 use std::collections::HashMap;
 
+use self::structure::{Element, Group, Part, Structure, structure};
 use crate::{
     finding::{Finding, Severity},
-    source::{NodeId, Span, Tree, Value},
+    source::{NodeId, Span, Symbol, Tree, Value},
 };
 
 /// Where a segment goes.
@@ -21,230 +22,279 @@ pub(super) struct Placed {
     pub(super) finding: Option<Finding>,
 }
 
-/// The groups open at this point of the message.
+/// A segment that was due in a group and did not come.
+pub(super) struct Missing {
+    pub(super) finding: Finding,
+    /// Path, bytes and number of the segment that opened the group.
+    pub(super) opened_by: Opener,
+}
+
+/// The segment that opened a group.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Opener {
+    pub(super) path: String,
+    pub(super) span: Span,
+    pub(super) line: u32,
+}
+
+/// A group open at this point of the message.
+struct Open {
+    group: &'static Group,
+    node: NodeId,
+    /// Index of the element the last segment stood at.
+    at: usize,
+    /// Elements met, one bit each: no group of the table has more than 64.
+    met: u64,
+    opened_by: Opener,
+}
+
+/// The groups open at this point of the message, outermost first.
 pub(super) struct Grouper {
-    root: NodeId,
-    result: Option<NodeId>,
-    patient: Option<NodeId>,
-    visit: Option<NodeId>,
-    order: Option<NodeId>,
-    order_has_obr: bool,
-    specimen: Option<NodeId>,
-    observation: Option<NodeId>,
-    counts: HashMap<(NodeId, String), u32>,
+    structure: &'static Structure,
+    open: Vec<Open>,
+    /// Groups by parent and element, the latest of each: where late segments go.
+    latest: HashMap<(NodeId, usize), NodeId>,
+    counts: HashMap<(NodeId, Symbol), u32>,
     results: u32,
+    missing: Vec<Missing>,
 }
 
 impl Grouper {
-    /// A grouper for message types with groups known here; others stay flat.
-    pub(super) fn for_message(message_type: Option<&str>, root: NodeId) -> Option<Grouper> {
-        (message_type == Some("ORU^R01")).then(|| Grouper {
-            root,
-            result: None,
-            patient: None,
-            visit: None,
-            order: None,
-            order_has_obr: false,
-            specimen: None,
-            observation: None,
+    /// A grouper for a message of this code, event and structure (MSH-9.1 to 9.3); `None` for those not in the table.
+    pub(super) fn for_message(
+        (code, event, said): (&str, Option<&str>, Option<&str>),
+        root: NodeId,
+    ) -> Option<Grouper> {
+        let structure = structure(code, event, said)?;
+        // MSH was read to know the structure: it is the first element of each.
+        let open = Open { group: &structure.root, node: root, at: 0, met: 1, opened_by: Opener::default() };
+        Some(Grouper {
+            structure,
+            open: vec![open],
+            latest: HashMap::new(),
             counts: HashMap::new(),
             results: 0,
+            missing: Vec::new(),
         })
     }
 
     /// Chooses, and where needed opens, the group for the next segment.
-    pub(super) fn place(&mut self, tree: &mut Tree, name: &str, number: u32, span: Span) -> Placed {
+    pub(super) fn place(
+        &mut self,
+        tree: &mut Tree,
+        name: &str,
+        number: u32,
+        line: u32,
+        span: Span,
+    ) -> Placed {
+        self.results += u32::from(name == "OBX");
+        let opener = Opener { path: format!("{name}[{number}]"), span, line };
         let mut finding = None;
-        let parent = match name {
-            "FHS" | "BHS" | "BTS" | "FTS" | "SFT" | "UAC" | "DSC" | "MSH" => self.root,
-            "PID" => {
-                self.close_result();
-                let result = self.result(tree, span);
-                self.patient(tree, result, span)
-            }
-            "PD1" | "NK1" | "ARV" | "PV1" | "PV2" => {
-                if self.order.is_some() {
-                    finding = Some(misplaced(name, "PID, before the first ORC or OBR"));
-                } else if self.patient.is_none() {
-                    finding = Some(misplaced(name, "PID"));
-                }
-                let result = self.result(tree, span);
-                let patient = match self.patient {
-                    Some(patient) => patient,
-                    None => self.patient(tree, result, span),
-                };
-                if name.starts_with("PV") { self.visit(tree, patient, span) } else { patient }
-            }
-            "ORC" => self.open_order(tree, name, number, span, &mut finding),
-            "OBR" => {
-                let order = match self.order {
-                    Some(order) if !self.order_has_obr && self.observation.is_none() => order,
-                    _ => self.open_order(tree, name, number, span, &mut finding),
-                };
-                self.order_has_obr = true;
-                order
-            }
-            "OBX" => {
-                self.results += 1;
-                match (self.order, self.specimen) {
-                    (Some(_), Some(specimen)) => specimen,
-                    (order, _) => {
-                        if !self.order_has_obr {
-                            finding = Some(misplaced(name, "an OBR"));
-                        }
-                        let order = match order {
-                            Some(order) => order,
-                            None => self.open_order(tree, name, number, span, &mut finding),
-                        };
-                        let group = self.open(tree, order, "OBSERVATION", span);
-                        tree.set_anchor(group, name, number);
-                        self.observation = Some(group);
-                        group
+        let parent = if let Some((level, at)) = self.next(name) {
+            self.close(level + 1);
+            self.enter(tree, name, at, &opener)
+        } else if let Some((level, at)) = self.somewhere(name) {
+            let standing = self.open.get(level).map(|open| (open.at, open.node, open.group.elements.get(at)));
+            match standing {
+                // It comes late, for a group that is closed already: put there, what is open stays open.
+                Some((before, node, Some(Element { part: Part::Group(group), .. }))) if at < before => {
+                    finding = Some(self.misplaced(name));
+                    match self.latest.get(&(node, at)) {
+                        Some(&group_node) => self.within(group_node, group, name),
+                        None => self.lone(tree, node, group, at, name, &opener),
                     }
                 }
+                Some((before, node, Some(Element { part: Part::Segment(_), .. }))) if at <= before => {
+                    finding = Some(self.misplaced(name));
+                    self.close(level + 1);
+                    node
+                }
+                // It opens a group whose first segment is missing; closing that group tells.
+                Some(_) => {
+                    self.close(level + 1);
+                    self.enter(tree, name, at, &opener)
+                }
+                None => tree.root(),
             }
-            "SPM" => {
-                self.observation = None;
-                let order = match self.order {
-                    Some(order) => order,
-                    None => {
-                        finding = Some(misplaced(name, "an OBR"));
-                        self.open_order(tree, name, number, span, &mut finding)
-                    }
-                };
-                let group = self.open(tree, order, "SPECIMEN", span);
-                self.specimen = Some(group);
-                group
-            }
-            "TQ1" | "TQ2" | "CTD" | "FT1" | "CTI" => {
-                // These close the observations of an order: an NTE after them is about the order.
-                self.observation = None;
-                self.order.unwrap_or(self.root)
-            }
-            _ => self.innermost(),
+        } else {
+            self.open.last().map_or(tree.root(), |open| open.node)
         };
-        self.extend(tree, parent, span);
-        let ordinal = self.count(parent, name);
-        Placed { parent, ordinal, finding }
+        for open in self.open.iter().skip(1) {
+            if tree.node(open.node).span.end < span.end && self.reaches(tree, parent, open.node) {
+                tree.set_end(open.node, span.end);
+            }
+        }
+        let symbol = tree.intern(name);
+        Placed { parent, ordinal: self.count(parent, symbol), finding }
     }
 
-    /// What is missing at the end of the message.
-    pub(super) fn finish(self) -> Option<Finding> {
-        (self.results == 0).then(|| {
+    /// What is missing, once the message is over.
+    pub(super) fn finish(mut self) -> (Vec<Missing>, Option<Finding>) {
+        self.close(0);
+        let none = self.structure.name == "ORU_R01" && self.results == 0;
+        let finding = none.then(|| {
             Finding::new(
                 Severity::Warning,
                 "result-missing",
                 "The result message has no OBX: it carries no result, or was cut off.",
                 "Send the results, or an order message when there are none yet.",
             )
+        });
+        (self.missing, finding)
+    }
+
+    /// The place of a segment that comes in order: the innermost open group that goes on with it.
+    fn next(&self, name: &str) -> Option<(usize, usize)> {
+        self.open.iter().enumerate().rev().find_map(|(level, open)| {
+            let goes_on = |(at, element): &(usize, &Element)| {
+                element.opens_with(name) && (*at > open.at || (*at == open.at && element.repeats))
+            };
+            open.group.elements.iter().enumerate().skip(open.at).find(goes_on).map(|(at, _)| (level, at))
         })
     }
 
-    fn innermost(&self) -> NodeId {
-        [self.observation, self.specimen, self.order, self.visit, self.patient, self.result]
-            .into_iter()
-            .flatten()
-            .next()
-            .unwrap_or(self.root)
+    /// The place of a segment out of order: the innermost open group that knows it anywhere, ahead before behind.
+    fn somewhere(&self, name: &str) -> Option<(usize, usize)> {
+        self.open.iter().enumerate().rev().find_map(|(level, open)| {
+            let holding =
+                || open.group.elements.iter().enumerate().filter(|(_, element)| element.holds(name));
+            let ahead = holding().find(|(at, element)| *at > open.at || (*at == open.at && element.repeats));
+            // What lies in an earlier group goes there rather than into a new group of a repeating one.
+            let behind = holding().rfind(|(at, _)| *at < open.at);
+            let here = holding().find(|(at, _)| *at == open.at);
+            behind.filter(|_| level > 0).or(ahead).or(behind).or(here).map(|(at, _)| (level, at))
+        })
     }
 
-    fn close_result(&mut self) {
-        (self.result, self.patient, self.visit) = (None, None, None);
-        self.close_order();
-    }
-
-    fn close_order(&mut self) {
-        (self.order, self.observation, self.specimen) = (None, None, None);
-        self.order_has_obr = false;
-    }
-
-    fn result(&mut self, tree: &mut Tree, span: Span) -> NodeId {
-        match self.result {
-            Some(result) => result,
-            None => {
-                let result = self.open(tree, self.root, "PATIENT_RESULT", span);
-                self.result = Some(result);
-                result
-            }
+    /// Goes down from the innermost open group to the segment, opening what stands between.
+    fn enter(&mut self, tree: &mut Tree, name: &str, at: usize, opener: &Opener) -> NodeId {
+        let mut at = at;
+        loop {
+            let Some(open) = self.open.last_mut() else { return tree.root() };
+            open.at = at;
+            open.met |= 1_u64.checked_shl(at as u32).unwrap_or(0);
+            let (node, group) = (open.node, open.group);
+            let Some(Element { part: Part::Group(inner), .. }) = group.elements.get(at) else { return node };
+            let inner_node = self.make(tree, node, inner, at, opener);
+            let next = inner.elements.iter().position(|element| element.opens_with(name));
+            let next = next.or_else(|| inner.elements.iter().position(|element| element.holds(name)));
+            self.open.push(Open { group: inner, node: inner_node, at: 0, met: 0, opened_by: opener.clone() });
+            at = next.unwrap_or(0);
         }
     }
 
-    fn patient(&mut self, tree: &mut Tree, result: NodeId, span: Span) -> NodeId {
-        let patient = self.open(tree, result, "PATIENT", span);
-        self.patient = Some(patient);
-        patient
+    /// A group node under `parent`.
+    fn make(&mut self, tree: &mut Tree, parent: NodeId, group: &Group, at: usize, opener: &Opener) -> NodeId {
+        let symbol = tree.intern(group.name);
+        let ordinal = self.count(parent, symbol);
+        let node = tree.push_ordinal(parent, symbol, Value::None, opener.span, ordinal);
+        if let Some((name, number)) = opener.path.trim_end_matches(']').split_once('[') {
+            tree.set_anchor(node, name, number.parse().unwrap_or(1));
+        }
+        self.latest.insert((parent, at), node);
+        node
     }
 
-    fn visit(&mut self, tree: &mut Tree, patient: NodeId, span: Span) -> NodeId {
-        match self.visit {
-            Some(visit) => visit,
-            None => {
-                let visit = self.open(tree, patient, "VISIT", span);
-                self.visit = Some(visit);
-                visit
+    /// The node inside a closed group where a late segment belongs.
+    fn within(&self, node: NodeId, group: &Group, name: &str) -> NodeId {
+        let inner = group.elements.iter().enumerate().find_map(|(at, element)| match &element.part {
+            Part::Group(inner) if element.holds(name) => Some((self.latest.get(&(node, at))?, inner)),
+            _ => None,
+        });
+        match inner {
+            Some((&node, inner))
+                if !group.elements.iter().any(|e| matches!(&e.part, Part::Segment(s) if *s == name)) =>
+            {
+                self.within(node, inner, name)
             }
+            _ => node,
         }
     }
 
-    fn open_order(
+    /// A closed group made for one late segment.
+    fn lone(
         &mut self,
         tree: &mut Tree,
+        parent: NodeId,
+        group: &Group,
+        at: usize,
         name: &str,
-        number: u32,
-        span: Span,
-        finding: &mut Option<Finding>,
+        opener: &Opener,
     ) -> NodeId {
-        if self.patient.is_none() {
-            *finding = Some(
-                Finding::new(
+        let node = self.make(tree, parent, group, at, opener);
+        let inner = group.elements.iter().enumerate().find_map(|(at, element)| match &element.part {
+            Part::Group(inner) if element.holds(name) => Some((at, inner)),
+            _ => None,
+        });
+        match inner {
+            Some((at, inner)) => self.lone(tree, node, inner, at, name, opener),
+            None => node,
+        }
+    }
+
+    /// Closes open groups down to `level` of them, noting what is missing in each.
+    fn close(&mut self, level: usize) {
+        while self.open.len() > level {
+            let Some(open) = self.open.pop() else { return };
+            for (at, element) in open.group.elements.iter().enumerate() {
+                if !element.required || open.met >> at & 1 == 1 {
+                    continue;
+                }
+                let name = match &element.part {
+                    Part::Segment(name) => *name,
+                    // The openers of a group end with the one it cannot be without.
+                    Part::Group(group) => group.first.last().copied().unwrap_or(group.name),
+                };
+                let finding = Finding::new(
                     Severity::Warning,
                     "segment-missing",
-                    "The result message has no PID: it does not say whose results these are.",
-                    "Send PID before the first ORC or OBR.",
-                )
-                .because("PID"),
-            );
+                    format!(
+                        "{} has no {name} where {} needs one.",
+                        self.within_words(&open),
+                        self.structure.name
+                    ),
+                    format!("Send {name} (HL7 v2.5.1 {}).", self.structure.section),
+                );
+                self.missing
+                    .push(Missing { finding: finding.because(name), opened_by: open.opened_by.clone() });
+            }
         }
-        self.close_order();
-        let result = self.result(tree, span);
-        let order = self.open(tree, result, "ORDER_OBSERVATION", span);
-        tree.set_anchor(order, name, number);
-        self.order = Some(order);
-        order
     }
 
-    fn open(&mut self, tree: &mut Tree, parent: NodeId, name: &str, span: Span) -> NodeId {
-        let symbol = tree.intern(name);
-        let ordinal = self.count(parent, name);
-        tree.push_ordinal(parent, symbol, Value::None, span, ordinal)
+    fn within_words(&self, open: &Open) -> String {
+        match open.group.name {
+            "message" => "The message".to_owned(),
+            name => format!("The group {name}"),
+        }
     }
 
-    /// Groups reach to the end of their last segment. One that takes a misplaced segment in is not stretched over what
-    /// stands between.
-    fn extend(&self, tree: &mut Tree, group: NodeId, span: Span) {
-        let mut at = Some(group);
-        while let Some(id) = at.filter(|&id| id != self.root) {
-            let last = [self.observation, self.specimen, self.order, self.result].contains(&Some(id));
-            if (last || self.order.is_none()) && tree.node(id).span.end < span.end {
-                tree.set_end(id, span.end);
+    fn misplaced(&self, name: &str) -> Finding {
+        let Structure { name: structure, section, .. } = self.structure;
+        Finding::new(
+            Severity::Warning,
+            "segment-misplaced",
+            format!("{name} stands out of order, or once too often."),
+            format!("Send the segments in the order of {structure} (HL7 v2.5.1 {section})."),
+        )
+        .because(name)
+    }
+
+    /// Whether `group` is `node` or one of the groups around it.
+    fn reaches(&self, tree: &Tree, node: NodeId, group: NodeId) -> bool {
+        let mut at = Some(node);
+        while let Some(id) = at {
+            if id == group {
+                // A late segment lies inside a closed group of an open one: that one is not stretched for it.
+                return self.open.iter().any(|open| open.node == node);
             }
             at = tree.node(id).parent;
         }
+        false
     }
 
-    fn count(&mut self, parent: NodeId, name: &str) -> u32 {
-        let count = self.counts.entry((parent, name.to_owned())).or_insert(0);
+    fn count(&mut self, parent: NodeId, name: Symbol) -> u32 {
+        let count = self.counts.entry((parent, name)).or_insert(0);
         *count += 1;
         *count
     }
-}
-
-fn misplaced(name: &str, after: &str) -> Finding {
-    Finding::new(
-        Severity::Warning,
-        "segment-misplaced",
-        format!("{name} does not follow {after}."),
-        "Send the segments in the order of ORU^R01 (HL7 v2.5.1 7.3.1).",
-    )
-    .because(name)
 }

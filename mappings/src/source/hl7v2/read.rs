@@ -2,7 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::{Line, delimiters::Delimiters, escape, group::Grouper, span};
+use super::{
+    Line,
+    delimiters::Delimiters,
+    escape,
+    group::{Grouper, Missing, Opener},
+    span,
+};
 use crate::{
     finding::{Finding, Severity},
     source::{Facts, Format, Limits, NodeId, Parsed, Span, Symbol, Value, charset::Charset},
@@ -74,7 +80,7 @@ impl<'b> Reader<'b> {
             self.anchor = format!("{name}[{number}]");
             let node = match &mut grouper {
                 Some(grouper) => {
-                    let placed = grouper.place(&mut self.parsed.tree, name, number, line.span());
+                    let placed = grouper.place(&mut self.parsed.tree, name, number, self.line, line.span());
                     if let Some(finding) = placed.finding {
                         self.find(finding, line.span());
                     }
@@ -95,16 +101,31 @@ impl<'b> Reader<'b> {
             self.segment(node, symbol, name, line);
             if name == "MSH" && number == 1 {
                 self.header(node);
-                grouper =
-                    Grouper::for_message(self.parsed.facts.message_type.as_deref(), self.parsed.tree.root());
+                let kind = self.kind(node);
+                let [code, event, said] = kind.each_ref().map(Option::as_deref);
+                let root = self.parsed.tree.root();
+                grouper = code.and_then(|code| Grouper::for_message((code, event, said), root));
             }
             if cut {
                 self.unterminated(line);
             }
         }
-        if let Some(finding) = grouper.and_then(Grouper::finish) {
-            self.parsed.findings.push(finding);
+        let Some((missing, finding)) = grouper.map(Grouper::finish) else { return };
+        for Missing { finding, opened_by } in missing {
+            let Opener { path, span, line } = opened_by;
+            self.parsed.findings.push(finding.at(path, span, line, u32::from(line > 0)));
         }
+        self.parsed.findings.extend(finding);
+    }
+
+    /// MSH-9.1 to 9.3: code, trigger event, structure.
+    fn kind(&self, header: NodeId) -> [Option<String>; 3] {
+        let tree = &self.parsed.tree;
+        let field = tree.named(header, "MSH_9").next();
+        ["C1", "C2", "C3"].map(|part| {
+            let text = field.and_then(|field| tree.text(tree.named(field, part).next()?));
+            text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+        })
     }
 
     pub(super) fn finish(self) -> Parsed {

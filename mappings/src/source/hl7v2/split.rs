@@ -48,6 +48,18 @@ pub fn split(bytes: &[u8]) -> Split {
                     message.end = line.end as u32;
                 }
             }
+            // Before the first message, or between a header and it: no message has it, so it is said here.
+            _ if !messages.is_empty() || open.iter().any(Option::is_some) => {
+                findings.push(
+                    Finding::new(
+                        Severity::Error,
+                        "batch-stray",
+                        "A line of the batch belongs to no message.",
+                        "Send each message from its MSH on; only FHS, BHS, BTS and FTS stand outside.",
+                    )
+                    .at("", line.span(), number, 1),
+                );
+            }
             _ => {}
         }
         if let (true, Some(message)) = (inside, messages.last_mut()) {

@@ -71,12 +71,13 @@ fn two_quotes_mean_removal_and_nothing_means_nothing() {
 fn escapes_become_the_text_they_stand_for() {
     let parsed = oru(r"NTE|1||a\F\b\S\c\T\d\R\e\E\f\.br\g\H\h\N\i\XEB\j\.sp2\k");
     assert_eq!(at(&parsed, "NTE[1].NTE_3"), text("a|b^c&d~e\\f\nghi\u{EB}j\n\nk").as_ref());
-    assert_eq!(codes(&parsed), ["result-missing"]);
+    // Of the message around it, PID and OBR are missing.
+    assert_eq!(codes(&parsed), ["segment-missing", "segment-missing", "result-missing"]);
 }
 
 #[test]
 fn escapes_nobody_knows_stay_as_sent_and_are_reported() {
-    let parsed = oru(r"NTE|1||see \\server\share~C:\dir~\Xzz\~\C2842\");
+    let parsed = oru(r"NTE|1||see \\server\share~C:\dir~\Xzz\~\M2442\");
     assert_eq!(at(&parsed, "NTE[1].NTE_3[2]"), text(r"C:\dir").as_ref());
     let found: Vec<_> = parsed.findings.iter().map(|f| (f.code, f.path.as_str())).collect();
     for code in ["escape-unknown", "escape-unclosed", "escape-undecodable", "escape-charset-switch"] {
@@ -158,7 +159,15 @@ fn results_stand_in_the_groups_of_the_standard() {
 fn segments_missing_or_out_of_place_are_findings_and_keep_their_place() {
     let parsed = oru("OBX|1|ST|x\rPV1|1");
     let found: Vec<_> = parsed.findings.iter().map(|f| (f.code, f.path.as_str(), f.line)).collect();
-    assert_eq!(found, [("segment-missing", "OBX[1]", 2), ("segment-misplaced", "PV1[1]", 3)]);
+    assert_eq!(
+        found,
+        [
+            ("segment-misplaced", "PV1[1]", 3),
+            // OBR and PID.
+            ("segment-missing", "OBX[1]", 2),
+            ("segment-missing", "OBX[1]", 2),
+        ]
+    );
     assert_eq!(at(&parsed, "OBX[1].OBX_3"), text("x").as_ref());
 }
 
@@ -255,6 +264,113 @@ fn a_lost_segment_terminator_or_raw_line_break_is_found() {
     assert_eq!(at(&parsed, "other[1]"), text("line two").as_ref());
 }
 
+/// Names and ordinals of the groups around each segment: `PATIENT:1>PID`.
+fn groups(parsed: &Parsed) -> Vec<String> {
+    let tree = &parsed.tree;
+    let mut seen = Vec::new();
+    for id in (0..tree.len() as u32).map(NodeId).filter(|&id| tree.name(id).len() == 3) {
+        let mut names = vec![tree.name(id).to_owned()];
+        let mut at = tree.node(id).parent;
+        while let Some(up) = at.filter(|&up| up != tree.root()) {
+            names.push(format!("{}:{}", tree.name(up), tree.node(up).ordinal));
+            at = tree.node(up).parent;
+        }
+        names.reverse();
+        seen.push(names.join(">"));
+    }
+    seen.sort();
+    seen
+}
+
+fn of(kind: &str, rest: &str) -> Parsed {
+    read(&format!("MSH|^~\\&|A|B|||1||{kind}|1|P|2.6||||||8859/1\r{rest}\r"))
+}
+
+#[test]
+fn problems_with_their_goals_and_pathways_stand_in_their_groups() {
+    let parsed = of(
+        "PPR^PC1^PPR_PC1",
+        "PID|1\rPV1|1\rPRB|AD\rNTE|1\rROL|1\rPTH|AD\rOBX|1\rNTE|1\rGOL|AD\rNTE|1\rOBX|1\rPRB|AD\rZXX|1",
+    );
+    let p = "PROBLEM:1";
+    let mut expected = vec![
+        "MSH".to_owned(),
+        "PID".to_owned(),
+        "PATIENT_VISIT:1>PV1".to_owned(),
+        format!("{p}>PRB"),
+        format!("{p}>NTE"),
+        format!("{p}>PROBLEM_ROLE:1>ROL"),
+        format!("{p}>PATHWAY:1>PTH"),
+        format!("{p}>PROBLEM_OBSERVATION:1>OBX"),
+        format!("{p}>PROBLEM_OBSERVATION:1>NTE"),
+        format!("{p}>GOAL:1>GOL"),
+        format!("{p}>GOAL:1>NTE"),
+        format!("{p}>GOAL:1>GOAL_OBSERVATION:1>OBX"),
+        "PROBLEM:2>PRB".to_owned(),
+        "PROBLEM:2>ZXX".to_owned(),
+    ];
+    expected.sort();
+    assert_eq!(groups(&parsed), expected);
+    assert!(parsed.findings.is_empty(), "{:?}", parsed.findings);
+}
+
+#[test]
+fn a_merge_of_two_patients_keeps_each_with_its_own_prior_number() {
+    let parsed = of("ADT^A40^ADT_A39", "EVN|A40\rPID|1\rMRG|1\rPID|2\rPD1|1\rMRG|2\rPV1|1");
+    assert_eq!(
+        groups(&parsed),
+        [
+            "EVN",
+            "MSH",
+            "PATIENT:1>MRG",
+            "PATIENT:1>PID",
+            "PATIENT:2>MRG",
+            "PATIENT:2>PD1",
+            "PATIENT:2>PID",
+            "PATIENT:2>PV1"
+        ]
+    );
+    let without = of("ADT^A40", "EVN|A40\rPID|1\rPID|2\rMRG|2");
+    let found: Vec<_> =
+        without.findings.iter().map(|f| (f.code, f.path.as_str(), f.cause.as_deref())).collect();
+    assert_eq!(found, [("segment-missing", "PID[1]", Some("segment-missing:MRG"))]);
+}
+
+#[test]
+fn orders_and_documents_stand_in_their_groups() {
+    let order = of(
+        "OML^O21^OML_O21",
+        "PID|1\rPV1|1\rIN1|1\rORC|NW\rTQ1|1\rOBR|1\rOBX|1\rSPM|1\rSAC|1\rORC|NW\rOBR|2",
+    );
+    assert!(groups(&order).contains(&"ORDER:1>OBSERVATION_REQUEST:1>SPECIMEN:1>CONTAINER:1>SAC".to_owned()));
+    assert!(groups(&order).contains(&"ORDER:2>OBSERVATION_REQUEST:1>OBR".to_owned()));
+    assert!(groups(&order).contains(&"PATIENT:1>INSURANCE:1>IN1".to_owned()));
+    assert!(order.findings.is_empty(), "{:?}", order.findings);
+    let old = of("ORM^O01", "PID|1\rORC|NW\rOBR|1\rNTE|1\rDG1|1\rOBX|1\rORC|NW\rOBR|2");
+    assert!(groups(&old).contains(&"ORDER:1>ORDER_DETAIL:1>OBSERVATION:1>OBX".to_owned()));
+    let document = of("MDM^T02^MDM_T02", "EVN|T02\rPID|1\rPV1|1\rTXA|1\rOBX|1\rOBX|2");
+    assert!(groups(&document).contains(&"OBSERVATION:2>OBX".to_owned()));
+    let goals = of("PGL^PC6", "PID|1\rGOL|AD\rPTH|AD\rOBX|1\rPRB|AD\rROL|1\rGOL|AD");
+    assert!(groups(&goals).contains(&"GOAL:1>PROBLEM:1>PROBLEM_ROLE:1>ROL".to_owned()));
+}
+
+#[test]
+fn a_value_may_switch_between_single_byte_sets_and_back() {
+    let header = "MSH|^~\\&|A|B|||1||ADT^A08|1|P|2.5||||||ASCII~8859/1~8859/15";
+    let bytes = [header.as_bytes(), b"\rEVN|A08\rPID|1||||\\C2D41\\Zo\xEB \\C2D62\\\xA4\\C2842\\ x\rPV1|1\r"]
+        .concat();
+    let parsed = parse(&bytes, None, Limits::default());
+    assert!(parsed.findings.is_empty(), "{:?}", parsed.findings);
+    assert_eq!(at(&parsed, "PID[1].PID_5"), text("Zo\u{EB} \u{20AC} x").as_ref());
+}
+
+#[test]
+fn a_line_outside_every_message_of_a_batch_is_said() {
+    let split = split(format!("BHS|^~\\&\rPID|1\r{MSH}\rOBX|1\rBTS|1\r").as_bytes());
+    assert_eq!(split.messages.len(), 1);
+    assert_eq!(split.findings.iter().map(|f| (f.code, f.line)).collect::<Vec<_>>(), [("batch-stray", 2)]);
+}
+
 #[test]
 fn a_batch_is_split_into_its_messages() {
     let batch = format!("FHS|^~\\&\rBHS|^~\\&\r{MSH}\rOBX|1\r{MSH}\rOBX|2\rBTS|2\rFTS|1\r");
@@ -337,6 +453,25 @@ proptest! {
         }
         for (at, byte) in bytes.iter().enumerate() {
             prop_assert!(covered[at] || b"|^~&\r\n".contains(byte), "byte {at} of {message:?}");
+        }
+    }
+
+    #[test]
+    fn segments_in_any_order_all_stand_somewhere(
+        kind in prop::sample::select(vec!["ADT^A01", "ADT^A40", "ADT^A17", "ORU^R01", "ORM^O01", "OML^O21", "PPR^PC1", "PGL^PC6", "MDM^T02"]),
+        names in proptest::collection::vec(
+            prop::sample::select(vec!["PID", "PD1", "PV1", "EVN", "ORC", "OBR", "OBX", "NTE", "SPM", "PRB", "GOL", "PTH", "ROL", "MRG", "TXA", "IN1", "PR1", "AL1", "DG1", "ZAB", "MSA"]), 0..30),
+    ) {
+        let lines: String = names.iter().enumerate().map(|(i, name)| format!("{name}|{i}\r")).collect();
+        let parsed = read(&format!("MSH|^~\\&|A|B|||1||{kind}|1|P|2.5\r{lines}"));
+        let tree = &parsed.tree;
+        let segments = |name: &str| (0..tree.len() as u32).filter(|&id| tree.name(NodeId(id)) == name).count();
+        for name in &names {
+            prop_assert_eq!(segments(name), names.iter().filter(|other| other == &name).count());
+        }
+        for id in (0..tree.len() as u32).map(NodeId) {
+            let span = tree.node(id).span;
+            prop_assert!(span.start <= span.end);
         }
     }
 
