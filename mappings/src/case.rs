@@ -88,7 +88,12 @@ impl Case {
         }
         for case in cases.values().filter(|c| c.input_file.is_empty()) {
             let file = format!("cases/{}", case.name);
-            errors.push(Diagnostic::new(file, 0, "the case has no input", "add in.hl7, in.csv or in.json"));
+            errors.push(Diagnostic::new(
+                file,
+                0,
+                "the case has no input",
+                "add in.hl7, in.csv, in.json or in.xml",
+            ));
         }
         cases.into_values().filter(|c| !c.input_file.is_empty()).collect()
     }

@@ -23,6 +23,8 @@ mod target;
 mod translate;
 mod write;
 
+pub(crate) use decimal::is_json_number;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::codes::CodeTables;

@@ -1,6 +1,6 @@
 //! What an EPD sent, as one flat tree with the place of every value.
 //!
-//! Each format (`hl7v2`, `csv`, `json`) parses bytes into the same [`Tree`]; the plan walks trees and knows no format.
+//! Each format (`hl7v2`, `csv`, `json`, `xml`) parses bytes into the same [`Tree`]; the plan walks trees and knows no format.
 //! Parsing is total: a flawed document gives a tree *and* findings, never a panic. Nothing here knows FHIR, maps,
 //! clocks or files.
 
@@ -9,6 +9,7 @@ pub mod csv;
 pub mod hl7v2;
 pub mod json;
 pub mod locate;
+pub mod xml;
 
 use std::collections::HashMap;
 
@@ -26,6 +27,8 @@ pub enum Format {
     Csv,
     /// FHIR STU3 or R4 JSON, or a vendor's own.
     Json,
+    /// CDA or a vendor's own; FHIR in XML is read by the folder for its JSON form.
+    Xml,
 }
 
 impl Format {
@@ -35,6 +38,7 @@ impl Format {
             Format::Hl7v2 => "hl7v2",
             Format::Csv => "csv",
             Format::Json => "json",
+            Format::Xml => "xml",
         }
     }
 }
@@ -44,18 +48,20 @@ impl Format {
 pub struct Facts {
     /// Notation.
     pub format: Format,
-    /// HL7v2 MSH-9 as `ORU^R01`; JSON `resourceType`; `None` for CSV.
+    /// HL7v2 MSH-9 as `ORU^R01`; JSON `resourceType`; XML local name of the root; `None` for CSV.
     pub message_type: Option<String>,
-    /// HL7v2 MSH-10; `None` where the format has none.
+    /// HL7v2 MSH-10; CDA `id` as `root^extension`; `None` where the format has none.
     pub control_id: Option<String>,
     /// HL7v2 MSH-12.1.
     pub version: Option<String>,
-    /// HL7v2 MSH-7 as sent; JSON `meta.lastUpdated`.
+    /// HL7v2 MSH-7 and CDA `effectiveTime` as sent; FHIR `meta.lastUpdated`.
     pub source_time: Option<String>,
     /// Character set the text was read in, e.g. `8859/1`.
     pub charset: Option<String>,
     /// CSV column names in header order; empty for other formats.
     pub columns: Vec<String>,
+    /// XML namespace of the root.
+    pub namespace: Option<String>,
 }
 
 impl Facts {
@@ -69,6 +75,7 @@ impl Facts {
             source_time: None,
             charset: None,
             columns: Vec::new(),
+            namespace: None,
         }
     }
 }
@@ -191,6 +198,7 @@ pub struct Tree {
     /// Ascending by node: document-wide number of a segment or row, where paths begin.
     anchors: Vec<(NodeId, Symbol, u32)>,
     components: bool,
+    texts: bool,
 }
 
 impl Tree {
@@ -284,6 +292,13 @@ impl Tree {
         }
     }
 
+    /// Sets the span of a node (parsers that learn it after its name).
+    pub fn set_span(&mut self, id: NodeId, span: Span) {
+        if let Some(node) = self.nodes.get_mut(id.0 as usize) {
+            node.span = span;
+        }
+    }
+
     /// Sets the end of a node's span (parsers that learn it after its children).
     pub fn set_end(&mut self, id: NodeId, end: u32) {
         if let Some(node) = self.nodes.get_mut(id.0 as usize) {
@@ -301,11 +316,22 @@ impl Tree {
         })
     }
 
-    /// Children named `name`, in document order. In an HL7v2 tree a simple value is its own `C1` and `S1`.
+    /// Whether a node with a value is itself the child of that name: in HL7v2 a simple value is its own `C1` and `S1`, in
+    /// XML the text of an element its `xmlText`.
+    pub fn is_own(&self, id: NodeId, name: &str) -> bool {
+        match (name, &self.node(id).value) {
+            (_, Value::None) => false,
+            ("C1" | "S1", _) => self.components,
+            ("xmlText", Value::Null) => false,
+            ("xmlText", _) => self.texts,
+            _ => false,
+        }
+    }
+
+    /// Children named `name`, in document order, and the node itself where [`Tree::is_own`].
     pub fn named<'t>(&'t self, id: NodeId, name: &str) -> impl Iterator<Item = NodeId> + 't {
         let symbol = self.symbol(name);
-        let simple = self.components && matches!(name, "C1" | "S1") && self.node(id).value != Value::None;
-        simple
+        self.is_own(id, name)
             .then_some(id)
             .into_iter()
             .chain(self.children(id).filter(move |&c| Some(self.node(c).name) == symbol))
@@ -340,6 +366,11 @@ impl Tree {
         self.components = true;
     }
 
+    /// Declares that the value of a node is its `xmlText` (XML trees).
+    pub fn set_texts(&mut self) {
+        self.texts = true;
+    }
+
     /// Gives a segment or row its document-wide number: paths begin there (`OBX[4]`, `row[7]`), whatever group it
     /// stands in. A group may carry the anchor of its leading segment.
     pub fn set_anchor(&mut self, id: NodeId, name: &str, number: u32) {
@@ -357,12 +388,9 @@ impl Tree {
         Some((self.names.get(name.0 as usize)?, number))
     }
 
-    /// Every node that has no children and is not a mere container, in arena order.
+    /// Every node with a value of its own, in arena order. In XML one may have attributes below it.
     pub fn leaves(&self) -> impl Iterator<Item = NodeId> + '_ {
-        (0..self.nodes.len() as u32).map(NodeId).filter(|&id| {
-            let node = self.node(id);
-            node.first_child.is_none() && node.value != Value::None
-        })
+        (0..self.nodes.len() as u32).map(NodeId).filter(|&id| self.node(id).value != Value::None)
     }
 
     /// A node's element name.

@@ -23,6 +23,10 @@ pub const ACCEPTED: &[&str] = &[
     "application/fhir+json; fhirVersion=3.0",
     "application/fhir+json; fhirVersion=4.0",
     "application/json",
+    "application/xml",
+    "text/xml",
+    "application/hl7-cda",
+    "application/fhir+xml; fhirVersion=3.0",
 ];
 
 impl Notation {
@@ -30,7 +34,8 @@ impl Notation {
     ///
     /// `application/fhir+json` without `fhirVersion` is R4, the version this gateway speaks (FHIR R4
     /// http.html#version-parameter).
-    /// Errors: `MediaType` naming what is accepted; `Malformed` for an empty body or XML where something else is due.
+    /// Errors: `MediaType` naming what is accepted; `Malformed` for an empty body, XML where something else is due or the
+    /// other way round.
     pub fn of(document: &Document) -> Result<Notation, Refusal> {
         let notation = match &*document.media {
             "application/hl7-v2" | "application/hl7-v2+er7" | "x-application/hl7-v2+er7" => {
@@ -39,16 +44,26 @@ impl Notation {
             "text/csv" => Notation::Mapped(Format::Csv),
             "application/json" => Notation::Mapped(Format::Json),
             "application/fhir+json" => fhir_version(document)?,
-            "application/fhir+xml" | "application/xml" | "text/xml" | "application/hl7-v2+xml" => {
-                return Err(refused("XML is not read here."));
+            // RFC 7303: application/xml and text/xml are one; HL7 has no registered type for CDA.
+            "application/xml" | "text/xml" | "application/hl7-cda" | "application/hl7-cda+xml" => {
+                Notation::Mapped(Format::Xml)
             }
+            "application/fhir+xml" => match fhir_version(document)? {
+                Notation::R4 => return Err(refused("FHIR R4 is read as JSON, not as XML.")),
+                Notation::Mapped(_) => Notation::Mapped(Format::Xml),
+            },
+            "application/hl7-v2+xml" => return Err(refused("HL7v2 is read in bars and hats, not as XML.")),
             _ => return Err(refused("")),
         };
         let bytes = document.bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&document.bytes);
         match bytes.iter().find(|b| !b.is_ascii_whitespace()) {
             None => Err(Refusal::new(Reason::Malformed, "The body is empty.")),
-            Some(b'<') => {
+            Some(b'<') if notation != Notation::Mapped(Format::Xml) => {
                 let text = format!("The body is XML, but its content type is {}.", document.media);
+                Err(Refusal::new(Reason::Malformed, text))
+            }
+            Some(first) if *first != b'<' && notation == Notation::Mapped(Format::Xml) => {
+                let text = format!("The content type is {}, but the body is no XML.", document.media);
                 Err(Refusal::new(Reason::Malformed, text))
             }
             Some(_) => Ok(notation),
@@ -65,7 +80,7 @@ impl Notation {
 
     /// The notation of a short name.
     pub fn parse(text: &str) -> Option<Notation> {
-        [Format::Hl7v2, Format::Csv, Format::Json]
+        [Format::Hl7v2, Format::Csv, Format::Json, Format::Xml]
             .map(Notation::Mapped)
             .into_iter()
             .chain([Notation::R4])
@@ -107,6 +122,10 @@ mod tests {
     #[test]
     fn the_media_type_chooses_the_notation() {
         let of = |media, version| Notation::of(&document(media, version, b"x")).ok();
+        let xml = |media, version| Notation::of(&document(media, version, b" <x/>")).ok();
+        assert_eq!(xml("application/xml", None), Some(Notation::Mapped(Format::Xml)));
+        assert_eq!(xml("application/hl7-cda", None), Some(Notation::Mapped(Format::Xml)));
+        assert_eq!(xml("application/fhir+xml", Some("3.0")), Some(Notation::Mapped(Format::Xml)));
         assert_eq!(of("x-application/hl7-v2+er7", None), Some(Notation::Mapped(Format::Hl7v2)));
         assert_eq!(of("text/csv", None), Some(Notation::Mapped(Format::Csv)));
         assert_eq!(of("application/json", None), Some(Notation::Mapped(Format::Json)));
@@ -121,6 +140,7 @@ mod tests {
         for (media, version) in [
             ("application/pdf", None),
             ("application/fhir+xml", None),
+            ("application/hl7-v2+xml", None),
             ("application/fhir+json", Some("5.0")),
         ] {
             let refusal = Notation::of(&document(media, version, b"x")).err();
@@ -136,12 +156,16 @@ mod tests {
                 Document { bytes: Bytes::from_static(bytes), ..document("application/json", None, b"") };
             assert_eq!(Notation::of(&document).err().map(|r| r.reason), Some(Reason::Malformed));
         }
+        let document = document("application/xml", None, b"{}");
+        assert_eq!(Notation::of(&document).err().map(|r| r.reason), Some(Reason::Malformed));
     }
 
     #[test]
     fn short_names_are_read_back() {
-        for notation in [Notation::R4, Notation::Mapped(Format::Csv), Notation::Mapped(Format::Json)] {
+        for format in [Format::Hl7v2, Format::Csv, Format::Json, Format::Xml] {
+            let notation = Notation::Mapped(format);
             assert_eq!(Notation::parse(notation.as_str()), Some(notation));
         }
+        assert_eq!(Notation::parse("r4"), Some(Notation::R4));
     }
 }

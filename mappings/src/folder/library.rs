@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Diagnostic, Folder};
-use crate::source::{Facts, Format};
+use crate::source::{Facts, Format, xml};
 
 /// The folders in use. At most one matches any document: two that could both match are refused together.
 #[derive(Debug, Clone, Default)]
@@ -70,7 +70,7 @@ impl Library {
         let mut near = Vec::new();
         for level in [sender_ura, "*"] {
             let for_sender = self.folders.iter().filter(|folder| {
-                folder.manifest.format == format && folder.manifest.matches.senders.iter().any(|s| s == level)
+                reads(folder, format, facts) && folder.manifest.matches.senders.iter().any(|s| s == level)
             });
             for folder in for_sender {
                 match misfit(folder, facts) {
@@ -81,12 +81,19 @@ impl Library {
         }
         let what = match format {
             Format::Csv => format!("with columns {}", facts.columns.join(", ")),
-            Format::Hl7v2 | Format::Json => {
+            Format::Hl7v2 | Format::Json | Format::Xml => {
                 facts.message_type.clone().unwrap_or_else(|| "without a type".to_owned())
             }
         };
         Err(NoMatch { format, what, near })
     }
+}
+
+/// Whether a folder's map is written for the model a document is in. FHIR in XML is the model of FHIR in JSON, and no other
+/// XML is.
+fn reads(folder: &Folder, format: Format, facts: &Facts) -> bool {
+    let fhir = format == Format::Xml && facts.namespace.as_deref() == Some(xml::FHIR);
+    folder.manifest.format == if fhir { Format::Json } else { format }
 }
 
 /// Why a folder is not for a document; `None` when it is.

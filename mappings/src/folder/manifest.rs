@@ -55,7 +55,7 @@ pub struct Match {
     /// HL7v2 MSH-9, e.g. `ORU^R01`.
     #[serde(default)]
     pub message_types: Vec<String>,
-    /// JSON `resourceType`.
+    /// JSON `resourceType`; XML: local name of the root element (`ClinicalDocument`).
     #[serde(default)]
     pub resource_types: Vec<String>,
     /// CSV: exactly these columns, in any order.
@@ -179,7 +179,8 @@ impl Manifest {
             ("columns", !self.matches.columns.is_empty(), Format::Csv),
             ("[csv]", self.csv.is_some(), Format::Csv),
         ] {
-            if given && self.format != format {
+            let typed_xml = key == "resource_types" && self.format == Format::Xml;
+            if given && self.format != format && !typed_xml {
                 wrong(
                     key,
                     format!(

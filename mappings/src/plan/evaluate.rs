@@ -305,9 +305,8 @@ impl<'t> Machine<'t> {
                         }
                     }
                 }
-                let first = matches!(self.plan.names.get(usize::from(name)).map(|n| &**n), Some("C1" | "S1"));
-                let data = self.tree.node(node);
-                if first && data.first_child.is_none() && data.value != Value::None {
+                let own = self.plan.names.get(usize::from(name)).is_some_and(|n| self.tree.is_own(node, n));
+                if own {
                     out.push(Item::Node(node));
                 }
             }

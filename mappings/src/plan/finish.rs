@@ -7,7 +7,7 @@ use sluis_conformance::validate;
 use crate::directive;
 use crate::finding::{Finding, Severity};
 use crate::output::{Output, Unit, UnitState};
-use crate::source::NodeId;
+use crate::source::{NodeId, Value};
 
 use super::execute::{Building, Machine};
 use super::problem::Problem;
@@ -98,7 +98,7 @@ impl Machine<'_> {
         while let Some(at) = queue.pop() {
             let before = queue.len();
             queue.extend(self.tree.children(at));
-            if queue.len() == before {
+            if queue.len() == before || self.tree.node(at).value != Value::None {
                 read &= self.coverage.is_marked(at);
             }
         }

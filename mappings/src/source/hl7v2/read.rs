@@ -294,6 +294,7 @@ impl<'b> Reader<'b> {
             source_time: text(field("MSH_7")),
             charset: self.parsed.facts.charset.take(),
             columns: Vec::new(),
+            namespace: None,
         };
         let read = ["MSH_7", "MSH_9", "MSH_10", "MSH_12", "MSH_18"];
         let mut seen: Vec<NodeId> = read.iter().flat_map(|name| tree.named(header, name)).collect();
