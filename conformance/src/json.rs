@@ -16,6 +16,7 @@ mod text;
 
 pub use error::{JsonError, JsonErrorKind};
 pub use node::{Items, Kind, Members, Node};
+pub(crate) use text::line_column;
 pub use text::write_string;
 
 use node::Cell;

@@ -14,6 +14,8 @@ mod near;
 mod primitive;
 mod walk;
 
+pub(crate) use near::remedy as nearest;
+
 use crate::definitions::Definitions;
 use crate::json::Node;
 

@@ -78,7 +78,7 @@ pub(super) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// Line and column (in characters) of a byte offset, both from 1.
-pub(super) fn line_column(text: &str, offset: usize) -> (u32, u32) {
+pub(crate) fn line_column(text: &str, offset: usize) -> (u32, u32) {
     let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
     let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
     let lines = before.iter().filter(|&&b| b == b'\n').count();

@@ -1,7 +1,7 @@
 //! The known name a wrong one was probably meant to be.
 
 /// `did you mean X?` when a known name is close, else `otherwise`.
-pub(super) fn remedy<'n>(name: &str, known: impl Iterator<Item = &'n str>, otherwise: &str) -> String {
+pub(crate) fn remedy<'n>(name: &str, known: impl Iterator<Item = &'n str>, otherwise: &str) -> String {
     // A third of the letters may be wrong; past 64 bytes nobody meant one of our names.
     let allowed = (name.len() / 3).clamp(1, 3);
     let near = known
