@@ -44,6 +44,12 @@ pub trait Store: Send + Sync + 'static {
     /// undoes that one alone. The future resolves after the commit is on disk, or with the error and nothing written.
     fn write(&self, permit: Permit, work: WriteWork) -> WriteReceipt;
 
+    /// Queues one record for the audit log and answers once it is durable. Records of several callers, and works, share
+    /// a commit; a record that cannot be written is refused alone, and nothing of it is there.
+    fn append(&self, permit: Permit, record: AuditRecord) -> WriteReceipt {
+        self.write(permit, Box::new(move |writer| writer.append_audit(&record).map(|_| ())))
+    }
+
     /// Key of an organisation, organisation kind or `ANY`, interned on first use, for which it waits for a commit: inside
     /// a work, use [`Writer::party`].
     fn party(&self, name: &str) -> Result<PartyKey, StoreError>;

@@ -497,7 +497,7 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
 
 /// Appends a record and waits until it is durable: no log, no data.
 pub async fn append(gateway: &Gateway, permit: &Permit, record: AuditRecord) -> Result<(), Refusal> {
-    commit(&*gateway.parts().store, permit, move |writer| writer.append_audit(&record).map(|_| ())).await
+    gateway.parts().store.append(permit.clone(), record).await.map_err(write::refusal)
 }
 
 impl Gateway {

@@ -18,11 +18,14 @@ pub struct Migration {
 }
 
 /// The files of the embedded store, in order.
-pub const SQLITE: &[Migration] = &[Migration {
-    number: 1,
-    name: "0001_start",
-    sql: include_str!("../../migrations/sqlite/0001_start.sql"),
-}];
+pub const SQLITE: &[Migration] = &[
+    Migration { number: 1, name: "0001_start", sql: include_str!("../../migrations/sqlite/0001_start.sql") },
+    Migration {
+        number: 2,
+        name: "0002_audit_tail",
+        sql: include_str!("../../migrations/sqlite/0002_audit_tail.sql"),
+    },
+];
 
 /// Applies what is missing; returns how many files that was.
 ///

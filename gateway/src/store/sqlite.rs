@@ -25,13 +25,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::audit::entry::AuditRecord;
 use crate::decision::Permit;
 use crate::decision::filter::Filter;
 use crate::ids::{PartyKey, PatientKey, ResourceId};
 use crate::store::{Reader, Store, StoreError, WriteReceipt, WriteWork, migrate};
 
 use names::NameTable;
-use pen::{Job, WriterThread};
+use pen::{Job, Task, WriterThread};
 use pool::{Line, Pool};
 use session::Session;
 
@@ -65,6 +66,8 @@ pub struct Settings {
     pub checkpoint_external: bool,
     /// Included resources on a page at most.
     pub includes_max: u32,
+    /// Records at the end of the audit log that may wait for their index entries: so many a search of the log walks.
+    pub audit_tail_max: u64,
 }
 
 impl Settings {
@@ -84,6 +87,7 @@ impl Settings {
             mmap_bytes: 1 << 30,
             checkpoint_external: false,
             includes_max: 1_000,
+            audit_tail_max: 4_096,
         }
     }
 }
@@ -143,6 +147,25 @@ impl SqliteStore {
         self.readers.with(run).map_err(|error| error.within(limit))
     }
 
+    /// Queues a task; resolves once it is durable or undone.
+    fn queue(&self, filter: Filter, task: Task) -> WriteReceipt {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.writer.submit(Job {
+            filter,
+            task,
+            answer: Box::new(move |result| {
+                // The caller may have gone (a closed connection); the write stands all the same.
+                let _ = answer.send(result);
+            }),
+        });
+        Box::pin(async move {
+            match answered.await {
+                Ok(result) => result,
+                Err(_) => Err(StoreError::Database("the writer has stopped".to_owned())),
+            }
+        })
+    }
+
     /// Runs `work` on the writer and waits for the commit. For the gateway's own small numbers, not on a hot path.
     fn write_now<T: Send + 'static>(
         &self,
@@ -152,11 +175,11 @@ impl SqliteStore {
         let (value, values) = std::sync::mpsc::channel();
         self.writer.submit(Job {
             filter: own_work(),
-            work: Box::new(move |writer| {
+            task: Task::Work(Box::new(move |writer| {
                 // The receiver waits below for as long as the job lives.
                 let _ = value.send(work(writer)?);
                 Ok(())
-            }),
+            })),
             answer: Box::new(move |result| {
                 let _ = answer.send(result);
             }),
@@ -195,23 +218,12 @@ impl Store for SqliteStore {
     }
 
     fn write(&self, permit: Permit, work: WriteWork) -> WriteReceipt {
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        self.writer.submit(Job {
-            filter: permit.filter().clone(),
-            work,
-            answer: Box::new(move |result| {
-                // The caller may have gone (a closed connection); the write stands all the same.
-                let _ = answer.send(result);
-            }),
-        });
-        Box::pin(async move {
-            match answered.await {
-                Ok(result) => result,
-                Err(_) => Err(StoreError::Database("the writer has stopped".to_owned())),
-            }
-        })
+        self.queue(permit.filter().clone(), Task::Work(work))
     }
 
+    fn append(&self, permit: Permit, record: AuditRecord) -> WriteReceipt {
+        self.queue(permit.filter().clone(), Task::Record(record))
+    }
     fn party(&self, name: &str) -> Result<PartyKey, StoreError> {
         if let Some(key) = self.parties.read().unwrap_or_else(PoisonError::into_inner).get(name) {
             return Ok(*key);

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use rusqlite::{OptionalExtension, params};
 use sluis_conformance::path::{Entry, IndexValue, Precise, ReferenceTarget};
 
-use super::session::{Pen, Session};
+use super::session::Session;
 use crate::ids::ResourceType;
 use crate::search::sql::Names;
 use crate::search::text::normalise;
@@ -185,7 +185,7 @@ impl Session<'_> {
     fn symbol(&mut self, text: Option<&str>) -> Result<i64, StoreError> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(0) };
         let connection = self.connection;
-        let Pen { symbols, .. } = self.pen()?;
+        let symbols = &mut self.pen()?.hand.symbols;
         if let Some(key) = symbols.get(text) {
             return Ok(*key);
         }

@@ -1,7 +1,7 @@
 //! The audit log: appended with its chain, read by patient or organisation, walked for verification.
 
 use bytes::Bytes;
-use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::failure::impossible;
 use super::session::Session;
@@ -10,23 +10,76 @@ use crate::audit::entry::AuditRecord;
 use crate::search::sql::{Dialect, Sql};
 use crate::store::{AuditQuery, AuditRow, Checkpoint, StoreError};
 
+/// Records whose index entries are not made yet.
+const TAIL: &str = "sequence > (SELECT value FROM counter WHERE name = 'audit_indexed')";
+
+/// Records that wait for their index entries.
+pub(super) fn audit_waiting(connection: &Connection) -> Result<u64, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT coalesce((SELECT max(sequence) FROM audit), 0) - value FROM counter WHERE name = 'audit_indexed'",
+    )?;
+    let waiting: i64 = statement.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(waiting).unwrap_or(0))
+}
+
+/// Makes the index entries of all records that wait for them, in one transaction of its own; sorted, so that a page of
+/// the index is written once for all its entries.
+///
+/// Errors: the database's; then the records wait on and are found by the walk.
+pub(super) fn index_audit(connection: &Connection) -> Result<(), StoreError> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let made = [
+        format!(
+            "INSERT OR IGNORE INTO audit_patient (patient, sequence) \
+             SELECT patient, sequence FROM audit WHERE {TAIL} AND patient > 0 ORDER BY patient, sequence"
+        ),
+        format!(
+            "INSERT OR IGNORE INTO audit_party (party, sequence) \
+             SELECT organisation, sequence FROM audit WHERE {TAIL} ORDER BY organisation, sequence"
+        ),
+        "UPDATE counter SET value = coalesce((SELECT max(sequence) FROM audit), 0) WHERE name = 'audit_indexed'"
+            .to_owned(),
+        "COMMIT".to_owned(),
+    ]
+    .iter()
+    .try_for_each(|text| connection.prepare_cached(text)?.execute([]).map(|_| ()));
+    if made.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
+    Ok(made?)
+}
+
 impl Session<'_> {
     pub(super) fn write_audit(&mut self, record: &AuditRecord) -> Result<u64, StoreError> {
-        self.pen()?;
-        let (last, previous) = self.read_audit_head()?;
+        let (last, previous) = match self.pen()?.hand.log_head {
+            Some(head) => head,
+            None => self.read_audit_head()?,
+        };
         let sequence = last + 1;
         let hash = chain::link(&previous, sequence, &record.body);
+        let (at, organisation) = (record.at.0, record.organisation.0);
+        // A row at the end of one table. Entries in two indexes besides, each on a page of its own, would make most of
+        // what a commit writes; `index_audit` makes them for many records at once.
+        let patient = match record.patients.as_slice() {
+            [one] => one.0,
+            _ => 0,
+        };
         self.connection
-            .prepare_cached("INSERT INTO audit (sequence, at, organisation, body, hash) VALUES (?,?,?,?,?)")?
-            .execute(params![number(sequence), record.at.0, record.organisation.0, record.body, hash])?;
-        for patient in &record.patients {
-            self.connection
-                .prepare_cached("INSERT OR IGNORE INTO audit_patient (patient, sequence) VALUES (?,?)")?
-                .execute(params![patient.0, number(sequence)])?;
+            .prepare_cached(
+                "INSERT INTO audit (sequence, at, organisation, body, hash, patient) VALUES (?,?,?,?,?,?)",
+            )?
+            .execute(params![number(sequence), at, organisation, record.body, hash, patient])?;
+        if let [_, _, ..] = record.patients.as_slice() {
+            let mut statement = self
+                .connection
+                .prepare_cached("INSERT OR IGNORE INTO audit_patient (patient, sequence) VALUES (?,?)")?;
+            for patient in &record.patients {
+                statement.execute(params![patient.0, number(sequence)])?;
+            }
         }
-        self.connection
-            .prepare_cached("INSERT INTO audit_party (party, sequence) VALUES (?,?)")?
-            .execute(params![record.organisation.0, number(sequence)])?;
+        let hand = &mut self.pen()?.hand;
+        hand.log_head = Some((sequence, hash));
+        hand.records += 1;
         Ok(sequence)
     }
 
@@ -36,12 +89,17 @@ impl Session<'_> {
         let mut rows = Sql::new(Dialect::Sqlite);
         match (query.patient, query.organisation) {
             (Some(patient), _) => {
-                rows.push("audit_patient p CROSS JOIN audit a ON a.sequence = p.sequence WHERE p.patient = ");
-                rows.bind(patient.0);
+                rows.push("(SELECT sequence FROM audit_patient WHERE patient = ").bind(patient.0);
+                rows.push(" UNION ALL SELECT sequence FROM audit WHERE ").push(TAIL);
+                // Key 0 stands for "none, or several" in the column.
+                rows.push(" AND patient > 0 AND patient = ").bind(patient.0);
+                rows.push(") p CROSS JOIN audit a ON a.sequence = p.sequence WHERE 1");
             }
             (None, Some(party)) => {
-                rows.push("audit_party p CROSS JOIN audit a ON a.sequence = p.sequence WHERE p.party = ");
-                rows.bind(party.0);
+                rows.push("(SELECT sequence FROM audit_party WHERE party = ").bind(party.0);
+                rows.push(" UNION ALL SELECT sequence FROM audit WHERE ").push(TAIL);
+                rows.push(" AND organisation = ").bind(party.0);
+                rows.push(") p CROSS JOIN audit a ON a.sequence = p.sequence WHERE 1");
             }
             (None, None) => {
                 rows.push("audit a WHERE 1");
@@ -61,6 +119,7 @@ impl Session<'_> {
             if let Some(patient) = self.filter.self_patient {
                 rows.push(" OR EXISTS (SELECT 1 FROM audit_patient s WHERE s.patient = ").bind(patient.0);
                 rows.push(" AND s.sequence = a.sequence)");
+                rows.push(" OR (a.patient > 0 AND a.patient = ").bind(patient.0).push(")");
             }
             rows.push(")");
         }

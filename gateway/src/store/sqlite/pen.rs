@@ -5,7 +5,6 @@
 //! the disk, whether it holds one resource or fifty. What waits is taken at once and nothing is waited for, so a lone
 //! write is not slowed; the batch forms while the previous commit is under way.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
@@ -14,19 +13,28 @@ use std::time::{Duration, Instant};
 
 use super::names::NameTable;
 use super::pool::Line;
-use super::session::{Pen, Session};
-use super::{Settings, checkpoint};
+use super::session::{Hand, Pen, Session};
+use super::{Settings, checkpoint, log};
+use crate::audit::entry::AuditRecord;
 use crate::decision::filter::Filter;
 use crate::store::{StoreError, WriteWork};
 
-/// Work and whom to answer.
+/// A task and whom to answer.
 pub(super) struct Job {
-    /// What the work may see.
+    /// What the task may see.
     pub(super) filter: Filter,
-    /// The work.
-    pub(super) work: WriteWork,
-    /// Told once the work is durable, or undone.
+    /// The task.
+    pub(super) task: Task,
+    /// Told once the task is durable, or undone.
     pub(super) answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+}
+
+/// What the writer is asked to do.
+pub(super) enum Task {
+    /// Any changes, as one.
+    Work(WriteWork),
+    /// One record for the audit log: what every read waits for.
+    Record(AuditRecord),
 }
 
 /// The writer's queue and thread; dropping it lets what waits be written first.
@@ -85,12 +93,31 @@ impl Drop for WriterThread {
 }
 
 fn run(line: &Line, names: &NameTable, settings: &Settings, jobs: &Receiver<Job>, committed: &Sender<()>) {
-    let mut symbols = HashMap::new();
+    let mut hand = Hand::default();
+    // Records since the log's index entries were last made; those of an earlier run are counted at the first commit.
+    let mut tail = settings.audit_tail_max;
     // Ends when the store is dropped and the queue is empty.
     while let Ok(first) = jobs.recv() {
-        group(line, names, settings, jobs, first, &mut symbols);
+        group(line, names, settings, jobs, first, &mut hand);
         let _ = committed.send(());
+        tail = tail.saturating_add(std::mem::take(&mut hand.records));
+        if tail >= settings.audit_tail_max {
+            tail = index_log(line, settings).unwrap_or_else(|error| {
+                tracing::error!(error = %error, "the audit log's index waits; a search of the log walks further");
+                0
+            });
+        }
     }
+}
+
+/// Makes index entries of the log when enough records wait for them; how many wait afterwards.
+fn index_log(line: &Line, settings: &Settings) -> Result<u64, StoreError> {
+    let waiting = log::audit_waiting(&line.connection)?;
+    if waiting < settings.audit_tail_max {
+        return Ok(waiting);
+    }
+    log::index_audit(&line.connection)?;
+    Ok(0)
 }
 
 type Answer = (Box<dyn FnOnce(Result<(), StoreError>) + Send>, Result<(), StoreError>);
@@ -102,7 +129,7 @@ fn group(
     settings: &Settings,
     jobs: &Receiver<Job>,
     first: Job,
-    symbols: &mut HashMap<String, i64>,
+    hand: &mut Hand,
 ) {
     let mut answers: Vec<Answer> = Vec::new();
     let started = Instant::now();
@@ -115,18 +142,23 @@ fn group(
             return;
         }
     };
-    let apply_all = |mut sequence: i64| -> Result<(), StoreError> {
+    hand.log_head = None;
+    let apply_all = |before: i64| -> Result<(), StoreError> {
+        let mut sequence = before;
         let mut next = Some(first);
-        while let Some(Job { filter, work, answer }) = next.take() {
-            sequence += 1;
-            let pen = Pen { sequence, symbols };
+        while let Some(Job { filter, task, answer }) = next.take() {
+            // Pages of a search are told apart by it, and a record of the log is on none.
+            if let Task::Work(_) = task {
+                sequence += 1;
+            }
+            let pen = Pen { sequence, hand: &mut *hand };
             let session = Session::new(&line.connection, names, settings, &filter, Some(pen));
             line.start(settings.query_ms_max);
-            let result = apply(session, work);
+            let result = apply(session, task);
             line.stop();
             if result.is_err() {
                 // What the undone work interned is gone from the database.
-                symbols.clear();
+                hand.clear();
             }
             answers.push((answer, result.map_err(|error| error.within(settings.query_ms_max))));
             // A full disk makes SQLite undo the whole transaction, with the works applied before.
@@ -137,15 +169,17 @@ fn group(
                 next = jobs.try_recv().ok();
             }
         }
-        let mut statement =
-            line.connection.prepare_cached("UPDATE counter SET value = ? WHERE name = 'commit'")?;
-        statement.execute([sequence])?;
+        if sequence > before {
+            let mut statement =
+                line.connection.prepare_cached("UPDATE counter SET value = ? WHERE name = 'commit'")?;
+            statement.execute([sequence])?;
+        }
         line.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
     };
     let outcome = apply_all(sequence);
     if let Err(error) = &outcome {
-        symbols.clear();
+        hand.clear();
         tracing::error!(works = answers.len(), error = %error, "a commit failed; its works are undone");
         if !line.connection.is_autocommit() && line.connection.execute_batch("ROLLBACK").is_err() {
             tracing::error!("the writer could not undo its transaction");
@@ -167,15 +201,24 @@ fn begin(line: &Line) -> Result<i64, StoreError> {
     Ok(statement.query_row([], |row| row.get(0))?)
 }
 
-/// Applies one work in a savepoint; undoes it alone when it fails or panics.
-fn apply(mut session: Session<'_>, work: WriteWork) -> Result<(), StoreError> {
+/// Applies one task; undoes it alone when it fails or panics.
+fn apply(session: Session<'_>, task: Task) -> Result<(), StoreError> {
+    match task {
+        // One statement undoes itself when it fails, and needs no savepoint.
+        Task::Record(record) if record.patients.len() <= 1 => {
+            caught(session, |session| session.write_audit(&record).map(|_| ()))
+        }
+        Task::Record(record) => {
+            apply_work(session, Box::new(move |writer| writer.append_audit(&record).map(|_| ())))
+        }
+        Task::Work(work) => apply_work(session, work),
+    }
+}
+
+fn apply_work(session: Session<'_>, work: WriteWork) -> Result<(), StoreError> {
     let connection = session.connection;
     connection.prepare_cached("SAVEPOINT work")?.execute([])?;
-    // The session is dropped right after, and the database is put back by the savepoint: no broken state survives.
-    let result = match catch_unwind(AssertUnwindSafe(|| work(&mut session))) {
-        Ok(result) => result,
-        Err(_) => Err(StoreError::Database("a work panicked".to_owned())),
-    };
+    let result = caught(session, |session| work(session));
     if !connection.is_autocommit() {
         if result.is_err() {
             connection.prepare_cached("ROLLBACK TO work")?.execute([])?;
@@ -183,4 +226,17 @@ fn apply(mut session: Session<'_>, work: WriteWork) -> Result<(), StoreError> {
         connection.prepare_cached("RELEASE work")?.execute([])?;
     }
     result
+}
+
+/// Runs `work`; an error when it panics.
+fn caught(
+    mut session: Session<'_>,
+    work: impl FnOnce(&mut Session<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    // The session is dropped right after, and the database is put back by savepoint or statement: no broken state
+    // survives.
+    match catch_unwind(AssertUnwindSafe(|| work(&mut session))) {
+        Ok(result) => result,
+        Err(_) => Err(StoreError::Database("a work panicked".to_owned())),
+    }
 }

@@ -36,8 +36,28 @@ pub(super) struct Session<'s> {
 pub(super) struct Pen<'s> {
     /// Sequence number of this work, greater than that of every work before it.
     pub(super) sequence: i64,
-    /// Interned systems.
-    pub(super) symbols: &'s mut HashMap<String, i64>,
+    /// What the writer keeps at hand.
+    pub(super) hand: &'s mut Hand,
+}
+
+/// What the writer keeps at hand of its open transaction: true as long as nothing in it is undone.
+#[derive(Debug, Default)]
+pub(super) struct Hand {
+    /// Interned systems. They stay in the database, so they are kept from one transaction to the next.
+    pub(super) symbols: HashMap<String, i64>,
+    /// Number and hash of the log's last record, once it has been looked up. Another process may append between two
+    /// transactions, so each looks it up anew.
+    pub(super) log_head: Option<(u64, [u8; 32])>,
+    /// Records appended since the count was last taken, undone ones among them.
+    pub(super) records: u64,
+}
+
+impl Hand {
+    /// Something was undone.
+    pub(super) fn clear(&mut self) {
+        self.symbols.clear();
+        self.log_head = None;
+    }
 }
 
 /// Grants of one patient for the filter's purpose, and her care relations.

@@ -12,7 +12,7 @@ use crate::search::sql;
 use crate::store::contract;
 use crate::store::contract::world::*;
 use crate::store::visible::Visible;
-use crate::store::{Method, Shelf};
+use crate::store::{AuditQuery, Method, Shelf};
 
 /// A folder that goes with its test.
 struct Folder(PathBuf);
@@ -57,6 +57,80 @@ fn keeps_the_contract() {
 
 const AUTHOR: PartyKey = PartyKey(7);
 const READER: PartyKey = PartyKey(8);
+
+/// The whole contract once more with a log whose index entries are made after every commit.
+#[test]
+fn keeps_the_contract_of_the_log_when_its_index_is_made_at_once() {
+    for check in contract::ALL.iter().filter(|check| check.name.contains("audit")) {
+        let folder = Folder::new();
+        let store = SqliteStore::open(Settings { audit_tail_max: 1, ..folder.settings() }).unwrap();
+        (check.run)(&store);
+    }
+}
+
+#[test]
+fn the_log_reads_alike_before_and_after_its_index_is_made() {
+    let folder = Folder::new();
+    let touched = |n: i64| match n % 4 {
+        0 => vec![],
+        1 => vec![PatientKey(1)],
+        2 => vec![PatientKey(1), PatientKey(2)],
+        _ => vec![PatientKey(2)],
+    };
+    let organisation = |n: i64| if n % 3 == 0 { AUTHOR } else { READER };
+    let agrees = |store: &SqliteStore, last: i64| {
+        let expected =
+            |wanted: &dyn Fn(i64) -> bool| (1..=last).rev().filter(|n| wanted(*n)).collect::<Vec<_>>();
+        let rows = |filter: Filter, query: AuditQuery| {
+            let query = AuditQuery { limit: 100, ..query };
+            let (rows, total) = read(store, &filter, |r| r.audit(&query)).unwrap();
+            assert_eq!(rows.len() as u64, total);
+            rows.iter().map(|row| i64::try_from(row.sequence).unwrap()).collect::<Vec<_>>()
+        };
+        for patient in [PatientKey(1), PatientKey(2)] {
+            let of = AuditQuery { patient: Some(patient), ..AuditQuery::default() };
+            let touches = expected(&|n| touched(n).contains(&patient));
+            assert_eq!(rows(system(), of.clone()), touches);
+            assert_eq!(rows(Filter { self_patient: Some(patient), ..nobody() }, of), touches);
+        }
+        assert_eq!(
+            rows(system(), AuditQuery { patient: Some(PatientKey(0)), ..AuditQuery::default() }),
+            [0; 0]
+        );
+        let of = AuditQuery { organisation: Some(AUTHOR), ..AuditQuery::default() };
+        assert_eq!(rows(clinician(AUTHOR), of), expected(&|n| organisation(n) == AUTHOR));
+    };
+    let indexed = |store: &SqliteStore| -> i64 {
+        let text = "SELECT value FROM counter WHERE name = 'audit_indexed'";
+        store.readers.with(|line| Ok(line.connection.query_row(text, [], |row| row.get(0))?)).unwrap()
+    };
+    let append = |store: &SqliteStore, n: i64| {
+        let record = AuditRecord {
+            at: NOW,
+            organisation: organisation(n),
+            patients: touched(n),
+            body: vec![u8::try_from(n).unwrap()],
+        };
+        wait(store.append(permit(&system()), record)).unwrap();
+    };
+    let (mut first, mut last) = (i64::MAX, 0);
+    {
+        let store = SqliteStore::open(Settings { audit_tail_max: 5, ..folder.settings() }).unwrap();
+        for n in 1..=13 {
+            append(&store, n);
+            agrees(&store, n);
+            (first, last) = (first.min(indexed(&store)), indexed(&store));
+        }
+        assert_eq!((first, last / 5), (0, 2), "the entries were made in between");
+    }
+    // What an earlier run left waiting is counted at the first commit.
+    let store = SqliteStore::open(Settings { audit_tail_max: 2, ..folder.settings() }).unwrap();
+    agrees(&store, 13);
+    append(&store, 14);
+    store.check().unwrap();
+    assert_eq!(indexed(&store), 14);
+    agrees(&store, 14);
+}
 
 /// What SQLite says it will do, one step a line.
 fn explained(
