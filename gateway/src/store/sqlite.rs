@@ -60,7 +60,8 @@ pub struct Settings {
     pub synchronous_full: bool,
     /// Page cache of each connection, KiB.
     pub cache_kib: i64,
-    /// Bytes of the file read through memory mapping.
+    /// Bytes of the file read through memory mapping; 0 for none. A commit makes every other connection give its map up
+    /// and fault it in anew at its next snapshot, and each read commits its record, so a map costs more than it spares.
     pub mmap_bytes: i64,
     /// Checkpoints are made by another program (Litestream).
     pub checkpoint_external: bool,
@@ -84,7 +85,7 @@ impl Settings {
             busy_ms_max: 5_000,
             synchronous_full: true,
             cache_kib: 16 * 1024,
-            mmap_bytes: 1 << 30,
+            mmap_bytes: 0,
             checkpoint_external: false,
             includes_max: 1_000,
             audit_tail_max: 4_096,
