@@ -34,7 +34,7 @@ use crate::identity::actor::Actor;
 use filter::Filter;
 use policy::Role;
 
-pub use decide::{Context, Parties, decide, system};
+pub use decide::{Context, Parties, decide, in_scope, system};
 pub use need::Need;
 pub use write::{may_record, may_write};
 

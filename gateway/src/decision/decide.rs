@@ -163,8 +163,10 @@ fn role<'c>(context: &Context<'c>, actor: &Actor) -> Result<&'c Arc<Role>, Refus
     })
 }
 
-/// SMART App Launch 2.2, scopes-and-launch-context.html#scopes-for-requesting-fhir-resources.
-fn in_scope(actor: &Actor, need: &Need) -> Result<(), Refusal> {
+/// Whether the token's scopes cover a need; `Forbidden` with the scope that would.
+///
+/// Source: SMART App Launch 2.2, scopes-and-launch-context.html#scopes-for-requesting-fhir-resources.
+pub fn in_scope(actor: &Actor, need: &Need) -> Result<(), Refusal> {
     let every = need.kind.is_none();
     let kind = need.kind.map(|kind| r4().type_name(kind));
     let usable = |scope: &&Scope| match scope.level {

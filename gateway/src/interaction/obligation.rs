@@ -33,15 +33,16 @@ pub fn apply(permit: &Permit, stored: &mut Stored) -> Result<(), StoreError> {
 }
 
 /// Refuses to search by what the role may not see, with the words for an unknown parameter: a mask that can be searched
-/// by can be bisected.
-pub fn check_search(permit: &Permit, kind: ResourceType, parameters: &Parameters) -> Result<(), Refusal> {
-    let named = |name: &str| name.split([':', '.']).next() == Some("member");
+/// by can be bisected. At the far end of a reference (`_has:Group:member:...`) as in the type itself.
+pub fn check_search(permit: &Permit, parameters: &Parameters) -> Result<(), Refusal> {
+    let named = |name: &str| name.split([':', '.']).any(|part| part == "member");
     let asks = parameters.pairs.iter().any(|(name, value)| {
         named(name)
             || (name == "_sort" && value.split(',').any(|key| named(key.trim_start_matches('-'))))
-            || (name == "_include" && value.contains(":member"))
+            || (name.starts_with("_include") || name.starts_with("_revinclude"))
+                && value.split(':').any(|part| matches!(part, "member" | "*"))
     });
-    if asks && hides_members(permit, kind) {
+    if asks && permit.role().is_some_and(|role| role.pseudonymise) {
         return Err(Refusal::new(Reason::ParameterUnknown, "").at("member"));
     }
     Ok(())

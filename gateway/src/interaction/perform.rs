@@ -182,7 +182,7 @@ impl<'i> Prepared<'i> {
             Interaction::Vread(kind, id, version) => Prepared::Vread(*kind, id, *version),
             Interaction::History(kind, id, parameters) => Prepared::History(*kind, id, parameters),
             Interaction::Search(kind, parameters) => {
-                obligation::check_search(permit, *kind, parameters)?;
+                obligation::check_search(permit, parameters)?;
                 Prepared::Search(search::prepare(scene, *kind, parameters)?)
             }
             _ => return Err(Refusal::new(Reason::BusinessRule, "This interaction cannot stand here.")),

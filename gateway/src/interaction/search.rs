@@ -8,7 +8,7 @@ use super::cursor::{self, Cursor};
 use super::splice;
 use super::{Facts, Outcome, Scene, found_body, obligation};
 use crate::connection::request::{Format, Parameters};
-use crate::decision::Permit;
+use crate::decision::{self, Action, Need, Permit};
 use crate::ids::{ResourceType, SYSTEM_BSN};
 use crate::response::Answer;
 use crate::response::bundle::{BundleWriter, SearchMode};
@@ -43,7 +43,13 @@ pub fn prepare(scene: &Scene<'_>, kind: ResourceType, parameters: &Parameters) -
         }
     };
     let context = SearchContext { base: scene.base, now: scene.now };
-    let request = parameter::parse(kind, &pairs, scene.search_limits, &context)?;
+    let mut request = parameter::parse(kind, &pairs, scene.search_limits, &context)?;
+    if let Some(actor) = scene.actor {
+        // What a search looks at past a reference is searched too, and needs the scope of its type
+        // (SMART App Launch 2.2, scopes-and-launch-context.html#scopes-for-requesting-fhir-resources).
+        let reach = |kind| decision::in_scope(actor, &Need::new(Action::Search, kind));
+        request.criteria.iter_mut().try_for_each(|criterion| criterion.prune(&reach))?;
+    }
     Ok(Prepared { kind, pairs, request, position })
 }
 

@@ -39,6 +39,50 @@ pub enum Criterion {
     Updated(Vec<DateTest>),
     /// A parameter of the index.
     Index(Parameter, Condition),
+    /// `reference.rest`, `reference:Type.rest`: the parameter refers to a visible resource as one of the links says
+    /// (FHIR R4 search.html#chaining). Never empty.
+    Chain(Parameter, Vec<Link>),
+    /// `_has:Type:reference:rest`: a visible resource as the link says refers here by the parameter, which is one of the
+    /// link's type (FHIR R4 search.html#has).
+    Has(Parameter, Link),
+}
+
+/// A resource at the other end of a reference, and what must hold of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// Its type.
+    pub kind: ResourceType,
+    /// The condition on it.
+    pub criterion: Box<Criterion>,
+}
+
+impl Criterion {
+    /// Leaves out the ends of references, at any depth, that `reach` refuses.
+    ///
+    /// Errors: the refusal of the first, where none is left: a chain of which nothing may be followed.
+    pub fn prune<E>(&mut self, reach: &dyn Fn(ResourceType) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => Ok(()),
+            Criterion::Has(_, link) => {
+                reach(link.kind)?;
+                link.criterion.prune(reach)
+            }
+            Criterion::Chain(_, links) => {
+                let mut refused = None;
+                links.retain_mut(|link| match reach(link.kind).and_then(|()| link.criterion.prune(reach)) {
+                    Ok(()) => true,
+                    Err(refusal) => {
+                        refused.get_or_insert(refusal);
+                        false
+                    }
+                });
+                match refused {
+                    Some(refusal) if links.is_empty() => Err(refusal),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
 }
 
 /// A search parameter, as far as plans need it.

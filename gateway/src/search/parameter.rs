@@ -3,6 +3,7 @@
 //! What is not understood is refused with what would be (FHIR R4 search.html#errors leaves the choice; here an ignored
 //! parameter would return more than was asked for). Looks at no data.
 
+mod chain;
 mod nearest;
 mod range;
 mod result;
@@ -28,6 +29,10 @@ pub struct SearchLimits {
     pub values_total_max: usize,
     /// Bytes of one parameter's value.
     pub text_bytes_max: usize,
+    /// References one parameter follows in a row (`subject.organization.name`: two).
+    pub chain_max: usize,
+    /// References followed by all parameters together, each possible type of a target counted.
+    pub links_max: usize,
     /// Sort keys.
     pub sorts_max: usize,
     /// Matches on a page when `_count` is absent.
@@ -45,6 +50,9 @@ impl Default for SearchLimits {
             // A value binds three variables at most, of which SQLite allows 32,766.
             values_total_max: 1000,
             text_bytes_max: 4096,
+            chain_max: 4,
+            // Each is an alias with a permit's predicate of its own: some thirty variables.
+            links_max: 64,
             sorts_max: 4,
             count_default: 50,
             count_max: 1000,
@@ -88,6 +96,7 @@ pub fn parse(
     };
     let mut single = Vec::new();
     let mut values = 0;
+    let links = std::cell::Cell::new(0);
     for (name, text) in pairs {
         if text.len() > limits.text_bytes_max {
             return Err(too_costly(name, format!("At most {} bytes a value.", limits.text_bytes_max)));
@@ -102,28 +111,21 @@ pub fn parse(
         if values > limits.values_total_max {
             return Err(too_costly(name, format!("At most {} values in all.", limits.values_total_max)));
         }
-        let criterion = criterion(kind, name, text, limits, context)?;
+        let asked = chain::Asked { name, text, limits, context, links: &links };
+        let criterion = asked.criterion(kind, name, 0)?;
         request.criteria.push(criterion);
         request.applied.push((name.clone(), text.clone()));
     }
     Ok(request)
 }
 
-/// Reads one criterion.
-fn criterion(
-    kind: ResourceType,
-    name: &str,
-    text: &str,
-    limits: &SearchLimits,
-    context: &SearchContext<'_>,
-) -> Result<Criterion, Refusal> {
-    let (code, modifier) = match name.split_once(':') {
+/// Reads one criterion on the rows themselves: `code` as it ends the parameter's name.
+fn criterion(kind: ResourceType, end: &str, asked: &chain::Asked<'_>) -> Result<Criterion, Refusal> {
+    let chain::Asked { name, text, limits, context, .. } = *asked;
+    let (code, modifier) = match end.split_once(':') {
         Some((code, modifier)) => (code, Some(modifier)),
-        None => (name, None),
+        None => (end, None),
     };
-    if code.contains('.') || modifier.is_some_and(|m| m.contains('.')) {
-        return Err(unsupported(name, "Chained parameters are not offered; search the target first."));
-    }
     if let Some(what) = not_offered(code) {
         return Err(unsupported(name, what));
     }
@@ -173,7 +175,6 @@ fn criterion(
 /// Parameters of R4 that are known and not offered, and what to do instead.
 fn not_offered(code: &str) -> Option<&'static str> {
     Some(match code {
-        "_has" => "Reverse chaining is not offered; search the other type first.",
         "_filter" => "Filter expressions are not offered; use the parameters of the type.",
         "_text" | "_content" => "Full text search is not offered; use the string parameters of the type.",
         "_list" => "Lists are not offered; read the List and search by `_id`.",

@@ -201,7 +201,27 @@ enum Width {
 
 /// `None`: the criterion can only be judged row by row.
 fn width(criterion: &Criterion) -> Option<Width> {
-    let Criterion::Index(_, Condition::Any(tests)) = criterion else { return None };
+    let tests = match criterion {
+        Criterion::Index(_, Condition::Any(tests)) => tests,
+        // Worth starting from, when the far end is one that a name or number tells apart: one patient, one practitioner.
+        // A status or gender of the far end is judged row by row.
+        Criterion::Chain(_, links) => {
+            let widths = links.iter().map(|link| far_width(&link.criterion));
+            return widths
+                .collect::<Option<Vec<_>>>()?
+                .into_iter()
+                .max()
+                .filter(|width| *width <= Width::Text);
+        }
+        // Few refer to few; of a code there may be many, still fewer than rows to be asked.
+        Criterion::Has(_, link) => {
+            return match far_width(&link.criterion)? {
+                Width::Wide => None,
+                width => Some(width.max(Width::Text)),
+            };
+        }
+        Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => return None,
+    };
     let mut widest = Width::Target;
     for test in tests {
         let width = match test {
@@ -222,6 +242,19 @@ fn width(criterion: &Criterion) -> Option<Width> {
         widest = widest.max(width);
     }
     Some(widest)
+}
+
+/// As [`width`], of the far end of a reference.
+fn far_width(criterion: &Criterion) -> Option<Width> {
+    match criterion {
+        Criterion::Id(_) => Some(Width::Target),
+        Criterion::Index(parameter, _) => match width(criterion)? {
+            Width::Code if parameter.code == "identifier" => Some(Width::Target),
+            Width::Code => Some(Width::Range),
+            width => Some(width),
+        },
+        _ => width(criterion),
+    }
 }
 
 #[cfg(test)]

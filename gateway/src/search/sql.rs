@@ -6,6 +6,7 @@
 //! permit's predicate.
 
 mod dialect;
+mod link;
 mod test;
 
 use sluis_conformance::definitions::{ParamId, SearchKind};
@@ -95,6 +96,17 @@ impl Sql {
         }
         self
     }
+}
+
+/// An alias of `resource` of which criteria are judged.
+#[derive(Debug, Clone)]
+struct Site {
+    /// Type of its rows.
+    kind: ResourceType,
+    /// Its name in the statement: `r`, and `r1`, `r2`, ... at the ends of references.
+    alias: String,
+    /// References between it and the rows searched.
+    depth: usize,
 }
 
 /// Writes the statements of one plan.
@@ -322,11 +334,8 @@ impl Writer<'_> {
                     sql.push(" NOT INDEXED");
                 }
                 sql.push(" WHERE r.key IN (");
-                if let Some(Criterion::Index(parameter, Condition::Any(tests))) = self.plan.criteria.get(at) {
-                    let facet = self.facet(parameter);
-                    sql.join(tests, " UNION ALL ", |sql, test| {
-                        test::rows(sql, self.names, facet, self.patient, test)
-                    });
+                if let Some(criterion) = self.plan.criteria.get(at) {
+                    self.found(sql, &self.root(), self.patient, criterion);
                 }
                 sql.push(")");
             }
@@ -349,77 +358,89 @@ impl Writer<'_> {
         }
         sql.push(" AND ");
         self.visible.write(sql, "r");
+        let root = self.root();
         for (at, criterion) in self.plan.criteria.iter().enumerate() {
             if matches!(self.plan.driver, Driver::Ids(by) | Driver::Criterion(by) if by == at) {
                 continue;
             }
             sql.push(" AND ");
-            self.criterion(sql, criterion);
+            self.criterion(sql, &root, criterion);
         }
     }
 
-    fn criterion(&self, sql: &mut Sql, criterion: &Criterion) {
+    /// The rows searched.
+    fn root(&self) -> Site {
+        Site { kind: self.plan.kind, alias: "r".to_owned(), depth: 0 }
+    }
+
+    fn criterion(&self, sql: &mut Sql, site: &Site, criterion: &Criterion) {
+        let r = &*site.alias;
         match criterion {
             Criterion::Id(ids) => {
-                sql.push("r.id IN (");
+                sql.push(&format!("{r}.id IN ("));
                 sql.join(ids, ", ", |sql, id| {
                     sql.bind(id.as_str().to_owned());
                 });
                 sql.push(")");
             }
             Criterion::Updated(tests) => {
+                // `meta.lastUpdated` as it is written into the body: a millisecond wide.
+                let low = format!("({r}.updated - {r}.updated % 1000)");
+                let high = format!("({r}.updated - {r}.updated % 1000 + 1000)");
                 sql.push("(");
-                sql.join(tests, " OR ", |sql, test| test::date(sql, UPDATED, test));
+                sql.join(tests, " OR ", |sql, test| test::date(sql, (&low, &high), test));
                 sql.push(")");
             }
             Criterion::Index(parameter, Condition::Missing(missing)) => {
                 sql.push(if *missing { "NOT (" } else { "(" });
-                self.present(sql, parameter);
+                self.present(sql, site, parameter);
                 sql.push(")");
             }
-            Criterion::Index(parameter, Condition::Any(tests)) => self.any(sql, parameter, tests),
+            Criterion::Index(parameter, Condition::Any(tests)) => self.any(sql, site, parameter, tests),
             Criterion::Index(parameter, Condition::NotAny(tests)) => {
                 sql.push("NOT ");
-                self.any(sql, parameter, tests);
+                self.any(sql, site, parameter, tests);
             }
+            Criterion::Chain(parameter, links) => self.chain(sql, site, parameter, links),
+            Criterion::Has(parameter, link) => self.has(sql, site, parameter, link),
         }
     }
 
     /// Whether the row has any entry of the parameter.
-    fn present(&self, sql: &mut Sql, parameter: &Parameter) {
+    fn present(&self, sql: &mut Sql, site: &Site, parameter: &Parameter) {
         let tables = test::tables(parameter.kind);
         if parameter.kind == SearchKind::Composite {
             // A repetition enters all of its components or none, so the first stands for the whole.
-            let facet = self.names.facet(self.plan.kind, parameter.id, Some(0));
+            let facet = self.names.facet(site.kind, parameter.id, Some(0));
             let all = [SearchKind::Token, SearchKind::Reference, SearchKind::String, SearchKind::Quantity];
             let tables =
                 all.iter().flat_map(|kind| test::tables(*kind)).chain(&["index_date", "index_number"]);
             sql.join(tables, " OR ", |sql, table| {
-                test::probe(sql, table, facet).push(")");
+                test::probe(sql, &site.alias, table, facet).push(")");
             });
             return;
         }
-        let facet = self.facet(parameter);
+        let facet = self.names.facet(site.kind, parameter.id, None);
         sql.join(tables, " OR ", |sql, table| {
-            test::probe(sql, table, facet).push(" AND t.part = 0)");
+            test::probe(sql, &site.alias, table, facet).push(" AND t.part = 0)");
         });
     }
 
     /// Whether an entry of the row passes one of the tests.
-    fn any(&self, sql: &mut Sql, parameter: &Parameter, tests: &[Test]) {
-        let facet = self.facet(parameter);
+    fn any(&self, sql: &mut Sql, site: &Site, parameter: &Parameter, tests: &[Test]) {
         sql.push("(");
         let single: Vec<&Test> = tests.iter().filter(|test| !matches!(test, Test::Composite(_))).collect();
         if single.is_empty() {
             sql.join(tests, " OR ", |sql, test| {
                 if let Test::Composite(parts) = test {
                     let facets =
-                        (0..parts.len()).map(|at| self.names.facet(self.plan.kind, parameter.id, Some(at)));
-                    test::composite(sql, self.names, &facets.collect::<Vec<_>>(), parts);
+                        (0..parts.len()).map(|at| self.names.facet(site.kind, parameter.id, Some(at)));
+                    test::composite(sql, self.names, &site.alias, &facets.collect::<Vec<_>>(), parts);
                 }
             });
         } else {
-            test::entries(sql, self.names, facet, &single);
+            let facet = self.names.facet(site.kind, parameter.id, None);
+            test::entries(sql, self.names, &site.alias, facet, &single);
         }
         sql.push(")");
     }
@@ -456,9 +477,6 @@ impl Writer<'_> {
         self.names.facet(self.plan.kind, parameter.id, None)
     }
 }
-
-/// `meta.lastUpdated` as it is written into the body: a millisecond wide.
-const UPDATED: (&str, &str) = ("(r.updated - r.updated % 1000)", "(r.updated - r.updated % 1000 + 1000)");
 
 fn sort_value(value: &SortValue) -> Bind {
     match value {

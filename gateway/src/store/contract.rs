@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a check stops at what it did not expect")]
 
+pub mod links;
 pub mod pages;
 pub mod search;
 pub mod versions;
@@ -52,6 +53,9 @@ pub const ALL: &[Check] = checks![
     search::includes_come_once_and_have_a_limit,
     search::absent_values_sort_last,
     search::the_largest_search_runs,
+    links::chains_and_reverse_chains_find_their_rows,
+    links::hidden_far_ends_do_not_exist,
+    links::the_far_end_is_judged_in_every_way_of_finding_it,
     pages::pages_hold_every_row_once,
     pages::later_pages_see_the_state_of_the_first,
     pages::a_tampered_place_is_refused,

@@ -55,6 +55,14 @@ impl<'f> Visible<'f> {
         Visible::Granted(filter, patient, arms.iter().filter(holds).collect())
     }
 
+    /// The same for rows of any patient.
+    pub fn probing(&self) -> Visible<'f> {
+        match self {
+            Visible::All => Visible::All,
+            Visible::Probed(filter) | Visible::Granted(filter, ..) => Visible::Probed(filter),
+        }
+    }
+
     /// Whether no row of one patient can be visible, so that none need be looked at.
     pub fn nothing(&self) -> bool {
         match self {

@@ -18,9 +18,30 @@ fn what_is_not_understood_is_refused_with_what_would_be() {
     let table: &[(&str, &str, Reason, &str)] = &[
         ("cod", "x", Reason::ParameterUnknown, "Perhaps code is meant"),
         ("zzzzzzzzzz", "x", Reason::ParameterUnknown, "no search parameter"),
-        ("subject:Patient.name", "x", Reason::ParameterUnknown, "Chained"),
-        ("patient.name", "x", Reason::ParameterUnknown, "Chained"),
-        ("_has:Observation:patient:code", "x", Reason::ParameterUnknown, "Reverse chaining"),
+        ("subject:Patient.nam", "x", Reason::ParameterUnknown, "Perhaps name is meant"),
+        ("subject:Encounter.status", "x", Reason::ParameterInvalid, "does not refer"),
+        ("subject:Nobody.name", "x", Reason::ParameterInvalid, "no resource type"),
+        ("patient.nam", "x", Reason::ParameterUnknown, "Patient has no search parameter"),
+        ("patient.birthdate", "x", Reason::ParameterInvalid, "YYYY"),
+        ("code.name", "x", Reason::ParameterInvalid, "no reference parameter"),
+        ("focus.name", "x", Reason::ParameterInvalid, "any type"),
+        ("patient.general-practitioner.name.x", "x", Reason::ParameterInvalid, "no reference parameter"),
+        ("patient..name", "x", Reason::ParameterUnknown, "no search parameter"),
+        ("patient.", "x", Reason::ParameterUnknown, "no search parameter"),
+        (
+            "derived-from:Observation.derived-from:Observation.derived-from:Observation.derived-from:Observation.\
+          derived-from:Observation.code",
+            "x",
+            Reason::TooCostly,
+            "in a row",
+        ),
+        ("_has", "x", Reason::ParameterInvalid, "_has:Type:reference"),
+        ("_has:Observation:patient", "x", Reason::ParameterInvalid, "_has:Type:reference"),
+        ("_has:Observation:patient:code", "x", Reason::ParameterInvalid, "does not refer to Observation"),
+        ("_has:Observation:code:code", "x", Reason::ParameterInvalid, "no reference parameter"),
+        ("_has:Nonsense:patient:code", "x", Reason::ParameterInvalid, "no resource type"),
+        ("_has:AuditEvent:entity:type", "x", Reason::ParameterUnknown, "log"),
+        ("_has:Observation:derived-from:nonsense", "x", Reason::ParameterUnknown, "no search parameter"),
         ("_revinclude", "Provenance:target", Reason::ParameterUnknown, "Reverse includes"),
         ("_revinclude:iterate", "Provenance:target", Reason::ParameterUnknown, "Reverse includes"),
         ("_filter", "x", Reason::ParameterUnknown, "Filter"),
@@ -100,6 +121,38 @@ fn limits_hold() {
     );
 }
 
+/// References are counted over the whole search, so that no list of them grows a statement without bound.
+#[test]
+fn references_followed_have_a_limit() {
+    let chains = |n: usize| vec![("subject:Patient.general-practitioner:Practitioner.name", "x"); n];
+    assert!(read("Observation", &chains(32)).is_ok());
+    assert_eq!(read("Observation", &chains(33)).unwrap_err().reason, Reason::TooCostly);
+    // What each type of target may be multiplies.
+    let wide = ("derived-from.derived-from:Observation.performer.name", "x");
+    assert!(read("Observation", &[wide; 1]).is_ok());
+    assert_eq!(read("Observation", &[wide; 40]).unwrap_err().reason, Reason::TooCostly);
+}
+
+/// A far end out of reach is not looked at; a chain of which nothing is left is refused.
+#[test]
+fn far_ends_out_of_reach_are_left_out() {
+    let patient = definitions::r4().resource_type("Patient").unwrap();
+    let only = |kind| if kind == patient { Ok(()) } else { Err(kind) };
+    let pruned = |name: &str| {
+        let mut request = read("Observation", &[(name, "x")]).unwrap();
+        request.criteria[0].prune(&only).map(|()| request.criteria)
+    };
+    match pruned("subject.identifier").unwrap().as_slice() {
+        [Criterion::Chain(_, links)] => assert!(links.iter().all(|link| link.kind == patient), "{links:?}"),
+        other => unreachable!("{other:?}"),
+    }
+    assert!(pruned("patient.organization.name").is_err());
+    assert!(pruned("subject:Group.identifier").is_err());
+    assert!(pruned("_has:DiagnosticReport:result:code").is_err());
+    assert!(pruned("patient._has:Condition:patient:code").is_err());
+    assert!(pruned("patient.name").is_ok());
+}
+
 #[test]
 fn escapes_keep_separators() {
     assert_eq!(split_values(r"a\,b,c", ','), [r"a\,b", "c"]);
@@ -170,6 +223,7 @@ mod random {
         fn any_value_of_a_known_parameter_is_read_or_refused(
             name in prop::sample::select(vec![
                 "code", "date", "value-quantity", "subject", "code-value-quantity", "value-string", "_id",
+                "patient.name", "subject.birthdate", "_has:DiagnosticReport:result:date",
                 "_lastUpdated", "_sort", "_include", "_count", "_elements", "subject:identifier", "derived-from",
             ]),
             value in "[a-z0-9\\\\,|$:/.+e \\-]{0,24}",

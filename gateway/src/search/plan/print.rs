@@ -52,6 +52,10 @@ impl Plan {
             Driver::Ids(_) => "the ids".to_owned(),
             Driver::Criterion(at) => match self.criteria.get(at) {
                 Some(Criterion::Index(parameter, _)) => format!("the index of {}", parameter.code),
+                Some(Criterion::Chain(parameter, _)) => format!("the far ends of {}", parameter.code),
+                Some(Criterion::Has(_, link)) => {
+                    format!("the {} that refer here", definitions.type_name(link.kind))
+                }
                 _ => "the index".to_owned(),
             },
             Driver::Compartment => "the patient's rows of the type".to_owned(),
@@ -97,6 +101,18 @@ impl Plan {
 
 fn print_criterion(f: &mut fmt::Formatter<'_>, criterion: &Criterion, values: bool) -> fmt::Result {
     match criterion {
+        Criterion::Chain(parameter, links) => {
+            for (at, link) in links.iter().enumerate() {
+                let kind = definitions::r4().type_name(link.kind);
+                write!(f, "{}{} to {kind} where ", if at == 0 { "" } else { " or " }, parameter.code)?;
+                print_criterion(f, &link.criterion, values)?;
+            }
+            Ok(())
+        }
+        Criterion::Has(parameter, link) => {
+            write!(f, "{} from {} where ", parameter.code, definitions::r4().type_name(link.kind))?;
+            print_criterion(f, &link.criterion, values)
+        }
         Criterion::Id(ids) => {
             write!(f, "_id")?;
             print_list(f, ids, values, |f, id| write!(f, "{id}"))

@@ -110,6 +110,49 @@ fn plans_read_as_expected() {
   page of 50
 ",
         ),
+        (
+            "Observation?subject:Patient.identifier=urn:a|1&code=c",
+            "search Observation across patients
+  by the far ends of subject
+  where subject to Patient where identifier urn:a|1
+  where code c
+  page of 50
+",
+        ),
+        (
+            "Observation?patient.organization.name=de",
+            "search Observation across patients
+  by the far ends of patient
+  where patient to Patient where organization to Organization where name starts \"de\"
+  page of 50
+",
+        ),
+        (
+            "Observation?patient.gender=female&_sort=-date",
+            "search Observation across patients
+  by all dates, in order
+  where patient to Patient where gender female
+  order date falling, missing last
+  page of 50
+",
+        ),
+        (
+            "Observation?patient=p1&encounter.location.name=a",
+            "search Observation of Patient/p1
+  by the patient's rows of the type
+  where patient Patient/p1
+  where encounter to Encounter where location to Location where name starts \"a\"
+  page of 50, counted
+",
+        ),
+        (
+            "Patient?_has:Observation:patient:_has:DiagnosticReport:result:code=c",
+            "search Patient across patients
+  by the Observation that refer here
+  where patient from Observation where result from DiagnosticReport where code c
+  page of 50
+",
+        ),
     ];
     for (query, expected) in table {
         let plan = planned(query, &nobody()).to_string();

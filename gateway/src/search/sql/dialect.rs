@@ -140,6 +140,8 @@ mod tests {
         "Observation?code-value-quantity=urn:c|c$gt5",
         "CarePlan?subject=Patient/p1&_include=CarePlan:care-team:CareTeam",
         "Condition?subject:missing=true",
+        "Observation?patient.identifier=urn:m|1&encounter.location.name=a",
+        "Patient?_has:Observation:patient:code=c&_has:Observation:patient:value-quantity:missing=true",
     ];
 
     /// What only one database understands is in no statement of the other; every placeholder has its number.

@@ -26,27 +26,33 @@ pub(super) fn by_row(table: &str) -> String {
     format!("sqlite_autoindex_{table}_1")
 }
 
-/// Opens a probe of row `r` for an entry of the facet: `EXISTS (SELECT 1 FROM table t ... t.facet = ?`.
-pub(super) fn probe<'q>(sql: &'q mut Sql, table: &str, facet: i64) -> &'q mut Sql {
+/// Opens a probe of the row of alias `r` for an entry of the facet: `EXISTS (SELECT 1 FROM table t ... t.facet = ?`.
+pub(super) fn probe<'q>(sql: &'q mut Sql, r: &str, table: &str, facet: i64) -> &'q mut Sql {
     sql.push(&format!("EXISTS (SELECT 1 FROM {table} t")).pin(&by_row(table));
-    sql.push(" WHERE t.row = r.key").beside("t", "r").push(" AND t.facet = ").bind(facet)
+    sql.push(&format!(" WHERE t.row = {r}.key")).beside("t", r).push(" AND t.facet = ").bind(facet)
 }
 
-/// Whether row `r` has an entry of the facet that passes one of the tests: one probe for each table concerned.
-pub(super) fn entries(sql: &mut Sql, names: &dyn Names, facet: i64, tests: &[&Test]) {
+/// Whether the row of alias `r` has an entry of the facet that passes one of the tests: one probe for each table concerned.
+pub(super) fn entries(sql: &mut Sql, names: &dyn Names, r: &str, facet: i64, tests: &[&Test]) {
     let mut tables: Vec<&str> = tests.iter().flat_map(|test| homes(test)).copied().collect();
     tables.sort_unstable();
     tables.dedup();
     sql.join(tables, " OR ", |sql, table| {
-        probe(sql, table, facet).push(" AND t.part = 0 AND (");
+        probe(sql, r, table, facet).push(" AND t.part = 0 AND (");
         let here = tests.iter().filter(|test| homes(test).contains(&table));
         sql.join(here, " OR ", |sql, test| values(sql, names, "t", table, test));
         sql.push("))");
     });
 }
 
-/// Whether one repetition of row `r` passes all parts.
-pub(super) fn composite(sql: &mut Sql, names: &dyn Names, facets: &[i64], parts: &[(SearchKind, Test)]) {
+/// Whether one repetition of the row of alias `r` passes all parts.
+pub(super) fn composite(
+    sql: &mut Sql,
+    names: &dyn Names,
+    r: &str,
+    facets: &[i64],
+    parts: &[(SearchKind, Test)],
+) {
     let alias = |at: usize| format!("t{at}");
     sql.push("EXISTS (SELECT 1 FROM ");
     // No join condition stands between the two, and each dialect keeps their order.
@@ -58,7 +64,7 @@ pub(super) fn composite(sql: &mut Sql, names: &dyn Names, facets: &[i64], parts:
     sql.push(" WHERE ");
     sql.join(parts.iter().zip(facets).enumerate(), " AND ", |sql, (at, ((_, test), facet))| {
         let t = alias(at);
-        sql.push(&format!("{t}.row = r.key")).beside(&t, "r");
+        sql.push(&format!("{t}.row = {r}.key")).beside(&t, r);
         sql.push(&format!(" AND {t}.facet = ")).bind(*facet);
         match at {
             0 => sql.push(&format!(" AND {t}.part > 0 AND ")),

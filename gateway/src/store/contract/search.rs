@@ -270,6 +270,10 @@ pub fn the_largest_search_runs(store: &dyn Store) {
         ),
         format!("Observation?{}", ["status=final"; 64].join("&")),
         format!("Observation?patient=p1&_sort=-date&{}", ["code:missing=false"; 62].join("&")),
+        format!("Observation?{}", ["subject:Patient.general-practitioner:Practitioner.name=x"; 32].join("&")),
+        format!("Patient?{}", ["_has:Observation:patient:code=x"; 64].join("&")),
+        format!("Patient?{}", ["_has:Observation:patient:_has:Observation:derived-from:_has:Observation:has-member:_has:DiagnosticReport:result:code=x"; 16].join("&")),
+        format!("Observation?derived-from.derived-from:Observation.performer.name={}", list(&|n| format!("x{n}"))),
         format!("Observation?{}", vec![format!("code:not={}", list(&|n| format!("c{n}"))); 5].join("&")),
     ];
     for query in queries {

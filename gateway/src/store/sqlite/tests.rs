@@ -239,6 +239,47 @@ fn plans_are_pinned() {
             ],
         ),
         (
+            "Observation?patient.identifier=urn:m|1",
+            Segment::Sorted,
+            &[
+                "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
+                "SEARCH r1 USING INTEGER PRIMARY KEY (rowid=?)",
+                "SEARCH d USING COVERING INDEX index_token_value (facet=? AND code=?)",
+                "SEARCH e1 USING COVERING INDEX index_reference_value (facet=? AND id=? AND kind=?)",
+            ],
+        ),
+        (
+            "Observation?patient.gender=female",
+            Segment::Sorted,
+            &[
+                "SEARCH r USING INDEX resource_kind (kind=?)",
+                "SEARCH e1 USING PRIMARY KEY (row=? AND facet=? AND part=?)",
+                "SEARCH r1 USING INDEX resource_id (kind=? AND id=?)",
+                "SEARCH t USING PRIMARY KEY (row=? AND facet=? AND part=? AND code=?)",
+            ],
+        ),
+        (
+            "Patient?_has:Observation:patient:code=urn:c|c",
+            Segment::Sorted,
+            &[
+                "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
+                "SEARCH r1 USING INTEGER PRIMARY KEY (rowid=?)",
+                "SEARCH d USING COVERING INDEX index_token_value (facet=? AND code=?)",
+                "SEARCH e1 USING PRIMARY KEY (row=? AND facet=? AND part=?)",
+                "SEARCH f1 USING COVERING INDEX resource_id (kind=? AND id=?)",
+            ],
+        ),
+        (
+            "Patient?_id=p1&_has:Observation:patient:code=urn:c|c",
+            Segment::Sorted,
+            &[
+                "SEARCH r USING INDEX resource_id (kind=? AND id=?)",
+                "SEARCH e1 USING COVERING INDEX index_reference_value (facet=? AND id=? AND kind=?)",
+                "SEARCH r1 USING INTEGER PRIMARY KEY (rowid=?)",
+                "SEARCH t USING PRIMARY KEY (row=? AND facet=? AND part=? AND code=?",
+            ],
+        ),
+        (
             "Observation?_sort=-_lastUpdated",
             Segment::Sorted,
             &["SEARCH r USING INDEX resource_updated (kind=?)", "SEARCH g USING PRIMARY KEY"],
