@@ -5,15 +5,33 @@
 
 mod compare;
 mod coverage;
+pub mod excerpt;
+mod junit;
+mod lint;
 mod personal;
+mod prove;
+mod proved;
 mod render;
+mod report;
+mod scaffold;
+mod show;
+mod trace;
+mod walk;
 
 use std::collections::BTreeMap;
 
 pub use compare::{Difference, compare};
 pub use coverage::{Account, account, coverage_findings};
+pub use junit::junit;
+pub use lint::{Lint, is_ucum, lint};
 pub use personal::{TEST_NUMBERS, personal_data};
+pub use prove::{Explained, Proof, Spot, prove};
+pub use proved::{PROVED, proved};
 pub use render::{pretty, render_findings, render_units};
+pub use report::{Field, Report, report};
+pub use scaffold::scaffold;
+pub use show::show;
+pub use trace::{render_trace, trace_parameters};
 
 use crate::{
     folder::{Diagnostic, Folder},
@@ -97,6 +115,19 @@ impl Case {
         }
         cases.into_values().filter(|c| !c.input_file.is_empty()).collect()
     }
+}
+
+/// Whether a file of a corpus is a document: in a case folder, its `in.*` only.
+pub fn is_input(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    !matches!(file, "out.json" | "findings.json" | PROVED) && !file.starts_with('.') && !file.ends_with(".md")
+}
+
+/// Where the outputs of two runs on one document differ: units, then findings.
+pub fn compare_outputs(one: &Output, other: &Output) -> Vec<Difference> {
+    let mut differences = compare("out.json", &render_units(one), &render_units(other));
+    differences.extend(compare("findings.json", &render_findings(one), &render_findings(other)));
+    differences
 }
 
 /// Runs every case of a folder, in name order. Objects compare without regard to member order, arrays with it, numbers

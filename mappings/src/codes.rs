@@ -147,7 +147,10 @@ impl CodeTable {
             let line = record.position().map_or(0, |p| u32::try_from(p.line()).unwrap_or(u32::MAX));
             match row(&record, line) {
                 Ok(row) => table.add(row, file, &mut errors),
-                Err((message, remedy)) => errors.push(Diagnostic::new(file, line, message, remedy)),
+                Err((cell, message, remedy)) => {
+                    let (column, width) = cell_at(bytes, line, cell);
+                    errors.push(Diagnostic::new(file, line, message, remedy).at(column, width));
+                }
             }
         }
         if errors.is_empty() { Ok(table) } else { Err(errors) }
@@ -190,13 +193,17 @@ impl CodeTable {
     }
 }
 
-fn row(record: &csv::StringRecord, line: u32) -> Result<Row, (String, String)> {
+/// Errors: the cell concerned, what is wrong with it, what to do.
+fn row(record: &csv::StringRecord, line: u32) -> Result<Row, (usize, String, String)> {
     let cell = |i: usize| record.get(i).unwrap_or_default().trim().to_owned();
     let word = cell(6);
     let relationship = Relationship::parse(&word).ok_or_else(|| {
+        let words = ["equal", "equivalent", "wider", "narrower", "inexact", "noMap"];
+        let near = crate::fml::nearest(&word, words);
         (
+            6,
             format!("`{word}` is no relationship"),
-            "write equal, equivalent, wider, narrower, inexact or noMap".to_owned(),
+            format!("{near} (equal, equivalent, wider, narrower, inexact or noMap)").trim_start().to_owned(),
         )
     })?;
     let row = Row {
@@ -211,15 +218,36 @@ fn row(record: &csv::StringRecord, line: u32) -> Result<Row, (String, String)> {
         line,
     };
     if row.code.is_empty() && row.relationship != Relationship::NoMap {
-        return Err(("the row has no source code".to_owned(), "fill the column `code`".to_owned()));
+        return Err((1, "the row has no source code".to_owned(), "fill the column `code`".to_owned()));
     }
     if row.target_code.is_empty() != (relationship == Relationship::NoMap) {
         return Err((
+            4,
             format!("`{word}` with{} target code", if row.target_code.is_empty() { "out" } else { "" }),
             "give a target code, or `noMap` and none".to_owned(),
         ));
     }
     Ok(row)
+}
+
+/// Column and width, in characters, of a cell of a line; quotes respected.
+fn cell_at(bytes: &[u8], line: u32, cell: usize) -> (u32, u32) {
+    let text = bytes.split(|&b| b == b'\n').nth((line as usize).saturating_sub(1)).unwrap_or_default();
+    let text = String::from_utf8_lossy(text);
+    let (mut at, mut quoted, mut begin, mut width) = (0, false, 0, 0);
+    for (place, character) in text.trim_end_matches('\r').chars().enumerate() {
+        match character {
+            '"' => quoted = !quoted,
+            ',' if !quoted => {
+                at += 1;
+                begin = if at == cell { place as u32 + 1 } else { begin };
+                continue;
+            }
+            _ => {}
+        }
+        width += u32::from(at == cell);
+    }
+    (begin + 1, width.max(1))
 }
 
 fn unreadable(file: &str, error: &csv::Error) -> Diagnostic {

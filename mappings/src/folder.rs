@@ -40,6 +40,10 @@ pub struct Diagnostic {
     pub file: String,
     /// 1-based; 0 for the file as a whole.
     pub line: u32,
+    /// 1-based, in characters; 0 for the line as a whole.
+    pub column: u32,
+    /// Characters concerned.
+    pub width: u32,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -54,15 +58,31 @@ impl Diagnostic {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Diagnostic {
-        Diagnostic { file: file.into(), line, message: message.into(), remedy: remedy.into() }
+        Diagnostic {
+            file: file.into(),
+            line,
+            column: 0,
+            width: 0,
+            message: message.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    /// The same diagnostic about `width` characters from `column` of its line.
+    #[must_use]
+    pub fn at(mut self, column: u32, width: u32) -> Diagnostic {
+        self.column = column;
+        self.width = width.max(1);
+        self
     }
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "{}: {} ({})", self.file, self.message, self.remedy),
-            line => write!(f, "{}:{line}: {} ({})", self.file, self.message, self.remedy),
+        match (self.line, self.column) {
+            (0, _) => write!(f, "{}: {} ({})", self.file, self.message, self.remedy),
+            (line, 0) => write!(f, "{}:{line}: {} ({})", self.file, self.message, self.remedy),
+            (line, column) => write!(f, "{}:{line}:{column}: {} ({})", self.file, self.message, self.remedy),
         }
     }
 }
@@ -80,12 +100,14 @@ impl Folder {
         let mut codes = CodeTables::new();
         for (name, entry) in &manifest.codes {
             match files.get(&entry.file) {
-                None => errors.push(Diagnostic::new(
-                    "mapping.toml",
-                    0,
-                    format!("code table `{name}` refers to {}, which is not there", entry.file),
-                    "add the file or take the entry out",
-                )),
+                None => {
+                    let tables = files.keys().filter(|f| f.starts_with("codes/")).map(String::as_str);
+                    let near = crate::fml::nearest(&entry.file, tables);
+                    let message = format!("code table `{name}` refers to {}, which is not there", entry.file);
+                    let remedy = format!("add the file or take the entry out; {near}");
+                    let remedy = remedy.trim_end_matches("; ");
+                    errors.push(manifest::placed("mapping.toml", text, &entry.file, message, remedy));
+                }
                 Some(bytes) => match CodeTable::load(name, &entry.file, bytes, &entry.allow) {
                     Ok(table) => {
                         codes.insert(name.clone(), table);

@@ -112,6 +112,11 @@ pub struct TraceValue {
     pub source: NodeId,
 }
 
+/// Whether a text is a date of that form, as `nlDate` reads it.
+pub(crate) fn is_date(text: &str, form: &str) -> bool {
+    moment::dutch(text, form, "Europe/Amsterdam").is_ok()
+}
+
 impl Plan {
     /// Reads and compiles a map; `name` is its file name in errors, `library` what it may import (name, text).
     ///

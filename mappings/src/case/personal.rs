@@ -34,7 +34,7 @@ pub fn personal_data(case: &Case) -> Vec<Diagnostic> {
     .collect()
 }
 
-fn suspicious_lines(bytes: &[u8]) -> Vec<u32> {
+pub(super) fn suspicious_lines(bytes: &[u8]) -> Vec<u32> {
     bytes
         .split(|b| matches!(b, b'\r' | b'\n'))
         .zip(1..)

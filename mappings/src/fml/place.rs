@@ -17,6 +17,13 @@ pub struct Place {
     pub column: u32,
 }
 
+impl Place {
+    /// File and first byte: what tells one rule from another.
+    pub fn start_of(&self) -> (u16, u32) {
+        (self.file, self.start)
+    }
+}
+
 /// The texts a program was read from: the sender's map first, then the library maps it imports.
 #[derive(Debug, Clone, Default)]
 pub struct Files {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 use serde::Deserialize;
 
 use super::Diagnostic;
+use crate::fml::nearest;
 use crate::{
     codes::Relationship,
     source::{Format, charset::Charset, csv},
@@ -125,13 +126,20 @@ impl Manifest {
     /// Reads `mapping.toml`. Errors: what TOML or the keys are wrong about, with the line.
     pub fn parse(file: &str, text: &str) -> Result<Manifest, Vec<Diagnostic>> {
         let manifest: Manifest = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |Range { start, .. }| line_of(text, start));
-            vec![Diagnostic::new(
-                file,
-                line,
-                error.message().to_owned(),
-                "see the keys of a mapping.toml in mappings/README.md",
-            )]
+            let span = error.span().unwrap_or(Range { start: 0, end: 0 });
+            let (line, column) = position(text, span.start);
+            let width =
+                text.get(span.clone()).map_or(1, |text| text.lines().next().unwrap_or("").chars().count());
+            let mut remedy = "see the keys of a mapping.toml in mappings/README.md".to_owned();
+            // `unknown field `x`, expected one of `a`, `b``: the nearest of them is what was meant.
+            let mut words = error.message().split('`').skip(1).step_by(2);
+            if let Some(near) =
+                words.next().map(|wrong| nearest(wrong, words)).filter(|near| !near.is_empty())
+            {
+                remedy = format!("{near} {remedy}");
+            }
+            let diagnostic = Diagnostic::new(file, line, error.message().to_owned(), remedy);
+            vec![diagnostic.at(column, width as u32)]
         })?;
         let errors = manifest.check(file, text);
         if errors.is_empty() { Ok(manifest) } else { Err(errors) }
@@ -150,8 +158,7 @@ impl Manifest {
     fn check(&self, file: &str, text: &str) -> Vec<Diagnostic> {
         let mut errors = Vec::new();
         let mut wrong = |key: &str, message: String, remedy: &str| {
-            let line = text.lines().position(|l| l.trim_start().starts_with(key)).map_or(0, |l| l as u32 + 1);
-            errors.push(Diagnostic::new(file, line, message, remedy));
+            errors.push(placed(file, text, key, message, remedy));
         };
         let legal_id = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.id.is_empty() || !self.id.chars().all(legal_id) {
@@ -241,6 +248,23 @@ fn is_semver(text: &str) -> bool {
         })
 }
 
-fn line_of(text: &str, at: usize) -> u32 {
-    1 + text.bytes().take(at).filter(|&b| b == b'\n').count() as u32
+/// A diagnostic about the first line that begins with `key`, or else holds it, with the place of its value.
+pub(super) fn placed(file: &str, text: &str, key: &str, message: String, remedy: &str) -> Diagnostic {
+    let begins = text.lines().position(|line| line.trim_start().starts_with(key));
+    let Some(at) = begins.or_else(|| text.lines().position(|line| line.contains(key))) else {
+        return Diagnostic::new(file, 0, message, remedy);
+    };
+    let line = text.lines().nth(at).unwrap_or("");
+    // What is wrong is between the quotes of the message where it stands in the line, else the key.
+    let wrong =
+        message.split('`').nth(1).filter(|wrong| !wrong.is_empty() && line.contains(wrong)).unwrap_or(key);
+    let before = line.find(wrong).and_then(|byte| line.get(..byte)).unwrap_or("").chars().count() as u32;
+    Diagnostic::new(file, at as u32 + 1, message.clone(), remedy).at(before + 1, wrong.chars().count() as u32)
+}
+
+/// 1-based line and column, in characters, of a byte.
+fn position(text: &str, at: usize) -> (u32, u32) {
+    let before = text.get(..at).unwrap_or("");
+    let line = before.rsplit('\n').next().unwrap_or("");
+    (1 + before.matches('\n').count() as u32, 1 + line.chars().count() as u32)
 }
