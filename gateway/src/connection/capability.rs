@@ -122,6 +122,10 @@ impl Statement<'_> {
             if !includes.is_empty() {
                 resource["searchInclude"] = includes.into();
             }
+            if name != "AuditEvent" {
+                // Whatever reference parameter may lead to the type: every one of them, of every type.
+                resource["searchRevInclude"] = json!(["*"]);
+            }
             resource["searchParam"] = parameters.into_iter().map(search_parameter).collect();
         }
         Some(resource)

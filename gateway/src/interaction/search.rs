@@ -49,6 +49,7 @@ pub fn prepare(scene: &Scene<'_>, kind: ResourceType, parameters: &Parameters) -
         // (SMART App Launch 2.2, scopes-and-launch-context.html#scopes-for-requesting-fhir-resources).
         let reach = |kind| decision::in_scope(actor, &Need::new(Action::Search, kind));
         request.criteria.iter_mut().try_for_each(|criterion| criterion.prune(&reach))?;
+        request.includes.iter_mut().try_for_each(|include| include.prune(&reach))?;
     }
     Ok(Prepared { kind, pairs, request, position })
 }

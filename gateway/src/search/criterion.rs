@@ -3,7 +3,7 @@
 //! Values are in the units of the index (microseconds, normalised text), so that nothing after this looks at the
 //! client's text again. Sources: FHIR R4 search.html.
 
-use sluis_conformance::definitions::{ParamId, SearchKind};
+use sluis_conformance::definitions::{self, ParamId, SearchKind};
 
 use crate::ids::{ResourceId, ResourceType};
 
@@ -245,13 +245,50 @@ pub enum Total {
     Accurate,
 }
 
-/// `_include=Type:parameter[:Target]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// `_include` or `_revinclude` `=Type:parameter[:Target]` (FHIR R4 search.html#revinclude).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Include {
-    /// The reference parameter.
-    pub parameter: Parameter,
-    /// Only targets of this type.
+    /// Whether what refers to the matches is included, rather than what they refer to.
+    pub reverse: bool,
+    /// `:iterate`: of what was included as well as of the matches.
+    pub iterate: bool,
+    /// Type of the resources that hold the reference; `None`: of any (`*`).
+    pub source: Option<ResourceType>,
+    /// The reference parameter; `None`: every one of the type (`*`).
+    pub parameter: Option<Parameter>,
+    /// Only references to this type.
     pub target: Option<ResourceType>,
+    /// Types that may be included; empty: any.
+    pub reach: Vec<ResourceType>,
+}
+
+impl Include {
+    /// Leaves out the types that `reach` refuses.
+    ///
+    /// Errors: the refusal, when nothing could be included then.
+    pub fn prune<E>(&mut self, reach: &dyn Fn(ResourceType) -> Result<(), E>) -> Result<(), E> {
+        let definitions = definitions::r4();
+        let far = if self.reverse { self.source } else { self.target };
+        if let Some(kind) = far {
+            return reach(kind);
+        }
+        let named = self.parameter.and_then(|parameter| definitions.parameter(parameter.id));
+        let mut kinds: Vec<ResourceType> = match named {
+            Some(definition) if !self.reverse => definition.targets.clone(),
+            _ => Vec::new(),
+        };
+        if kinds.is_empty() {
+            kinds = definitions.resource_types().collect();
+        }
+        let mut refused = None;
+        kinds.retain(|kind| reach(*kind).map_err(|refusal| refused.get_or_insert(refusal)).is_ok());
+        match refused {
+            Some(refusal) if kinds.is_empty() => return Err(refusal),
+            Some(_) => self.reach = kinds,
+            None => {}
+        }
+        Ok(())
+    }
 }
 
 impl Prefix {

@@ -4,6 +4,7 @@
 //! parameter would return more than was asked for). Looks at no data.
 
 mod chain;
+mod include;
 mod nearest;
 mod range;
 mod result;
@@ -15,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::ids::ResourceType;
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::criterion::{
-    Condition, Criterion, Include, Order, OrderKey, Parameter, SearchRequest, Test, Total,
+    Condition, Criterion, Order, OrderKey, Parameter, SearchRequest, Test, Total,
 };
 
 /// Bounds on one search.
@@ -251,39 +252,6 @@ fn orders(kind: ResourceType, text: &str, limits: &SearchLimits) -> Result<Vec<O
             Ok(Order { key, descending })
         })
         .collect()
-}
-
-/// Reads `_include`: `Type:parameter[:Target]` (FHIR R4 search.html#revinclude).
-fn include(kind: ResourceType, text: &str) -> Result<Include, Refusal> {
-    let definitions = definitions::r4();
-    let mut parts = text.split(':');
-    let (source, code, target) = (parts.next().unwrap_or(""), parts.next(), parts.next());
-    let Some(code) = code.filter(|code| *code != "*") else {
-        return Err(unsupported(
-            "_include",
-            "Name each one: `_include=Type:parameter` or `Type:parameter:Target`.",
-        ));
-    };
-    if parts.next().is_some() {
-        return Err(invalid("_include", "It has the form `Type:parameter[:Target]`.".to_owned()));
-    }
-    if definitions.resource_type(source) != Some(kind) {
-        let own = definitions.type_name(kind);
-        return Err(invalid("_include", format!("Only references of {own} can be included here.")));
-    }
-    let definition = find(kind, code, "_include")?;
-    if definition.kind != SearchKind::Reference {
-        return Err(invalid("_include", format!("{code} is no reference parameter.")));
-    }
-    let target = match target {
-        None => None,
-        Some(name) => Some(
-            definitions
-                .resource_type(name)
-                .ok_or_else(|| invalid("_include", "The target is no resource type.".to_owned()))?,
-        ),
-    };
-    Ok(Include { parameter: parameter_of(kind, definition), target })
 }
 
 /// Splits at an unescaped `separator`; escapes stay for the next level (FHIR R4 search.html#escaping).

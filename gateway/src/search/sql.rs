@@ -6,13 +6,14 @@
 //! permit's predicate.
 
 mod dialect;
+mod include;
 mod link;
 mod test;
 
 use sluis_conformance::definitions::{ParamId, SearchKind};
 
 use crate::ids::{PatientKey, ResourceType};
-use crate::search::criterion::{Condition, Criterion, Include, Order, OrderKey, Parameter, Test};
+use crate::search::criterion::{Condition, Criterion, Order, OrderKey, Parameter, Test};
 use crate::search::plan::{Cursor, Driver, Plan, Segment, SortValue};
 use crate::store::visible::Visible;
 
@@ -153,35 +154,6 @@ impl Writer<'_> {
         if let Some(mark) = mark {
             sql.push(" AND r.created <= ").bind(mark);
         }
-        sql
-    }
-
-    /// Row keys of the visible targets of an include, at most `limit`, for the matches of these row keys.
-    pub fn include(&self, include: &Include, matches: &[i64], limit: u32) -> Sql {
-        let mut sql = Sql::new(self.dialect);
-        sql.push("SELECT DISTINCT r.key FROM ");
-        sql.push(match self.dialect {
-            Dialect::Sqlite => "json_each(",
-            Dialect::Postgres => "unnest(",
-        });
-        sql.bind(matches.to_vec()).push(match self.dialect {
-            Dialect::Sqlite => ") m",
-            Dialect::Postgres => ") AS m(value)",
-        });
-        sql.then()
-            .push("index_reference d")
-            .pin(&test::by_row("index_reference"))
-            .push(" ON d.row = m.value");
-        sql.then().push("resource r").pin("resource_id").push(" ON r.kind = d.kind AND r.id = d.id");
-        sql.push(" WHERE d.facet = ")
-            .bind(self.facet(&include.parameter))
-            .push(" AND d.part = 0 AND r.deleted = 0");
-        if let Some(target) = include.target {
-            sql.push(" AND d.kind = ").bind(self.names.kind(target));
-        }
-        sql.push(" AND ");
-        self.visible.write(&mut sql, "r");
-        sql.push(" LIMIT ").bind(i64::from(limit));
         sql
     }
 

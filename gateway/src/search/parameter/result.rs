@@ -55,26 +55,15 @@ pub(super) fn read(
             }
             request.elements = elements.into_iter().map(str::to_owned).collect();
         }
-        "_include" => {
-            let include = include(request.kind, text)?;
-            if !request.includes.contains(&include) {
-                request.includes.push(include);
-            }
-        }
         "_format" | "_pretty" => return Ok(true),
-        _ if name.starts_with("_include:") => {
-            return Err(unsupported(
-                name,
-                "Includes of includes are not offered; read the targets by `_id`.",
-            ));
-        }
-        _ if name.split(':').next() == Some("_revinclude") => {
-            return Err(unsupported(name, "Reverse includes are not offered; search the other type."));
-        }
         _ if ["_contained", "_containedType", "_score", "_maxresults"].contains(&name) => {
             return Err(unsupported(name, "It is not offered."));
         }
-        _ => return Ok(false),
+        _ => match include::read(request.kind, name, text)? {
+            None => return Ok(false),
+            Some(include) if !request.includes.contains(&include) => request.includes.push(include),
+            Some(_) => {}
+        },
     }
     request.applied.push((name.to_owned(), text.to_owned()));
     Ok(true)

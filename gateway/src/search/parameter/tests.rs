@@ -42,8 +42,14 @@ fn what_is_not_understood_is_refused_with_what_would_be() {
         ("_has:Nonsense:patient:code", "x", Reason::ParameterInvalid, "no resource type"),
         ("_has:AuditEvent:entity:type", "x", Reason::ParameterUnknown, "log"),
         ("_has:Observation:derived-from:nonsense", "x", Reason::ParameterUnknown, "no search parameter"),
-        ("_revinclude", "Provenance:target", Reason::ParameterUnknown, "Reverse includes"),
-        ("_revinclude:iterate", "Provenance:target", Reason::ParameterUnknown, "Reverse includes"),
+        ("_revinclude", "Provenance", Reason::ParameterInvalid, "Type:parameter"),
+        ("_revinclude", "Provenance:nonsense", Reason::ParameterUnknown, "no search parameter"),
+        ("_revinclude", "Nonsense:target", Reason::ParameterInvalid, "no resource type"),
+        ("_revinclude", "Condition:subject", Reason::ParameterInvalid, "does not refer to Observation"),
+        ("_revinclude", "Provenance:target:Patient", Reason::ParameterInvalid, "_revinclude:iterate"),
+        ("_revinclude", "AuditEvent:entity", Reason::ParameterUnknown, "log"),
+        ("_revinclude:iterate", "*", Reason::ParameterInvalid, "Name the type"),
+        ("_revinclude:recurse", "Provenance:target", Reason::ParameterUnknown, ":iterate"),
         ("_filter", "x", Reason::ParameterUnknown, "Filter"),
         ("_text", "x", Reason::ParameterUnknown, "Full text"),
         ("_content", "x", Reason::ParameterUnknown, "Full text"),
@@ -84,12 +90,19 @@ fn what_is_not_understood_is_refused_with_what_would_be() {
         ("_sort", "nonsense", Reason::ParameterUnknown, "no search parameter"),
         ("_sort", "code-value-quantity", Reason::ParameterUnknown, "order"),
         ("_sort", "a,b,c,d,e", Reason::TooCostly, "4"),
-        ("_include", "*", Reason::ParameterUnknown, "Name each"),
-        ("_include", "Observation:*", Reason::ParameterUnknown, "Name each"),
+        ("_include", "", Reason::ParameterInvalid, "no value"),
+        ("_include", "Observation", Reason::ParameterInvalid, "Type:parameter"),
+        ("_include", "a:b:c:d", Reason::ParameterInvalid, "Type:parameter"),
+        (
+            "_include",
+            "Observation:subject:Encounter",
+            Reason::ParameterInvalid,
+            "does not refer to Encounter",
+        ),
         ("_include", "Patient:link", Reason::ParameterInvalid, "Observation"),
         ("_include", "Observation:code", Reason::ParameterInvalid, "no reference"),
         ("_include", "Observation:subject:Nonsense", Reason::ParameterInvalid, "type"),
-        ("_include:iterate", "Observation:subject", Reason::ParameterUnknown, "Includes of includes"),
+        ("_include:iterate", "Observation:code", Reason::ParameterInvalid, "no reference"),
         ("_score", "x", Reason::ParameterUnknown, "not offered"),
     ];
     for (name, value, reason, word) in table {
@@ -151,6 +164,26 @@ fn far_ends_out_of_reach_are_left_out() {
     assert!(pruned("_has:DiagnosticReport:result:code").is_err());
     assert!(pruned("patient._has:Condition:patient:code").is_err());
     assert!(pruned("patient.name").is_ok());
+}
+
+/// Includes bring no type outside the token's scopes, and are refused when they could bring nothing.
+#[test]
+fn includes_out_of_reach_are_left_out() {
+    let patient = definitions::r4().resource_type("Patient").unwrap();
+    let only = |kind| if kind == patient { Ok(()) } else { Err(kind) };
+    let pruned = |name: &str, text: &str| {
+        let mut request = read("Observation", &[(name, text)]).unwrap();
+        request.includes[0].prune(&only).map(|()| request.includes.remove(0).reach)
+    };
+    assert_eq!(pruned("_include", "Observation:subject"), Ok(vec![patient]));
+    assert_eq!(pruned("_include", "Observation:subject:Patient"), Ok(Vec::new()));
+    assert_eq!(pruned("_include", "*"), Ok(vec![patient]));
+    assert_eq!(pruned("_include:iterate", "*"), Ok(vec![patient]));
+    assert_eq!(pruned("_revinclude", "*"), Ok(vec![patient]));
+    assert!(pruned("_include", "Observation:encounter").is_err());
+    assert!(pruned("_include", "Observation:subject:Group").is_err());
+    assert!(pruned("_revinclude", "DiagnosticReport:result").is_err());
+    assert!(pruned("_revinclude:iterate", "Condition:subject").is_err());
 }
 
 #[test]

@@ -80,11 +80,19 @@ impl Plan {
             writeln!(f, "  order {key} {direction}, missing last")?;
         }
         for include in &self.includes {
-            write!(f, "  include {}", include.parameter.code)?;
-            match include.target {
-                Some(target) => writeln!(f, " of {}", definitions.type_name(target))?,
-                None => f.write_str("\n")?,
+            let name = |kind: Option<_>| kind.map_or("any", |kind| definitions.type_name(kind));
+            f.write_str(if include.reverse { "  include what refers by " } else { "  include " })?;
+            if include.reverse || include.iterate {
+                write!(f, "{}:", name(include.source))?;
             }
+            f.write_str(include.parameter.map_or("*", |parameter| parameter.code))?;
+            if include.target.is_some() {
+                write!(f, " of {}", name(include.target))?;
+            }
+            if !include.reach.is_empty() {
+                write!(f, ", {} types", include.reach.len())?;
+            }
+            writeln!(f, "{}", if include.iterate { ", again and again" } else { "" })?;
         }
         let total = if self.total { ", counted" } else { "" };
         match self.count_only {

@@ -153,6 +153,19 @@ fn plans_read_as_expected() {
   page of 50
 ",
         ),
+        (
+            "Patient?_id=p1&_include=*&_include:iterate=PractitionerRole:practitioner&_revinclude=Observation:subject\
+             &_revinclude:iterate=Provenance:target:Observation",
+            "search Patient of Patient/p1
+  by the ids
+  where _id p1
+  include *
+  include PractitionerRole:practitioner, again and again
+  include what refers by Observation:subject
+  include what refers by Provenance:target of Observation, again and again
+  page of 50, counted
+",
+        ),
     ];
     for (query, expected) in table {
         let plan = planned(query, &nobody()).to_string();

@@ -140,6 +140,7 @@ mod tests {
         "Observation?code-value-quantity=urn:c|c$gt5",
         "CarePlan?subject=Patient/p1&_include=CarePlan:care-team:CareTeam",
         "Condition?subject:missing=true",
+        "Patient?_id=p1&_revinclude=Observation:*&_revinclude=*&_include=*&_include:iterate=Observation:performer",
         "Observation?patient.identifier=urn:m|1&encounter.location.name=a",
         "Patient?_has:Observation:patient:code=c&_has:Observation:patient:value-quantity:missing=true",
     ];

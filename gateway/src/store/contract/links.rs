@@ -3,7 +3,7 @@
 use super::world::*;
 use crate::decision::filter::{Arm, Filter};
 use crate::ids::{PartyKey, PatientKey};
-use crate::store::Store;
+use crate::store::{Method, Store, StoreError};
 
 const AUTHOR: PartyKey = PartyKey(7);
 const READER: PartyKey = PartyKey(8);
@@ -131,7 +131,7 @@ pub fn hidden_far_ends_do_not_exist(store: &dyn Store) {
     write(store, move |w| {
         let hidden = crate::decision::filter::Derived { category: 2, ..derived(Some(keys[1]), AUTHOR) };
         let body = w.current(kind("Patient"), &id)?.unwrap().body;
-        put(w, std::str::from_utf8(&body).unwrap(), hidden, crate::store::Method::Put)
+        put(w, std::str::from_utf8(&body).unwrap(), hidden, Method::Put)
     })
     .unwrap();
     grant(store, keys[1], vec![Arm { categories: 1, ..arm(keys[1], READER) }]);
@@ -189,11 +189,129 @@ pub fn the_far_end_is_judged_in_every_way_of_finding_it(store: &dyn Store) {
     let own = clinician(AUTHOR);
     write(store, move |w| {
         let text = r#"{"resourceType":"Patient","id":"p1"}"#;
-        put(w, text, derived(Some(keys[0]), AUTHOR), crate::store::Method::Delete)
+        put(w, text, derived(Some(keys[0]), AUTHOR), Method::Delete)
     })
     .unwrap();
     for query in ways.iter().filter(|query| query.starts_with("Observation")) {
         assert!(found(store, &own, query).is_empty(), "{query}");
     }
     assert_eq!(found(store, &own, "Observation?patient.identifier=urn:mrn|2"), ["b1", "b2"]);
+}
+
+/// Searches and what each includes, in order.
+const INCLUDES: &[(&str, &str)] = &[
+    ("Patient?_id=p1&_revinclude=Observation:subject", "a1 a2"),
+    ("Patient?_id=p1&_revinclude=Observation:subject:Patient", "a1 a2"),
+    ("Patient?_id=p1&_revinclude=Observation:performer", ""),
+    ("Patient?_id=p2&_revinclude=Observation:*", "b1 b2"),
+    ("Patient?_id=p2&_revinclude=*", "b1 b2 d1"),
+    (
+        "Patient?_id=p1,p2&_revinclude=Observation:patient&_revinclude=DiagnosticReport:patient",
+        "a1 a2 b1 b2 d1",
+    ),
+    ("Patient?_id=p1&_include=*", "org1 dr1"),
+    ("Patient?_id=p1&_include=Patient:*", "org1 dr1"),
+    ("Patient?_id=p1&_include=Patient:general-practitioner", "dr1"),
+    ("Patient?_id=p1&_include=Patient:general-practitioner:Organization", ""),
+    ("Observation?_id=a1&_include=*", "role1 p1"),
+    // Iterated: of what was included (search.html#revinclude).
+    (
+        "Observation?_id=a1&_include=Observation:performer&_include:iterate=PractitionerRole:practitioner",
+        "role1 dr1",
+    ),
+    ("Observation?_id=a1&_include:iterate=PractitionerRole:practitioner", ""),
+    ("Observation?_id=a1&_include=Observation:subject&_include:iterate=Patient:*", "p1 org1 dr1"),
+    ("Observation?_id=a1&_include:iterate=*", "role1 p1 org1 dr1"),
+    (
+        "DiagnosticReport?_id=d1&_include=DiagnosticReport:result&_include:iterate=Observation:subject",
+        "b1 b2 p2",
+    ),
+    (
+        "Practitioner?_id=dr1&_revinclude=Patient:general-practitioner&_revinclude:iterate=Observation:subject",
+        "p1 p2 a1 a2 b1 b2",
+    ),
+    (
+        "Practitioner?_id=dr1&_revinclude=PractitionerRole:practitioner&_include:iterate=PractitionerRole:organization",
+        "role1 org1",
+    ),
+    (
+        "Patient?_id=p2&_revinclude=Observation:subject&_revinclude:iterate=DiagnosticReport:result",
+        "b1 b2 d1",
+    ),
+];
+
+/// Everything once, no match among them, whatever way it was come by.
+pub fn includes_follow_references_both_ways_and_again(store: &dyn Store) {
+    cast(store);
+    let filter = clinician(AUTHOR);
+    for (query, expected) in INCLUDES {
+        assert_eq!(ids(&search(store, &filter, query).includes).join(" "), *expected, "{query}");
+        assert!(search(store, &nobody(), query).includes.is_empty(), "{query} as nobody");
+    }
+}
+
+/// What is hidden is not included, and what is only reached through it is not either.
+pub fn hidden_resources_are_included_by_no_way(store: &dyn Store) {
+    let keys = cast(store);
+    let filter = Filter { own: false, open_categories: 1, ..clinician(READER) };
+    grant(store, keys[0], vec![arm(keys[0], READER)]);
+    for (query, expected) in INCLUDES {
+        let visible = !query.contains("_id=p2") && !query.contains("_id=d1");
+        let left: Vec<&str> = expected
+            .split_whitespace()
+            .filter(|id| visible && !id.starts_with('b') && !matches!(*id, "p2" | "d1"))
+            .collect();
+        assert_eq!(ids(&search(store, &filter, query).includes), left, "{query}");
+    }
+    // Hidden candidates take no place under the limit: a thousand of another patient, one of her own.
+    write(store, move |w| {
+        for n in 0..1001 {
+            let text = format!(
+                r#"{{"resourceType":"Basic","id":"h{n}","author":{{"reference":"Practitioner/dr1"}}}}"#
+            );
+            put(w, &text, derived(Some(keys[1]), AUTHOR), Method::Post)?;
+        }
+        let text = r#"{"resourceType":"Basic","id":"seen","author":{"reference":"Practitioner/dr1"}}"#;
+        put(w, text, derived(Some(keys[0]), AUTHOR), Method::Post)
+    })
+    .unwrap();
+    let page = search(store, &filter, "Practitioner?_id=dr1&_revinclude=Basic:author");
+    assert_eq!(ids(&page.includes), ["seen"]);
+    let plan = planned("Practitioner?_id=dr1&_revinclude=Basic:author", &clinician(AUTHOR));
+    let refused = read(store, &clinician(AUTHOR), |reader| reader.search(&plan)).unwrap_err();
+    assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
+}
+
+/// A circle brings each of its members once; a row longer than the limit is refused, not cut.
+pub fn circles_and_long_rows_of_includes_end(store: &dyn Store) {
+    let filter = clinician(AUTHOR);
+    write(store, move |w| {
+        for n in 0..30 {
+            let (circle, row) = ((n + 1) % 5, n + 1);
+            let mut texts = vec![format!(
+                r#"{{"resourceType":"Observation","id":"l{n}","derivedFrom":[{{"reference":"Observation/l{row}"}}]}}"#
+            )];
+            if n < 5 {
+                texts.push(format!(
+                    r#"{{"resourceType":"Observation","id":"c{n}","derivedFrom":[{{"reference":"Observation/c{circle}"}}]}}"#
+                ));
+            }
+            for text in texts {
+                put(w, &text, derived(None, AUTHOR), Method::Post)?;
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+    for way in ["_include", "_revinclude"] {
+        let circle = format!("Observation?_id=c0&{way}:iterate=Observation:derived-from");
+        let mut found = ids(&search(store, &filter, &circle).includes);
+        found.sort();
+        assert_eq!(found, ["c1", "c2", "c3", "c4"], "{way}");
+        let start = if way == "_include" { "l0" } else { "l29" };
+        let plan =
+            planned(&format!("Observation?_id={start}&{way}:iterate=Observation:derived-from"), &filter);
+        let refused = read(store, &filter, |reader| reader.search(&plan)).unwrap_err();
+        assert!(matches!(&refused, StoreError::Refused(r) if r.details.contains("16 times")), "{refused}");
+    }
 }

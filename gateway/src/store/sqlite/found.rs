@@ -7,12 +7,15 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
 use super::session::Session;
-use crate::ids::PatientKey;
+use crate::ids::{PatientKey, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::plan::{Cursor, Found, Plan, Segment, SortValue};
 use crate::search::sql::{Dialect, Sql, Writer};
 use crate::store::visible::Visible;
 use crate::store::{StoreError, Stored};
+
+/// Rounds of iterated includes after the first.
+const ROUNDS_MAX: u32 = 16;
 
 /// A row of a page before it is read: where it stands.
 struct Place {
@@ -117,37 +120,56 @@ impl Session<'_> {
         Ok(places)
     }
 
-    /// Visible targets of the page's matches, in the order of the includes and of creation.
+    /// What the includes bring to the page's matches, by rounds: of the matches, then, for those that iterate, of what
+    /// the round before brought. In a round by include and creation. A cycle ends where a round brings nothing new.
     ///
-    /// Errors: `TooCostly` past the limit, since a list cut short looks like one whose rest is hidden.
+    /// Errors: `TooCostly` past the limits, since a list cut short looks like one whose rest is hidden.
     fn includes(&mut self, writer: &Writer<'_>, matches: &[Stored]) -> Result<Vec<Stored>, StoreError> {
         let plan = writer.plan;
-        if matches.is_empty() || plan.includes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let rows: Vec<i64> = matches.iter().map(|stored| stored.key).collect();
-        let mut seen: HashSet<i64> = matches.iter().map(|stored| stored.key).collect();
-        let mut keys = Vec::new();
         let max = self.settings.includes_max;
         let visible = Visible::probed(self.filter);
         let writer = Writer { visible: &visible, ..*writer };
-        for include in &plan.includes {
-            let sql = writer.include(include, &rows, max.saturating_add(1));
-            let mut statement = self.connection.prepare_cached(&sql.text)?;
-            let found = statement.query_map(params_from_iter(&sql.values), |row| row.get::<_, i64>(0))?;
-            let mut found: Vec<i64> = found.collect::<Result<_, _>>()?;
-            found.sort_unstable();
-            keys.extend(found.into_iter().filter(|key| seen.insert(*key)));
+        let mut seen: HashSet<i64> = matches.iter().map(|stored| stored.key).collect();
+        let mut included: Vec<Stored> = Vec::new();
+        let mut fresh: Vec<(i64, ResourceType)> =
+            matches.iter().map(|stored| (stored.key, stored.kind)).collect();
+        for round in 0.. {
+            let mut keys = Vec::new();
+            for include in plan.includes.iter().filter(|include| round == 0 || include.iterate) {
+                let of = if include.reverse { include.target } else { include.source };
+                let rows = fresh.iter().filter(|(_, kind)| of.is_none_or(|of| of == *kind));
+                let rows: Vec<i64> = rows.map(|(key, _)| *key).collect();
+                if rows.is_empty() {
+                    continue;
+                }
+                let sql = writer.include(include, &rows, max.saturating_add(1));
+                let mut statement = self.connection.prepare_cached(&sql.text)?;
+                let found = statement.query_map(params_from_iter(&sql.values), |row| row.get::<_, i64>(0))?;
+                let mut found: Vec<i64> = found.collect::<Result<_, _>>()?;
+                found.sort_unstable();
+                keys.extend(found.into_iter().filter(|key| seen.insert(*key)));
+            }
+            if keys.is_empty() {
+                break;
+            }
+            let refused = if included.len() + keys.len() > usize::try_from(max).unwrap_or(usize::MAX) {
+                Some(format!("A page includes at most {max} resources; ask for fewer matches with _count."))
+            } else if round >= ROUNDS_MAX {
+                Some(format!("Includes of includes are followed at most {ROUNDS_MAX} times."))
+            } else {
+                None
+            };
+            if let Some(text) = refused {
+                let refusal = Refusal::new(Reason::TooCostly, text).at("_include");
+                return Err(StoreError::Refused(Box::new(refusal)));
+            }
+            let from = included.len();
+            for key in keys {
+                included.extend(self.read_key(key)?);
+            }
+            fresh = included.iter().skip(from).map(|stored| (stored.key, stored.kind)).collect();
         }
-        if keys.len() > usize::try_from(max).unwrap_or(usize::MAX) {
-            let text = format!("A page includes at most {max} resources; ask for fewer matches with _count.");
-            return Err(StoreError::Refused(Box::new(Refusal::new(Reason::TooCostly, text).at("_include"))));
-        }
-        let mut includes = Vec::with_capacity(keys.len());
-        for key in keys {
-            includes.extend(self.read_key(key)?);
-        }
-        Ok(includes)
+        Ok(included)
     }
 
     fn count(&self, sql: &Sql) -> Result<u64, StoreError> {
