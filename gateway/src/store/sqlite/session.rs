@@ -97,8 +97,7 @@ impl<'s> Session<'s> {
         if let Some(grants) = self.grants.get(&patient.0) {
             return Ok(Arc::clone(grants));
         }
-        let mut grants =
-            Grants { arms: self.arms_of(patient, Some(self.filter.purpose))?, relations: Vec::new() };
+        let mut grants = Grants { arms: self.arms_for(patient)?, relations: Vec::new() };
         if self.filter.care_relation {
             grants.relations = self.relations_of(patient)?;
         }
@@ -112,30 +111,32 @@ impl<'s> Session<'s> {
         self.grants.remove(&patient.0);
     }
 
-    fn arms_of(&self, patient: PatientKey, purpose: Option<u8>) -> Result<Vec<Arm>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT recipient, purpose, categories, deny_labels, confidentiality_max, day_from, day_to, author, \
-             valid_from, valid_to, consent FROM grant_arm WHERE patient = ?1 AND (?2 < 0 OR purpose = ?2) \
-             ORDER BY purpose, recipient, arm",
-        )?;
-        let purpose = purpose.map_or(-1, i64::from);
-        let arms = statement.query_map(params![patient.0, purpose], |row| {
-            let author: i64 = row.get(7)?;
-            Ok(Arm {
-                recipient: PartyKey(row.get(0)?),
-                purpose: row.get(1)?,
-                patient,
-                categories: mask(row.get(2)?),
-                deny_labels: mask(row.get(3)?),
-                confidentiality_max: row.get(4)?,
-                day_from: row.get(5)?,
-                day_to: row.get(6)?,
-                author: (author > 0).then_some(PartyKey(author)),
-                valid_from: Timestamp(row.get(8)?),
-                valid_to: Timestamp(row.get(9)?),
-                consent: row.get::<_, String>(10)?.into(),
-            })
-        })?;
+    /// The patient's grants that can open anything to the filter's holder: of the filter's purpose, to one of its
+    /// recipients. Every read asks for them, and a patient has many to others.
+    fn arms_for(&self, patient: PatientKey) -> Result<Vec<Arm>, StoreError> {
+        let Some(last) = self.filter.recipients.last() else { return Ok(Vec::new()) };
+        let text = format!(
+            "{ARMS} WHERE patient = ? AND purpose = ? AND recipient IN (?,?,?,?) ORDER BY recipient, arm"
+        );
+        let mut arms = Vec::new();
+        // Four at a time, the last repeated, so that all filters share the statement.
+        for four in self.filter.recipients.chunks(4) {
+            let key = |at: usize| four.get(at).unwrap_or(last).0;
+            let values = params![patient.0, self.filter.purpose, key(0), key(1), key(2), key(3)];
+            let mut statement = self.connection.prepare_cached(&text)?;
+            let found = statement.query_map(values, |row| arm(patient, row))?;
+            for one in found {
+                arms.push(one?);
+            }
+        }
+        Ok(arms)
+    }
+
+    /// All grants of a patient.
+    fn arms_of(&self, patient: PatientKey) -> Result<Vec<Arm>, StoreError> {
+        let text = format!("{ARMS} WHERE patient = ? ORDER BY purpose, recipient, arm");
+        let mut statement = self.connection.prepare_cached(&text)?;
+        let arms = statement.query_map([patient.0], |row| arm(patient, row))?;
         Ok(arms.collect::<Result<_, _>>()?)
     }
 
@@ -281,7 +282,7 @@ impl Reader for Session<'_> {
     }
 
     fn arms(&mut self, patient: PatientKey) -> Result<Vec<Arm>, StoreError> {
-        self.arms_of(patient, None)
+        self.arms_of(patient)
     }
 
     fn compartment(&mut self, patient: PatientKey, kind: ResourceType) -> Result<Vec<Stored>, StoreError> {
@@ -456,6 +457,29 @@ impl Writer for Session<'_> {
             .execute([])?;
         Ok(())
     }
+}
+
+/// Columns of `grant_arm` that make an [`Arm`].
+const ARMS: &str = "SELECT recipient, purpose, categories, deny_labels, confidentiality_max, day_from, day_to, \
+                    author, valid_from, valid_to, consent FROM grant_arm";
+
+/// Makes an [`Arm`] of a row of [`ARMS`].
+fn arm(patient: PatientKey, row: &Row<'_>) -> rusqlite::Result<Arm> {
+    let author: i64 = row.get(7)?;
+    Ok(Arm {
+        recipient: PartyKey(row.get(0)?),
+        purpose: row.get(1)?,
+        patient,
+        categories: mask(row.get(2)?),
+        deny_labels: mask(row.get(3)?),
+        confidentiality_max: row.get(4)?,
+        day_from: row.get(5)?,
+        day_to: row.get(6)?,
+        author: (author > 0).then_some(PartyKey(author)),
+        valid_from: Timestamp(row.get(8)?),
+        valid_to: Timestamp(row.get(9)?),
+        consent: row.get::<_, String>(10)?.into(),
+    })
 }
 
 /// Key of a party, given on first use.
