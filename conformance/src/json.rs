@@ -41,6 +41,7 @@ impl Default for JsonLimits {
 pub struct Doc {
     text: String,
     cells: Vec<Cell>,
+    is_converted: bool,
 }
 
 impl Doc {
@@ -60,6 +61,18 @@ impl Doc {
     /// The source text, byte for byte.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether the text was made of another notation, so that places in it say nothing to its sender.
+    pub fn is_converted(&self) -> bool {
+        self.is_converted
+    }
+
+    /// The same document, marked as made of another notation.
+    #[must_use]
+    pub fn converted(mut self) -> Self {
+        self.is_converted = true;
+        self
     }
 
     /// Gives the source text back, byte for byte.

@@ -33,7 +33,7 @@ use crate::response::refusal::{Reason, Refusal};
 use limits::{Limits, count};
 use query::Pairs;
 use request::{Credentials, Format, Interaction, Origin, PeerCertificate, Request};
-use route::{Access, BodyKind, Captures, Route};
+use route::{Access, BodyKind, Captures, Produces, Route};
 
 pub use header::REQUEST_ID;
 
@@ -69,6 +69,8 @@ pub struct Head {
     captures: Captures,
     pairs: Pairs,
     format: Format,
+    /// What `Accept` could not have; `_format` in a form overrides it.
+    unacceptable: Option<Box<Refusal>>,
     headers: HeaderMap,
 }
 
@@ -97,9 +99,16 @@ impl Head {
         if pairs.len() as u64 > limits.search_parameters_max {
             return Err(too_many(limits.search_parameters_max));
         }
-        let (named, format) = pairs.take_general(kind.produces())?;
+        let (named, mut format) = pairs.take_general(kind.produces())?;
+        let mut unacceptable = None;
         if named.is_none() {
-            header::accept(&parts.headers, kind.produces())?;
+            let preferred = header::body_syntax(&parts.headers);
+            let has_form = matches!(kind.body(), BodyKind::SearchForm | BodyKind::Parameters);
+            match header::accept(&parts.headers, kind.produces(), preferred) {
+                Ok(syntax) => format.syntax = syntax,
+                Err(refusal) if has_form => unacceptable = Some(Box::new(refusal)),
+                Err(refusal) => return Err(refusal),
+            }
         }
         if !kind.takes_query() {
             pairs.refuse_any()?;
@@ -115,8 +124,14 @@ impl Head {
             captures,
             pairs,
             format,
+            unacceptable,
             headers: parts.headers,
         })
+    }
+
+    /// How the answer shall look, as far as path and headers say.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// Whether a token is needed to go on.
@@ -142,22 +157,31 @@ impl Head {
     ///
     /// Errors: 400, 413, 415 and 422 of the table.
     pub fn finish(self, body: Vec<u8>, limits: &Limits) -> Result<Request, Refusal> {
-        let Head { id, route, credentials, origin, received, captures, mut pairs, mut format, headers } =
-            self;
+        let Head {
+            id,
+            route,
+            credentials,
+            origin,
+            received,
+            captures,
+            mut pairs,
+            mut format,
+            mut unacceptable,
+            headers,
+        } = self;
         let preconditions = header::preconditions(&headers)?;
         let (prefer_return, respond_async) = header::preferences(&headers);
         let interaction = match route.kind.body() {
             BodyKind::None => route::build(route.kind, captures, pairs.finish())?,
             BodyKind::Resource => {
-                let doc = body::json(body, limits)?;
+                let doc = body::resource(&headers, body, limits)?;
                 let interaction = route::build_resource(route.kind, captures, doc)?;
                 check_entries(&interaction, limits)?;
                 interaction
             }
             BodyKind::SearchForm => {
                 pairs.add(body::form(&headers, &body)?)?;
-                let (_, in_form) = pairs.take_general(route.kind.produces())?;
-                format.pretty |= in_form.pretty;
+                general(&mut pairs, route.kind.produces(), &mut format, &mut unacceptable)?;
                 if pairs.len() as u64 > limits.search_parameters_max {
                     return Err(too_many(limits.search_parameters_max));
                 }
@@ -165,8 +189,7 @@ impl Head {
             }
             BodyKind::Parameters => {
                 body::parameters(&headers, body, limits, &mut pairs)?;
-                let (_, in_form) = pairs.take_general(route.kind.produces())?;
-                format.pretty |= in_form.pretty;
+                general(&mut pairs, route.kind.produces(), &mut format, &mut unacceptable)?;
                 if pairs.len() as u64 > limits.search_parameters_max {
                     return Err(too_many(limits.search_parameters_max));
                 }
@@ -184,6 +207,9 @@ impl Head {
                 Interaction::Ingest(body::document(&headers, body, header::idempotency_key(&headers)?)?)
             }
         };
+        if let Some(refusal) = unacceptable {
+            return Err(*refusal);
+        }
         Ok(Request {
             id,
             interaction,
@@ -212,6 +238,39 @@ pub fn parse(
         return Err(body::too_large(limits.body_bytes_max));
     }
     Head::read(parts, peer, limits, clock)?.finish(body, limits)
+}
+
+/// `_format` and `_pretty` of a form: there `_format` overrides `Accept` as in the URL (FHIR R4 http.html#mime-type).
+fn general(
+    pairs: &mut Pairs,
+    produces: Produces,
+    format: &mut Format,
+    unacceptable: &mut Option<Box<Refusal>>,
+) -> Result<(), Refusal> {
+    let (named, in_form) = pairs.take_general(produces)?;
+    format.pretty |= in_form.pretty;
+    if let Some(syntax) = named {
+        format.syntax = syntax;
+        *unacceptable = None;
+    }
+    Ok(())
+}
+
+/// How a refusal shall look when the request itself cannot be read: what `_format` and `Accept` say, as far as they do.
+pub(crate) fn wanted(parts: &Parts) -> Format {
+    let query = parts.uri.query().unwrap_or_default();
+    let says = |name: &name::HeaderName| {
+        parts.headers.get(name).is_some_and(|v| v.as_bytes().windows(3).any(|w| w == b"xml"))
+    };
+    // Nearly every request leaves it at JSON: nothing is parsed twice for those.
+    if !query.contains("_format") && !says(&name::ACCEPT) && !says(&name::CONTENT_TYPE) {
+        return Format::default();
+    }
+    let mut pairs = Pairs::default();
+    let named = pairs.add(query).and_then(|()| pairs.take_general(Produces::Fhir)).unwrap_or_default();
+    let preferred = header::body_syntax(&parts.headers);
+    let accepted = || header::accept(&parts.headers, Produces::Fhir, preferred).unwrap_or_default();
+    Format { syntax: named.0.unwrap_or_else(accepted), ..named.1 }
 }
 
 /// Whether an answer to this method has a body (RFC 9110 section 9.3.2).

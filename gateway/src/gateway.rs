@@ -13,7 +13,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::connection::body::Body;
 use crate::connection::capability::Statement;
 use crate::connection::limits::Limits;
-use crate::connection::request::{Interaction, Request};
+use crate::connection::request::{Format, Interaction, Request};
 use crate::connection::{self, Head, Peer};
 use crate::decision::organisation::Organisations;
 use crate::decision::policy::Policy;
@@ -92,7 +92,10 @@ impl Gateway {
         let began = clock.now();
         let request_id = connection::request_id(&parts.headers, clock);
         let head_only = parts.method == Method::HEAD;
-        let mut seen = Seen { interaction: "none", client: None, organisation: None };
+        let by_form = parts.method == Method::POST && parts.uri.path().ends_with("/_search");
+        let is_safe = parts.method.is_safe() || by_form;
+        let format = connection::wanted(&parts);
+        let mut seen = Seen { interaction: "none", client: None, organisation: None, format };
         let result = self.whole(parts, body, peer, &mut seen).await;
         let (answer, cause) = match result {
             Ok(answer) => (answer, None),
@@ -101,6 +104,7 @@ impl Gateway {
                 (Answer::refused(&refusal), Some(format!("{:?} {cause}", refusal.reason)))
             }
         };
+        let answer = answer.in_format(seen.format, is_safe);
         let micros = clock.now().0.saturating_sub(began.0);
         self.parts.telemetry.request(&RequestFacts {
             request_id: &request_id,
@@ -125,6 +129,7 @@ impl Gateway {
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
         let head = Head::read(parts, peer, &self.parts.limits, &*self.parts.clock)?;
+        seen.format = head.format();
         let caller = if head.needs_token() {
             let caller = self.caller(&head)?;
             if let Some(actor) = &caller.actor {
@@ -137,6 +142,7 @@ impl Gateway {
         };
         let request = head.receive(body, &self.parts.limits).await?;
         seen.interaction = request.interaction.name();
+        seen.format = request.format;
         match caller {
             None => self.open(&request).await,
             Some(caller) => self.perform_recorded(&caller, &request).await,
@@ -244,4 +250,5 @@ struct Seen {
     interaction: &'static str,
     client: Option<String>,
     organisation: Option<String>,
+    format: Format,
 }

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::{Clock, Timestamp};
-use crate::connection::request::Format;
+use crate::connection::request::{Format, Syntax};
 use crate::identity::actor::Actor;
 use crate::ids::{PatientKey, ResourceType};
 use crate::response::Answer;
@@ -138,9 +138,10 @@ impl Scene<'_> {
     }
 }
 
-/// Stored or spliced bytes as they leave: as they are, or indented for `_pretty=true`.
+/// Stored or spliced bytes as they leave: as they are, or indented for `_pretty=true`. XML is made of them at the very end
+/// (`Answer::in_format`).
 pub fn found_body(body: Bytes, format: Format) -> Bytes {
-    if format.pretty { Bytes::from(pretty(&body)) } else { body }
+    if format.pretty && format.syntax == Syntax::Json { Bytes::from(pretty(&body)) } else { body }
 }
 
 /// Indents JSON without touching a value: only white space between tokens is added.

@@ -6,9 +6,13 @@ pub mod bundle;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use sluis_conformance::definitions::r4;
+use sluis_conformance::json::{Doc, JsonLimits};
+use sluis_conformance::xml;
 
 use crate::clock::Timestamp;
 use crate::connection::body::Body;
+use crate::connection::request::{Format, Syntax};
 use refusal::{Reason, Refusal};
 
 /// A whole answer, before its bytes leave.
@@ -23,6 +27,9 @@ pub struct Answer {
     /// `Last-Modified`, exact: entries of a Bundle tell it as an instant.
     pub modified: Option<Timestamp>,
 }
+
+/// Media type of FHIR XML (FHIR R4 http.html#mime-type).
+pub const FHIR_XML: &str = "application/fhir+xml; charset=utf-8; fhirVersion=4.0";
 
 /// Media type of FHIR JSON (FHIR R4 http.html#mime-type).
 pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8; fhirVersion=4.0";
@@ -57,6 +64,41 @@ impl Answer {
     /// A header's text.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.to_str().ok())
+    }
+
+    /// The answer in the format asked for: FHIR JSON becomes XML where that is wanted, anything else stays.
+    ///
+    /// What XML cannot carry (a control character in a text) is 406 to a safe request. A write has happened by now: its
+    /// answer stays JSON and says so, as RFC 9110 section 15.5.7 allows, rather than hide what became of it.
+    #[must_use]
+    pub fn in_format(self, format: Format, is_safe: bool) -> Answer {
+        let is_fhir = self.header(&header::CONTENT_TYPE) == Some(FHIR_JSON);
+        if format.syntax == Syntax::Json || !is_fhir || self.body.is_empty() {
+            return self;
+        }
+        match to_xml(&self.body, format.pretty) {
+            Ok(body) => {
+                let mut answer = Answer { body, ..self };
+                for (name, value) in &mut answer.headers {
+                    if *name == header::CONTENT_TYPE {
+                        *value = HeaderValue::from_static(FHIR_XML);
+                    }
+                }
+                answer
+            }
+            Err(cause) => {
+                tracing::warn!(cause = %cause, "an answer cannot be written as XML");
+                if !is_safe {
+                    return self;
+                }
+                let text = "The content holds something XML cannot carry: ask for application/fhir+json.";
+                let refused = Answer::refused(&Refusal::new(Reason::NotAcceptable, text));
+                match to_xml(&refused.body, format.pretty) {
+                    Ok(body) => Answer::typed(refused.status, HeaderValue::from_static(FHIR_XML), body),
+                    Err(_) => refused,
+                }
+            }
+        }
     }
 
     /// The HTTP response; to a `HEAD` without its body (RFC 9110 section 9.3.2).
@@ -118,6 +160,13 @@ impl Answer {
     }
 }
 
+/// Stored or made bytes as XML. The limits are those of what can be stored and of a page of it, so nothing is refused here.
+fn to_xml(body: &Bytes, pretty: bool) -> Result<Bytes, String> {
+    let limits = JsonLimits { depth_max: 1_100, nodes_max: u32::MAX };
+    let doc = Doc::parse(body.to_vec(), limits).map_err(|error| error.to_string())?;
+    xml::write(r4(), doc.root(), pretty).map(Bytes::from).map_err(|error| error.to_string())
+}
+
 /// HTTP date of RFC 9110 section 5.6.7.
 pub fn http_date(at: Timestamp) -> String {
     let timestamp = jiff::Timestamp::from_microsecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
@@ -127,6 +176,33 @@ pub fn http_date(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn xml_is_made_of_fhir_alone_and_what_it_cannot_carry_is_told() {
+        let xml = Format { syntax: Syntax::Xml, pretty: false };
+        let patient = |text: &str| {
+            Answer::fhir(
+                StatusCode::OK,
+                format!(r#"{{"resourceType":"Patient","name":[{{"text":"{text}"}}]}}"#),
+            )
+        };
+        let good = patient("x").versioned(3, Timestamp(0)).in_format(xml, true);
+        assert_eq!(good.header(&header::CONTENT_TYPE), Some(FHIR_XML));
+        assert!(good.body.ends_with(b"<name><text value=\"x\"/></name></Patient>"));
+        assert_eq!(good.header(&header::ETAG), Some("W/\"3\""));
+        let bad = patient("\\u0001").in_format(xml, true);
+        assert_eq!(
+            (bad.status, bad.header(&header::CONTENT_TYPE)),
+            (StatusCode::NOT_ACCEPTABLE, Some(FHIR_XML))
+        );
+        assert_eq!(patient("\\u0001").in_format(xml, false).header(&header::CONTENT_TYPE), Some(FHIR_JSON));
+        assert_eq!(Answer::json(StatusCode::OK, "{}").in_format(xml, true).body, "{}");
+        assert_eq!(patient("x").in_format(Format::default(), true).body, patient("x").body);
+        for reason in Reason::ALL {
+            let answer = Answer::refused(&Refusal::new(*reason, "x")).in_format(xml, true);
+            assert_eq!(answer.header(&header::CONTENT_TYPE), Some(FHIR_XML), "{reason:?}");
+        }
+    }
 
     #[test]
     fn every_refusal_has_an_outcome_and_hidden_things_have_one_body() {

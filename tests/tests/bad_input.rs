@@ -101,7 +101,8 @@ fn transaction(kind: &str, entries: &Value) -> Vec<u8> {
 fn table() -> Vec<Row> {
     let patient = |rest: &str| format!("{{\"resourceType\":\"Patient\",{rest}}}");
     let bundle = |n, kind: &str, entries: Value, due| post(n, transaction(kind, &entries), due).to("");
-    let xml = |n, body: String| post(n, body, &[400, 415, 422]).with("content-type", XML);
+    // Answered in XML unless JSON is asked for, as the body is XML.
+    let xml = |n, body: String| post(n, body, &[400, 422]).with("content-type", XML).with("accept", FHIR);
     let put = json!({ "request": { "method": "PUT", "url": "Patient/x-1" }, "resource": { "resourceType": "Patient", "id": "x-1" } });
     let named = json!({ "fullUrl": "urn:uuid:5f1e0b9c-30a1-4c3e-9d3a-0c7d3f0a1b2c", "request": { "method": "POST", "url": "Patient" }, "resource": { "resourceType": "Patient" } });
     // To `Bundle` it would be a resource to keep (FHIR R4 bundle.html); to the base it asks to be performed.

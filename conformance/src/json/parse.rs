@@ -41,7 +41,7 @@ pub(super) fn parse(text: Vec<u8>, limits: JsonLimits) -> Result<Doc, JsonError>
     match parser.document() {
         Ok(()) => {
             let cells = parser.cells;
-            Ok(Doc { text, cells })
+            Ok(Doc { text, cells, is_converted: false })
         }
         Err(Fault { kind, offset }) => {
             let (line, column) = line_column(&text, offset);

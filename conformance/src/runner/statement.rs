@@ -1,6 +1,6 @@
 //! What a server's CapabilityStatement lists, as items that claims speak for.
 //!
-//! Items: `Observation.read` (interaction of a type), `Group.$export` (operation of a type), `system.batch` (interaction
+//! Items: `format.xml`, `Observation.read` (interaction of a type), `Group.$export` (operation of a type), `system.batch` (interaction
 //! of the whole), `system.$export` (operation of the whole), `search.token` (kind of a search parameter),
 //! `search._include`, `search._revinclude`, `conditional.read` and the like. A claim covers `*.read` for every type.
 
@@ -27,6 +27,9 @@ pub(crate) async fn items(server: &Server) -> Result<BTreeSet<String>, String> {
 
 fn of(statement: &Value) -> BTreeSet<String> {
     let mut items = BTreeSet::new();
+    items.extend(
+        list(&statement["format"]).iter().filter_map(Value::as_str).map(|name| format!("format.{name}")),
+    );
     for rest in list(&statement["rest"]) {
         items.extend(texts(rest, "interaction", "code").map(|code| format!("system.{code}")));
         items.extend(texts(rest, "operation", "name").map(|name| format!("system.${name}")));
@@ -126,19 +129,19 @@ mod tests {
 
     #[test]
     fn listed_and_not_claimed_is_a_fault_and_so_is_claimed_and_not_listed() {
-        let items = of(&json!({ "rest": [{
+        let items = of(&json!({ "format": ["xml"], "rest": [{
             "interaction": [{ "code": "batch" }],
             "resource": [{ "type": "Patient", "interaction": [{ "code": "read" }],
                 "searchParam": [{ "name": "name", "type": "string" }], "conditionalRead": "full-support" }],
         }] }));
-        let all = ["Patient.read", "conditional.read", "search.string", "system.batch"];
+        let all = ["Patient.read", "conditional.read", "format.xml", "search.string", "system.batch"];
         assert!(items.iter().map(String::as_str).eq(all));
         let enough = [
-            claim(&["*.read", "conditional.read", "search.string"], None),
+            claim(&["*.read", "conditional.read", "format.xml", "search.string"], None),
             claim(&["system.batch"], Some("later")),
         ];
         assert!(faults(&items, &enough).is_empty());
-        assert_eq!(faults(&items, &enough[1..]).len(), 3);
+        assert_eq!(faults(&items, &enough[1..]).len(), 4);
         let more = [claim(&all, None), claim(&["*.patch"], None), claim(&["*.batch"], Some("not a type's"))];
         assert_eq!(faults(&items, &more).len(), 1);
     }

@@ -30,7 +30,7 @@ pub(super) fn read(definitions: &Definitions, text: &[u8], limits: JsonLimits) -
     let json = reading.outs.pop().unwrap_or_default();
     // Each list is one more level in JSON; the limit holds for the tree, whichever notation it came in.
     let at_end = text.len();
-    Doc::parse(json.into_bytes(), limits).map_err(|error| {
+    Doc::parse(json.into_bytes(), limits).map(Doc::converted).map_err(|error| {
         let kind = match error.kind {
             JsonErrorKind::TooManyNodes { nodes_max } => K::TooManyNodes { nodes_max },
             JsonErrorKind::TooDeep { depth_max } => K::TooDeep { depth_max: depth_max as usize },
@@ -135,6 +135,9 @@ impl<'d> Reading<'d> {
                 }
                 Event::End(_) => self.close()?,
                 Event::Text(text) if text.trim_matches([' ', '\t', '\r', '\n']).is_empty() => {}
+                Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) if self.frames.is_empty() => {
+                    return Err(K::Syntax("text outside the root element".to_owned()));
+                }
                 Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) => return Err(K::Text),
                 Event::Comment(_) | Event::PI(_) => {}
                 Event::DocType(_) => return Err(K::DocType),

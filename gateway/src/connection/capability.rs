@@ -37,7 +37,7 @@ impl Statement<'_> {
             "software": { "name": "Sluis", "version": self.version },
             "implementation": { "description": "Sluis", "url": self.base },
             "fhirVersion": "4.0.1",
-            "format": ["application/fhir+json", "json"],
+            "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
             "implementationGuide": self.guides,
             "rest": [self.rest()],
         })

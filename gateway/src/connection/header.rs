@@ -2,7 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
-use super::request::{Preconditions, ReturnPreference};
+use super::request::{Preconditions, ReturnPreference, Syntax};
 use super::route::Produces;
 use crate::clock::Timestamp;
 use crate::response::refusal::{Reason, Refusal};
@@ -29,12 +29,13 @@ pub(super) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Op
     }
 }
 
-/// Refuses an `Accept` that leaves no room for what the row produces. No header means anything goes.
+/// The syntax an `Accept` asks for, of those the row produces: the highest quality, and `preferred` where JSON and XML are
+/// equally welcome. No header means anything goes.
 ///
 /// Errors: `NotAcceptable`. Source: RFC 9110 section 12.5.1, FHIR R4 http.html#mime-type
-pub(super) fn accept(headers: &HeaderMap, produces: Produces) -> Result<(), Refusal> {
-    if produces == Produces::Fixed || !headers.contains_key(header::ACCEPT) {
-        return Ok(());
+pub(super) fn accept(headers: &HeaderMap, produces: Produces, preferred: Syntax) -> Result<Syntax, Refusal> {
+    if produces == Produces::Fixed {
+        return Ok(Syntax::Json);
     }
     let mut wanted = Vec::new();
     for value in headers.get_all(header::ACCEPT) {
@@ -42,27 +43,78 @@ pub(super) fn accept(headers: &HeaderMap, produces: Produces) -> Result<(), Refu
             value.to_str().map_err(|_| Refusal::new(Reason::NotAcceptable, "Accept is not plain text."))?;
         wanted.extend(text.split(',').map(str::trim).filter(|range| !range.is_empty()));
     }
-    if wanted.is_empty() || wanted.iter().any(|range| accepted(range, produces)) {
-        return Ok(());
+    if wanted.is_empty() {
+        return Ok(if produces == Produces::Fhir { preferred } else { Syntax::Json });
     }
-    Err(not_acceptable(wanted.iter().any(|range| range.contains("xml"))))
+    choose(&wanted, produces, preferred).ok_or_else(|| Refusal::new(Reason::NotAcceptable, ""))
 }
 
-/// Judges a `_format` value: a short name or a media type. An unescaped `+` has arrived as a space.
+/// The syntax of a `_format` value: a short name or a media type. An unescaped `+` has arrived as a space.
 ///
 /// Errors: `NotAcceptable`.
-pub(super) fn format(value: &str, produces: Produces) -> Result<(), Refusal> {
+pub(super) fn format(value: &str, produces: Produces) -> Result<Syntax, Refusal> {
     let value = value.replace(' ', "+");
-    let short = matches!((value.as_str(), produces), ("json", Produces::Fhir) | ("ndjson", Produces::Ndjson));
-    if produces == Produces::Fixed || short || accepted(&value, produces) {
-        return Ok(());
+    match (value.as_str(), produces) {
+        (_, Produces::Fixed) | ("json", Produces::Fhir) | ("ndjson", Produces::Ndjson) => Ok(Syntax::Json),
+        ("xml", Produces::Fhir) => Ok(Syntax::Xml),
+        (media, _) => choose(&[media], produces, Syntax::Json)
+            .ok_or_else(|| Refusal::new(Reason::NotAcceptable, "").at("_format")),
     }
-    Err(not_acceptable(value.contains("xml")).at("_format"))
 }
 
-fn not_acceptable(xml: bool) -> Refusal {
-    let text = if xml { "XML is not offered: this gateway speaks FHIR in JSON." } else { "" };
-    Refusal::new(Reason::NotAcceptable, text)
+/// Media types of each syntax (FHIR R4 http.html#mime-type: the general ones mean FHIR's).
+const JSON: &[&str] = &["application/fhir+json", "application/json", "text/json"];
+const XML: &[&str] = &["application/fhir+xml", "application/xml", "text/xml"];
+const NDJSON: &[&str] = &["application/fhir+ndjson", "application/ndjson", "application/x-ndjson"];
+
+/// The syntax a request's body is in.
+pub(super) fn body_syntax(headers: &HeaderMap) -> Syntax {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(media_type);
+    if media.is_some_and(|(media, _)| is_xml(&media)) { Syntax::Xml } else { Syntax::Json }
+}
+
+pub(super) fn is_json(media: &str) -> bool {
+    JSON.contains(&media)
+}
+
+pub(super) fn is_xml(media: &str) -> bool {
+    XML.contains(&media)
+}
+
+fn choose(ranges: &[&str], produces: Produces, preferred: Syntax) -> Option<Syntax> {
+    let (json, xml) = match produces {
+        Produces::Fixed => return Some(Syntax::Json),
+        Produces::Ndjson => (quality(ranges, NDJSON), 0.0),
+        Produces::Fhir => (quality(ranges, JSON), quality(ranges, XML)),
+    };
+    if json <= 0.0 && xml <= 0.0 {
+        return None;
+    }
+    if json == xml {
+        return Some(preferred);
+    }
+    Some(if xml > json { Syntax::Xml } else { Syntax::Json })
+}
+
+/// How welcome the best of these media types is, 0 to 1: the most specific range decides (RFC 9110 section 12.5.1).
+fn quality(ranges: &[&str], names: &[&str]) -> f32 {
+    let judged = ranges.iter().filter_map(|range| {
+        let (media, parameters) = media_type(range);
+        let specificity = match media.as_str() {
+            media if names.contains(&media) => 2,
+            "application/*" | "text/*" => 1,
+            "*/*" => 0,
+            _ => return None,
+        };
+        if parameters.iter().any(|(name, value)| name == "fhirversion" && !is_r4(value)) {
+            return None;
+        }
+        let given = parameters.iter().find(|(name, _)| name == "q");
+        let given = given.and_then(|(_, value)| value.parse::<f32>().ok());
+        Some((specificity, given.filter(|q| (0.0..=1.0).contains(q)).unwrap_or(1.0)))
+    });
+    let best = judged.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    best.map_or(0.0, |(_, quality)| quality)
 }
 
 /// Whether a `fhirVersion` is one this gateway reads and answers with. R4B is: every resource served here is the same in
@@ -70,32 +122,6 @@ fn not_acceptable(xml: bool) -> Refusal {
 /// hl7.org/fhir/r4b-explanation.html).
 pub(crate) fn is_r4(version: &str) -> bool {
     matches!(version, "4.0" | "4.0.1" | "4.3" | "4.3.0")
-}
-
-fn accepted(range: &str, produces: Produces) -> bool {
-    let (media, parameters) = media_type(range);
-    let quality_zero = parameters
-        .iter()
-        .any(|(name, value)| name == "q" && value.parse::<f32>().is_ok_and(|quality| quality <= 0.0));
-    let other_version = parameters.iter().any(|(name, value)| name == "fhirversion" && !is_r4(value));
-    if quality_zero || other_version {
-        return false;
-    }
-    match produces {
-        Produces::Fixed => true,
-        Produces::Fhir => matches!(
-            media.as_str(),
-            "*/*" | "application/*" | "application/fhir+json" | "application/json" | "text/json" | "text/*"
-        ),
-        Produces::Ndjson => matches!(
-            media.as_str(),
-            "*/*"
-                | "application/*"
-                | "application/fhir+ndjson"
-                | "application/ndjson"
-                | "application/x-ndjson"
-        ),
-    }
 }
 
 /// Media type in lower case, and its parameters with lower-case names, without quotes.
@@ -229,40 +255,68 @@ mod tests {
     }
 
     #[test]
-    fn accept_leaves_room_for_json_or_is_refused() {
-        let yes = [
-            "*/*",
-            "application/*",
-            "application/fhir+json",
-            "application/json;q=0.5",
-            "image/png, */*;q=0.1",
-            "application/fhir+json; fhirVersion=4.0",
-            "application/fhir+json; fhirVersion=4.3",
-            "application/fhir+xml, application/fhir+json;q=0.1",
-            "",
-        ];
-        let no = [
+    fn accept_chooses_by_quality_or_is_refused() {
+        let of = |text: &str| {
+            accept(&headers(&[("accept", text)]), Produces::Fhir, Syntax::Json)
+                .map_err(|refusal| refusal.reason)
+        };
+        for (text, syntax) in [
+            ("*/*", Syntax::Json),
+            ("application/*", Syntax::Json),
+            ("application/fhir+json", Syntax::Json),
+            ("application/json;q=0.5", Syntax::Json),
+            ("image/png, */*;q=0.1", Syntax::Json),
+            ("application/fhir+json; fhirVersion=4.0", Syntax::Json),
+            ("application/fhir+json; fhirVersion=4.3", Syntax::Json),
+            ("application/fhir+xml;q=0.9, application/fhir+json", Syntax::Json),
+            ("", Syntax::Json),
+            ("application/fhir+xml", Syntax::Xml),
+            ("text/xml", Syntax::Xml),
+            ("application/fhir+xml, application/fhir+json;q=0.1", Syntax::Xml),
+            ("application/fhir+xml, */*;q=0.8", Syntax::Xml),
+            ("application/fhir+json;q=0, */*", Syntax::Xml),
+            (
+                "application/fhir+json; fhirVersion=5.0, application/fhir+xml; fhirVersion=4.0;q=0.1",
+                Syntax::Xml,
+            ),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Syntax::Xml),
+            ("application/fhir+xml;q=banana", Syntax::Xml),
+        ] {
+            assert_eq!(of(text), Ok(syntax), "{text}");
+        }
+        for text in [
             "image/png",
-            "application/fhir+xml",
             "text/html",
             "application/fhir+json;q=0",
+            "application/fhir+xml;q=0.0",
             "application/fhir+json; fhirVersion=5.0",
             "banana",
-        ];
-        for text in yes {
-            assert_eq!(accept(&headers(&[("accept", text)]), Produces::Fhir), Ok(()), "{text}");
+        ] {
+            assert_eq!(of(text), Err(Reason::NotAcceptable), "{text}");
         }
-        for text in no {
-            let refusal = accept(&headers(&[("accept", text)]), Produces::Fhir).unwrap_err();
-            assert_eq!(refusal.reason, Reason::NotAcceptable, "{text}");
-        }
-        assert_eq!(accept(&headers(&[("accept", "image/png")]), Produces::Fixed), Ok(()));
+        let any = |produces| accept(&headers(&[("accept", "image/png")]), produces, Syntax::Json);
+        assert_eq!(any(Produces::Fixed), Ok(Syntax::Json));
+        assert!(any(Produces::Ndjson).is_err());
+        let xml = headers(&[("accept", "*/*"), ("content-type", "application/fhir+xml; charset=utf-8")]);
+        assert_eq!(accept(&xml, Produces::Fhir, body_syntax(&xml)), Ok(Syntax::Xml));
+        assert_eq!(accept(&xml, Produces::Ndjson, body_syntax(&xml)), Ok(Syntax::Json));
     }
 
     #[test]
-    fn xml_is_refused_in_words() {
-        let refusal = format("xml", Produces::Fhir).unwrap_err();
-        assert!(refusal.to_outcome().contains("XML is not offered"));
+    fn format_takes_short_names_and_media_types() {
+        for (text, syntax) in [
+            ("json", Syntax::Json),
+            ("application/fhir json", Syntax::Json),
+            ("xml", Syntax::Xml),
+            ("text/xml", Syntax::Xml),
+            ("application/xml", Syntax::Xml),
+            ("application/fhir+xml", Syntax::Xml),
+        ] {
+            assert_eq!(format(text, Produces::Fhir).ok(), Some(syntax), "{text}");
+        }
+        for text in ["ttl", "html", "ndjson", "application/fhir+turtle", ""] {
+            assert_eq!(format(text, Produces::Fhir).unwrap_err().reason, Reason::NotAcceptable, "{text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use percent_encoding::percent_decode;
 
 use super::header;
-use super::request::{Format, Parameters};
+use super::request::{Format, Parameters, Syntax};
 use super::route::Produces;
 use crate::response::refusal::{Reason, Refusal};
 
@@ -58,16 +58,19 @@ impl Pairs {
 
     /// Takes `_format` and `_pretty` out of the pairs. `None`: there was no `_format`, so `Accept` decides.
     ///
-    /// Errors: `NotAcceptable` for another format than JSON, `ParameterInvalid` for a `_pretty` that is no boolean.
+    /// Errors: `NotAcceptable` for a format that is not offered, `ParameterInvalid` for a `_pretty` that is no boolean.
     /// Source: FHIR R4 http.html#mime-type
-    pub(crate) fn take_general(&mut self, produces: Produces) -> Result<(Option<()>, Format), Refusal> {
+    pub(crate) fn take_general(&mut self, produces: Produces) -> Result<(Option<Syntax>, Format), Refusal> {
         let mut format = Format::default();
         let mut named = None;
         let mut refusal = None;
         self.pairs.retain(|(name, value)| match name.as_str() {
             "_format" => {
                 match header::format(value, produces) {
-                    Ok(()) => named = Some(()),
+                    Ok(syntax) => {
+                        named = Some(syntax);
+                        format.syntax = syntax;
+                    }
                     Err(error) => refusal = refusal.take().or(Some(error)),
                 }
                 false

@@ -152,8 +152,20 @@ pub struct Preconditions {
 /// How the answer shall look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Format {
+    /// JSON or XML.
+    pub syntax: Syntax,
     /// `_pretty=true`
     pub pretty: bool,
+}
+
+/// The notations of FHIR R4 that are spoken here (http.html#mime-type). Resources are kept in JSON; XML is made of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Syntax {
+    /// `application/fhir+json`
+    #[default]
+    Json,
+    /// `application/fhir+xml`
+    Xml,
 }
 
 /// `Prefer: return=…` (FHIR R4 http.html#ops).

@@ -108,7 +108,7 @@ pub enum Access {
 pub enum BodyKind {
     /// None.
     None,
-    /// A resource, as FHIR JSON.
+    /// A resource, as FHIR JSON or XML.
     Resource,
     /// A Parameters resource, a form, or nothing.
     Parameters,
@@ -123,7 +123,7 @@ pub enum BodyKind {
 /// What a row produces, for negotiation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Produces {
-    /// FHIR JSON.
+    /// FHIR JSON or XML.
     Fhir,
     /// `application/fhir+ndjson`.
     Ndjson,

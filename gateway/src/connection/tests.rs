@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::Fixed;
+use crate::connection::request::Syntax;
 use http::StatusCode;
 
 struct Ask {
@@ -79,7 +80,7 @@ fn bad_input_of_the_rest_group_gets_an_allowed_status() {
         (
             60,
             ask("POST", "/fhir/Patient").header("content-type", "application/fhir+xml").body("<Patient/>"),
-            415,
+            422,
         ),
     ];
     let table = shared_table();
@@ -211,7 +212,13 @@ fn search_by_url_and_form_is_one_list() {
     assert!(request.format.pretty);
     // The parameters may all stand in the URL, with no body and no type.
     assert!(ask("POST", "/fhir/Observation/_search?patient=p1").parse().is_ok());
-    assert_eq!(form("/fhir/Observation/_search", "_format=xml").reason(), Reason::NotAcceptable);
+    let xml = |ask: Ask| ask.parse().unwrap().format.syntax == Syntax::Xml;
+    assert!(xml(form("/fhir/Observation/_search", "_format=xml").header("accept", "image/png")));
+    assert!(xml(form("/fhir/Observation/_search?_format=xml", "").header("accept", "application/fhir+json")));
+    assert!(!xml(form("/fhir/Observation/_search", "_format=json").header("accept", "application/fhir+xml")));
+    let neither = form("/fhir/Observation/_search", "code=x").header("accept", "image/png");
+    assert_eq!(neither.reason(), Reason::NotAcceptable);
+    assert_eq!(form("/fhir/Observation/_search", "_format=ttl").reason(), Reason::NotAcceptable);
 }
 
 #[test]
@@ -246,13 +253,38 @@ fn content_type_decides_what_is_read() {
     }
     for bad in [
         "text/plain",
-        "application/fhir+xml",
+        "application/fhir+turtle",
+        "application/fhir+xml; charset=utf-16",
         "application/fhir+json; charset=iso-8859-1",
         "application/fhir+json; fhirVersion=3.0",
         "application/json-patch+json",
         "",
     ] {
         assert_eq!(post(bad).unwrap_err().reason, Reason::MediaType, "{bad}");
+    }
+    let in_xml = |body: &str| {
+        ask("POST", "/fhir/Patient").header("content-type", "application/fhir+xml").body(body).parse()
+    };
+    let request =
+        in_xml("<Patient xmlns=\"http://hl7.org/fhir\"><active value=\"true\"/></Patient>").unwrap();
+    assert_eq!(request.format.syntax, Syntax::Xml);
+    let Interaction::Create(_, doc) = &request.interaction else { panic!("a create was asked") };
+    assert_eq!(doc.text(), r#"{"resourceType":"Patient","active":true}"#);
+    let deep = "<extension url=\"x\">".repeat(100);
+    for (body, reason, place) in [
+        ("<Patient", Reason::Malformed, None),
+        (PATIENT, Reason::Malformed, None),
+        ("<!DOCTYPE x [<!ENTITY a \"b\">]><Patient/>", Reason::Malformed, None),
+        (
+            "<Patient xmlns=\"http://hl7.org/fhir\"><actve value=\"true\"/></Patient>",
+            Reason::Invalid,
+            Some("Patient"),
+        ),
+        (&format!("<Patient xmlns=\"http://hl7.org/fhir\">{deep}"), Reason::TooCostly, None),
+    ] {
+        let refusal = in_xml(body).unwrap_err();
+        assert_eq!(refusal.reason, reason, "{body}");
+        assert!(place.is_none() || refusal.expression.first().map(String::as_str) == place, "{refusal:?}");
     }
     assert_eq!(ask("POST", "/fhir/Patient").body(PATIENT).reason(), Reason::MediaType);
     for coding in ["gzip", "br", "deflate", "identity, gzip"] {

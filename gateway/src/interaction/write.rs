@@ -135,10 +135,11 @@ pub fn check(doc: &Doc) -> Result<(), Refusal> {
         .map(|issue| Issue {
             severity: "error",
             code: issue.code,
-            diagnostics: format!(
-                "{} {} (line {}, column {})",
-                issue.text, issue.remedy, issue.line, issue.column
-            ),
+            diagnostics: if doc.is_converted() {
+                format!("{} {}", issue.text, issue.remedy)
+            } else {
+                format!("{} {} (line {}, column {})", issue.text, issue.remedy, issue.line, issue.column)
+            },
             expression: vec![issue.expression],
         })
         .collect();

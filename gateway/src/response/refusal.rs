@@ -105,9 +105,9 @@ reasons! {
     /// Export files that no longer hold: a consent changed, or the job was ended.
     ExportStale => GONE, "expired", "These export files were withdrawn because permissions changed.", "Start a new export.";
     /// `Accept` or `_format` asks for what is not offered.
-    NotAcceptable => NOT_ACCEPTABLE, "not-supported", "This format is not offered.", "Ask for application/fhir+json.";
+    NotAcceptable => NOT_ACCEPTABLE, "not-supported", "This format is not offered.", "Ask for application/fhir+json or application/fhir+xml.";
     /// The body's media type is not offered.
-    MediaType => UNSUPPORTED_MEDIA_TYPE, "not-supported", "This content type is not accepted here.", "Send application/fhir+json (or, to $ingest, a format of its documentation).";
+    MediaType => UNSUPPORTED_MEDIA_TYPE, "not-supported", "This content type is not accepted here.", "Send application/fhir+json or application/fhir+xml (or, to $ingest, a format of its documentation).";
     /// `If-Match` names another version.
     VersionConflict => PRECONDITION_FAILED, "conflict", "The resource has changed since that version.", "Read it again and repeat the change on the current version.";
     /// A precondition header that cannot be evaluated.

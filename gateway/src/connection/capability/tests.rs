@@ -36,7 +36,7 @@ fn head_of_the_statement_is_as_it_should_be() {
         "software": { "name": "Sluis", "version": "0.1.0" },
         "implementation": { "description": "Sluis", "url": "https://sluis.example/fhir" },
         "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json", "json"],
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
         "implementationGuide": [
             "http://hl7.org/fhir/smart-app-launch/ImplementationGuide/hl7.fhir.uv.smart-app-launch"
         ],
