@@ -50,6 +50,9 @@ pub struct Definitions {
     parameters: &'static [SearchParameter],
     value_sets: HashMap<&'static str, ValueSet>,
     invariants: HashMap<&'static str, Invariant>,
+    invariant_rows: Vec<Invariant>,
+    /// Made on first validation.
+    pub(crate) judged: OnceLock<crate::validate::Judged>,
     /// Made on first extraction.
     pub(crate) plans: OnceLock<Plans>,
 }
@@ -153,6 +156,11 @@ impl Definitions {
     /// An invariant by its key, such as `dom-3`.
     pub fn invariant(&self, key: &str) -> Option<&Invariant> {
         self.invariants.get(key)
+    }
+
+    /// Every invariant of the table, with where it is declared.
+    pub fn invariants(&self) -> &[Invariant] {
+        &self.invariant_rows
     }
 
     /// Whether a structure is, or specialises, the type of that name.

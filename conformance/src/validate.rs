@@ -1,19 +1,21 @@
 //! Whether a resource is R4 by structure: names, shapes, cardinality, primitive forms, choices, required codes, reference
-//! targets, narrative, and a few invariants.
+//! targets, narrative, and the invariants of R4.
 //!
 //! A body meets this after parsing and before a decision about storing it; a mapping's result meets it before it leaves
-//! the engine. It judges one resource with everything nested in it and looks nothing up elsewhere. Profiles, extensible
-//! bindings and most invariants are not judged here. Texts name places and rules and never repeat a value, so that an
+//! the engine. It judges one resource with everything nested in it and looks nothing up elsewhere. Profiles and extensible
+//! bindings are not judged here; which invariants are is what [`judged`] tells. Texts name places and rules and never repeat a value, so that an
 //! outcome or a log line carries nothing about a patient.
 
 mod binding;
 mod invariant;
+mod judged;
 mod local;
 mod narrative;
 mod near;
 mod primitive;
 mod walk;
 
+pub use judged::{Judged, judged};
 pub(crate) use near::remedy as nearest;
 
 use crate::definitions::Definitions;

@@ -65,6 +65,8 @@ pub(super) fn r4() -> Definitions {
         parameters,
         value_sets: value_sets(),
         invariants: invariants(),
+        invariant_rows: invariant_rows().collect(),
+        judged: OnceLock::new(),
         plans: OnceLock::new(),
     }
 }
@@ -280,10 +282,20 @@ fn compartments(resources: &mut [Resource]) {
 /// By key; one that two elements declare (inv-1) stands for the first of them.
 fn invariants() -> HashMap<&'static str, Invariant> {
     let mut invariants = HashMap::new();
-    for [path, key, severity, human, expression] in rows(INVARIANTS) {
-        invariants.entry(key).or_insert(Invariant { path, key, severity, human, expression });
+    for invariant in invariant_rows() {
+        invariants.entry(invariant.key).or_insert(invariant);
     }
     invariants
+}
+
+fn invariant_rows() -> impl Iterator<Item = Invariant> {
+    rows(INVARIANTS).map(|[path, key, severity, human, expression]| Invariant {
+        path,
+        key,
+        severity,
+        human,
+        expression,
+    })
 }
 
 fn value_sets() -> HashMap<&'static str, ValueSet> {

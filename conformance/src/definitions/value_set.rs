@@ -25,7 +25,7 @@ impl ValueSet {
     }
 }
 
-/// A rule on a structure. Only those `validate` enforces have code; the rest are here to be told.
+/// A rule on a structure or element.
 #[derive(Debug, Clone, Copy)]
 pub struct Invariant {
     /// Where it is declared: `Patient.contact`.

@@ -1,7 +1,9 @@
-//! The invariants that have code; words and severity come from the table. Those about contained resources are in
+//! The invariants that have code, because it is faster or says better what to do; `judged.rs` evaluates the others. Words
+//! and severity come from the table. Those about contained resources are in
 //! `local.rs`, those about narrative in `narrative.rs`.
 
 use crate::definitions::Structure;
+use crate::fhirpath::Item;
 use crate::json::Node;
 use crate::path::FhirDateTime;
 
@@ -120,6 +122,7 @@ const RULES: &[Rule] = &[
 ];
 
 pub(super) fn judge<'d>(walk: &mut Walk<'d>, structure: &'d Structure, node: Node<'d>) {
+    let own = structure;
     let mut at = Some(structure);
     while let Some(structure) = at {
         let from = RULES.partition_point(|rule| rule.path < structure.path);
@@ -129,8 +132,17 @@ pub(super) fn judge<'d>(walk: &mut Walk<'d>, structure: &'d Structure, node: Nod
                 walk.broken(rule.key, node, rule.remedy);
             }
         }
+        walk.judge_at(structure.path, Some(Item::object(own, node)));
         at = structure.base.map(|base| walk.definitions.structure_at(base));
     }
+}
+
+/// Invariants with code in `walk.rs`, `local.rs` and `narrative.rs`.
+const ELSEWHERE: &[&str] = &["ele-1", "ref-1", "dom-2", "dom-3", "dom-4", "dom-5", "txt-1", "txt-2"];
+
+/// Whether a row of the table has code of its own.
+pub(super) fn is_coded(path: &str, key: &str) -> bool {
+    ELSEWHERE.contains(&key) || RULES.iter().any(|rule| rule.path == path && rule.key == key)
 }
 
 impl Walk<'_> {
@@ -221,7 +233,7 @@ mod tests {
             assert!(r4().structure(rule.path).is_some(), "{}", rule.path);
             assert!(r4().invariant(rule.key).is_some_and(|known| known.path == rule.path), "{}", rule.key);
         }
-        for key in ["ele-1", "ref-1", "dom-2", "dom-3", "dom-4", "dom-5", "txt-1", "txt-2"] {
+        for key in ELSEWHERE {
             assert!(r4().invariant(key).is_some(), "{key}");
         }
     }

@@ -4,6 +4,8 @@ use crate::definitions::{Definitions, Element, ElementType, Found, Strength, Str
 use crate::json::{Kind, Node};
 use crate::path::{ReferenceTarget, has_scheme, parse_reference};
 
+use crate::fhirpath::Item;
+
 use super::local::Container;
 use super::{ISSUES_MAX, Issue, Severity};
 use super::{binding, invariant, near, primitive};
@@ -13,8 +15,14 @@ use super::{binding, invariant, near, primitive};
 const DEPTH_MAX: usize = 128;
 
 pub(super) fn resource(definitions: &Definitions, root: Node<'_>) -> Vec<Issue> {
-    let mut walk =
-        Walk { definitions, issues: Vec::new(), path: String::new(), containers: Vec::new(), depth: 0 };
+    let mut walk = Walk {
+        definitions,
+        issues: Vec::new(),
+        path: String::new(),
+        containers: Vec::new(),
+        resources: Vec::new(),
+        depth: 0,
+    };
     walk.resource(root, false);
     walk.issues
 }
@@ -26,6 +34,8 @@ pub(super) struct Walk<'d> {
     pub(super) path: String,
     /// Resources being judged that may contain others, innermost last.
     pub(super) containers: Vec<Container<'d>>,
+    /// Resources being judged, innermost last, each with the one that contains it (or itself).
+    pub(super) resources: Vec<(Item<'d>, Item<'d>)>,
     depth: usize,
 }
 
@@ -103,7 +113,11 @@ impl<'d> Walk<'d> {
                 if !is_contained {
                     self.containers.push(Container::new(node));
                 }
+                let item = Item::object(structure, node);
+                let root = self.resources.last().filter(|_| is_contained).map_or(item, |(_, root)| *root);
+                self.resources.push((item, root));
                 self.object(structure, node);
+                self.resources.pop();
                 if is_contained {
                     self.contained(node);
                 } else if let Some(container) = self.containers.pop() {
@@ -339,6 +353,10 @@ impl<'d> Walk<'d> {
                     self.broken("ele-1", value, "add what the element is for, or leave it out");
                 }
             }
+        }
+        // Rules of a nested element are its structure's; the others stand at the element itself.
+        if structure.path != element.path {
+            self.judge_at(element.path, Item::value(self.definitions, type_, Some(value), None));
         }
         if let Some(bound) = element.binding.filter(|binding| binding.strength == Strength::Required) {
             binding::judge(self, bound.value_set, type_.code, value);
