@@ -191,9 +191,11 @@ impl Gateway {
             Interaction::Token(form) => Ok(self.token(form, request).await),
             Interaction::Health { ready: false } => Ok(Answer::json(StatusCode::OK, r#"{"status":"live"}"#)),
             Interaction::Health { ready: true } => match parts.store.check() {
-                // It serves; somebody should look at the mapping set that was refused.
-                Ok(()) if parts.intake.outdated() => {
-                    Ok(Answer::json(StatusCode::OK, r#"{"status":"degraded","mappings":"outdated"}"#))
+                // It serves; somebody should look at the mappings that were refused.
+                Ok(()) if !parts.intake.outdated().is_empty() => {
+                    let folders = parts.intake.outdated();
+                    let body = serde_json::json!({ "status": "degraded", "mappings": folders });
+                    Ok(Answer::json(StatusCode::OK, body.to_string()))
                 }
                 Ok(()) => Ok(Answer::json(StatusCode::OK, r#"{"status":"ready"}"#)),
                 Err(error) => Err(write::refusal(error)),

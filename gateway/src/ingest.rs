@@ -33,7 +33,6 @@ pub mod note;
 
 pub mod digest;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -49,7 +48,7 @@ use crate::response::refusal::{Reason, Refusal};
 use crate::store::Store;
 use answer::{Did, Report};
 use apply::Job;
-use map::Maps;
+use map::{Bad, Maps};
 use prepare::Prepared;
 use receipt::MessageKey;
 use source::Notation;
@@ -58,7 +57,7 @@ use source::Notation;
 #[derive(Debug)]
 pub struct Intake {
     maps: RwLock<Arc<Maps>>,
-    outdated: AtomicBool,
+    outdated: RwLock<Vec<String>>,
     units_max: usize,
 }
 
@@ -105,7 +104,7 @@ pub struct IngestFacts {
 impl Intake {
     /// An intake with these mappings.
     pub fn new(maps: Maps) -> Intake {
-        Intake { maps: RwLock::new(Arc::new(maps)), outdated: AtomicBool::new(false), units_max: UNITS_MAX }
+        Intake { maps: RwLock::new(Arc::new(maps)), outdated: RwLock::default(), units_max: UNITS_MAX }
     }
 
     /// The same intake with another limit of units in one document; past it the document is kept as a whole.
@@ -119,19 +118,28 @@ impl Intake {
         *self.maps.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(maps);
     }
 
-    /// Puts what was just read in force, as [`Intake::exchange`]; a set that does not load leaves the mappings in force as
-    /// they are, and [`Intake::outdated`] until one does.
+    /// Puts what was just read in force, as [`Intake::exchange`], and notes the folders that kept an earlier version. A set
+    /// there cannot be leaves the mappings in force as they are.
     ///
-    /// Errors: why the set does not load, as [`Maps::new`] says it.
-    pub fn renew(&self, read: Result<Maps, Vec<String>>) -> Result<(), Vec<String>> {
-        self.outdated.store(read.is_err(), Ordering::Relaxed);
-        self.exchange(read?);
-        Ok(())
+    /// Errors: why there is no such set, as [`Maps::renewed`] says it; [`Intake::outdated`] names it `*` until one loads.
+    pub fn renew(&self, read: Result<(Maps, Vec<Bad>), Vec<String>>) -> Result<Vec<Bad>, Vec<String>> {
+        let mut outdated = self.outdated.write().unwrap_or_else(PoisonError::into_inner);
+        match read {
+            Ok((maps, bad)) => {
+                *outdated = bad.iter().map(|bad| bad.folder.clone()).collect();
+                self.exchange(maps);
+                Ok(bad)
+            }
+            Err(errors) => {
+                *outdated = vec!["*".to_owned()];
+                Err(errors)
+            }
+        }
     }
 
-    /// Whether the last set offered was refused: what is in force is older than what its author wrote.
-    pub fn outdated(&self) -> bool {
-        self.outdated.load(Ordering::Relaxed)
+    /// Folders whose last version was refused: what is in force of them is older than what their author wrote, or nothing.
+    pub fn outdated(&self) -> Vec<String> {
+        self.outdated.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The mappings in force.

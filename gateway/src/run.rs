@@ -69,18 +69,24 @@ impl Running {
         self.address
     }
 
-    /// Reads the mapping folders again and puts them in force; documents under way finish on those before. Settings that
-    /// name no folder have nothing to read: the mappings built in stay.
+    /// Reads the mapping folders again, runs their cases and puts them in force as a whole; documents under way finish on
+    /// those before. Settings that name no folder have nothing to read: the mappings built in stay.
     ///
-    /// Errors: what of the set does not load, one line each; the mappings in force stay, and readiness says `degraded`.
+    /// Errors: what of which folder does not load or prove its cases, one line each. A bad folder keeps its last good
+    /// version while the others move on, and readiness says `degraded` and names it.
     pub async fn reload_mappings(&self) -> Result<()> {
         let mappings = self.mappings.clone();
-        // Compiling takes the CPU for a while: not on a thread that serves.
-        let read = tokio::task::spawn_blocking(move || read_maps(mappings.as_deref())).await?;
         let intake = &self.gateway.parts().intake;
-        intake.renew(read).map_err(|errors| anyhow!("mappings:\n{}", errors.join("\n")))?;
+        let before = intake.maps();
+        // Compiling takes the CPU for a while: not on a thread that serves.
+        let read = tokio::task::spawn_blocking(move || before.reread(mappings.as_deref())).await?;
+        let bad = intake.renew(read).map_err(|errors| anyhow!("mappings:\n{}", errors.join("\n")))?;
         tracing::info!(mappings = intake.maps().ids().count(), "mappings read again");
-        Ok(())
+        if bad.is_empty() {
+            return Ok(());
+        }
+        let errors: Vec<String> = bad.into_iter().flat_map(|bad| bad.errors).collect();
+        Err(anyhow!("mappings that keep their last good version:\n{}", errors.join("\n")))
     }
 
     /// Stops accepting, lets requests in work finish, signs the log's head.

@@ -87,6 +87,13 @@ impl CompiledFolder {
         self.run_parsed(bytes, parsed, true)
     }
 
+    /// The same folder without its cases, which are not needed to run it.
+    #[must_use]
+    pub fn without_cases(mut self) -> CompiledFolder {
+        self.folder.cases = Vec::new();
+        self
+    }
+
     /// The compiled map.
     pub fn plan(&self) -> &Plan {
         &self.plan

@@ -92,10 +92,12 @@ async fn mend(world: &World, feed: &Caller, patient: &str) -> Result<()> {
     feed.post("$replay", &json!({ "resourceType": "Parameters" })).await?;
     ensure!(count(feed, &snip).await? == before + 1, "a second replay applies nothing");
 
-    // A set that does not load leaves the one in force, and readiness says so until one loads.
+    // A folder that does not load keeps its last good version, and readiness names it until one loads.
     std::fs::write(&table, "no table")?;
     ensure!(world.running()?.reload_mappings().await.is_err());
     ensure!(ready(world).await? == "degraded");
+    let said = world.client().send(Method::GET, "/health/ready", &[], "").await?.json();
+    ensure!(said["mappings"] == json!(["gesp-export"]), "{said}");
     let csv = feed.ingest("text/csv", document("gesp-export.csv")?).await?;
     ensure!(csv.status == 200, "{} {}", csv.status, csv.text());
     std::fs::write(&table, &rows)?;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use sluis_mappings::case::prove;
 use sluis_mappings::finding::Severity;
 use sluis_mappings::folder::{self, Folder, Library};
 use sluis_mappings::output::Output;
@@ -19,17 +21,28 @@ mod files;
 use files::is_proof;
 pub use files::{Files, write_shipped};
 
-/// All mappings of a gateway. Never half a set: one folder that does not load refuses all.
+/// All mappings of a gateway.
 #[derive(Debug)]
 pub struct Maps {
     library: Library,
-    compiled: BTreeMap<String, Compiled>,
+    compiled: BTreeMap<String, Arc<Compiled>>,
 }
 
 #[derive(Debug)]
 struct Compiled {
+    /// Name of its folder.
+    name: String,
     folder: CompiledFolder,
     hash: String,
+}
+
+/// A folder that does not load, compile or prove its cases; its last good version stays in force, if it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bad {
+    /// Name of the folder.
+    pub folder: String,
+    /// What is wrong with it, one line each, with file and line.
+    pub errors: Vec<String>,
 }
 
 /// A document mapped.
@@ -48,34 +61,44 @@ pub struct Mapped {
 }
 
 impl Maps {
-    /// Compiles folders, given as files by folder name.
+    /// Compiles folders, given as files by folder name, and runs their cases.
     ///
-    /// Errors: everything found wrong, one line each, with folder, file and line.
+    /// Errors: everything found wrong, one line each, with folder, file and line. Never half a set.
     pub fn new(folders: BTreeMap<String, Files>) -> Result<Maps, Vec<String>> {
-        let mut errors = Vec::new();
-        let mut loaded = Vec::new();
+        let none = Maps { library: Library::default(), compiled: BTreeMap::new() };
+        let (maps, bad) = none.renewed(&folders)?;
+        if bad.is_empty() { Ok(maps) } else { Err(bad.into_iter().flat_map(|bad| bad.errors).collect()) }
+    }
+
+    /// The set that follows this one when these are the folders: what is unchanged is taken over as it is, what is new is
+    /// compiled and must prove its cases, and what is bad keeps the version it has here. A folder that is gone is gone.
+    ///
+    /// Errors: two folders that could match one document: there is no such set.
+    pub fn renewed(&self, folders: &BTreeMap<String, Files>) -> Result<(Maps, Vec<Bad>), Vec<String>> {
+        let mut bad = Vec::new();
         let mut compiled = BTreeMap::new();
-        for (name, files) in &folders {
-            let folder = match Folder::load(files) {
-                Ok(folder) => folder,
-                Err(found) => {
-                    errors.extend(found.iter().map(|diagnostic| format!("{name}/{diagnostic}")));
-                    continue;
-                }
+        for (name, files) in folders {
+            let before = self.compiled.values().find(|compiled| compiled.name == *name);
+            let hash = content_hash(files);
+            let now = match before.filter(|before| before.hash == hash && !has_cases(files)) {
+                Some(same) => Some(Arc::clone(same)),
+                None => match compile(name, files, hash) {
+                    Ok(compiled) => Some(Arc::new(compiled)),
+                    Err(errors) => {
+                        bad.push(Bad { folder: name.clone(), errors });
+                        before.cloned()
+                    }
+                },
             };
-            match CompiledFolder::new(folder.clone()) {
-                Ok(one) => {
-                    let one = Compiled { folder: one, hash: content_hash(files) };
-                    compiled.insert(folder.manifest.id.clone(), one);
-                }
-                Err(found) => errors.extend(found.iter().map(ToString::to_string)),
+            if let Some(now) = now {
+                compiled.insert(now.folder.folder().manifest.id.clone(), now);
             }
-            loaded.push(folder);
         }
-        match Library::new(loaded) {
-            Ok(library) if errors.is_empty() => Ok(Maps { library, compiled }),
-            Ok(_) => Err(errors),
+        let folders = compiled.values().map(|compiled| compiled.folder.folder().clone()).collect();
+        match Library::new(folders) {
+            Ok(library) => Ok((Maps { library, compiled }, bad)),
             Err(found) => {
+                let mut errors: Vec<String> = bad.into_iter().flat_map(|bad| bad.errors).collect();
                 errors.extend(found.iter().map(ToString::to_string));
                 Err(errors)
             }
@@ -90,6 +113,17 @@ impl Maps {
     /// The mappings of a directory: one folder for each sender, known by its `mapping.toml`.
     pub fn read(root: &Path) -> Result<Maps, Vec<String>> {
         Maps::new(files::read_folders(root).map_err(|error| vec![format!("{}: {error}", root.display())])?)
+    }
+
+    /// As [`Maps::renewed`], from a directory; without one, from what is built in.
+    pub fn reread(&self, root: Option<&Path>) -> Result<(Maps, Vec<Bad>), Vec<String>> {
+        let folders = match root {
+            None => files::shipped(),
+            Some(root) => {
+                files::read_folders(root).map_err(|error| vec![format!("{}: {error}", root.display())])?
+            }
+        };
+        self.renewed(&folders)
     }
 
     /// Number of mappings and their ids, for readiness and logs.
@@ -148,6 +182,29 @@ impl Maps {
             notes,
         }
     }
+}
+
+/// Loads, compiles and proves one folder. Errors: one line each.
+fn compile(name: &str, files: &Files, hash: String) -> Result<Compiled, Vec<String>> {
+    let folder = Folder::load(files)
+        .map_err(|found| found.iter().map(|diagnostic| format!("{name}/{diagnostic}")).collect::<Vec<_>>())?;
+    let folder = CompiledFolder::new(folder)
+        .map_err(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let failed: Vec<String> = prove(&folder)
+        .iter()
+        .filter(|proof| !proof.passed())
+        .map(|proof| {
+            let first = proof.differences.first().map(ToString::to_string).unwrap_or_default();
+            format!("{name}/cases/{}: the case fails: {first}", proof.name)
+        })
+        .collect();
+    // The cases have done their work: a serving gateway holds no documents of them.
+    let folder = folder.without_cases();
+    if failed.is_empty() { Ok(Compiled { name: name.to_owned(), folder, hash }) } else { Err(failed) }
+}
+
+fn has_cases(files: &Files) -> bool {
+    files.keys().any(|path| path.starts_with("cases/"))
 }
 
 /// Why a document of no known mapping cannot be read either: where it is cut off or broken says more to its sender than
@@ -211,6 +268,40 @@ mod tests {
         );
         assert_eq!(mapped.notes.first().unwrap().cause(), "mapping-missing:json:Foo");
         assert!(mapped.map.is_empty() && mapped.output.units.is_empty());
+    }
+
+    #[test]
+    fn a_bad_folder_keeps_its_last_good_version_and_the_others_move_on() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mappings");
+        let mut folders = files::read_folders(&root).unwrap();
+        let first = Maps::new(folders.clone()).unwrap();
+        let hash = |maps: &Maps, id: &str| maps.compiled[id].hash.clone();
+        let edit = |folders: &mut BTreeMap<String, Files>, folder: &str, file: &str, from: &str, to: &str| {
+            let files = folders.get_mut(folder).unwrap();
+            let text = String::from_utf8(files[file].clone()).unwrap();
+            assert!(text.contains(from), "{folder}/{file}");
+            files.insert(file.to_owned(), text.replacen(from, to, 1).into_bytes());
+        };
+        // One does not compile, one fails a case, one is well.
+        edit(&mut folders, "umc-lab", "map.fml", "'Europe/Amsterdam'", "'Europe/Amsterdm'");
+        edit(&mut folders, "gp-stu3", "cases/cgm-nee/out.json", "deny", "permit");
+        edit(&mut folders, "gesp-export", "mapping.toml", "title = \"", "title = \"Nieuw ");
+        let (second, bad) = first.renewed(&folders).unwrap();
+        let names: Vec<&str> = bad.iter().map(|bad| bad.folder.as_str()).collect();
+        assert_eq!(names, ["gp-stu3", "umc-lab"]);
+        assert!(
+            bad[0].errors[0].contains("gp-stu3/cases/cgm-nee") && bad[1].errors[0].contains("Amsterdm"),
+            "{bad:?}"
+        );
+        assert_eq!(hash(&first, "umc-lab"), hash(&second, "umc-lab"));
+        assert_eq!(hash(&first, "gp-stu3"), hash(&second, "gp-stu3"));
+        assert_ne!(hash(&first, "gesp-export"), hash(&second, "gesp-export"));
+        assert!(second.compiled.values().all(|compiled| compiled.folder.folder().cases.is_empty()));
+        // What is gone is gone; what is bad and new is not there.
+        folders.remove("gesp-export");
+        folders.insert("nieuw".to_owned(), Files::from([("mapping.toml".to_owned(), b"id = 1".to_vec())]));
+        let (third, bad) = second.renewed(&folders).unwrap();
+        assert!(!third.compiled.contains_key("gesp-export") && bad.iter().any(|bad| bad.folder == "nieuw"));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn write_shipped(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Every folder below `root` that has a `mapping.toml`, by name.
+/// Every folder below `root` that has a `mapping.toml`, by name, its cases included.
 pub(super) fn read_folders(root: &Path) -> io::Result<BTreeMap<String, Files>> {
     let mut folders = BTreeMap::new();
     for entry in std::fs::read_dir(root)? {
@@ -54,12 +54,9 @@ fn read_files(folder: &Path, prefix: &str, files: &mut Files) -> io::Result<()> 
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if is_proof(&format!("{name}/")) {
-            continue;
-        }
         if entry.file_type()?.is_dir() {
             read_files(&entry.path(), &format!("{name}/"), files)?;
-        } else if !is_proof(&name) {
+        } else if !name.ends_with(".md") {
             files.insert(name, std::fs::read(entry.path())?);
         }
     }
