@@ -14,8 +14,14 @@ use crate::plan::{Limits, Options, Plan, Record, Trace};
 use crate::source;
 
 /// Maps every sender's map may import: (file name, text). Found by the url they declare.
-pub const LIBRARY: [(&str, &str); 3] = [
+pub const LIBRARY: [(&str, &str); 9] = [
+    ("lib/stu3/advance-directive.fml", include_str!("../lib/stu3/advance-directive.fml")),
+    ("lib/stu3/clinical.fml", include_str!("../lib/stu3/clinical.fml")),
+    ("lib/stu3/common.fml", include_str!("../lib/stu3/common.fml")),
     ("lib/stu3/datatypes.fml", include_str!("../lib/stu3/datatypes.fml")),
+    ("lib/stu3/medication.fml", include_str!("../lib/stu3/medication.fml")),
+    ("lib/stu3/observation.fml", include_str!("../lib/stu3/observation.fml")),
+    ("lib/stu3/people.fml", include_str!("../lib/stu3/people.fml")),
     ("lib/stu3/problem.fml", include_str!("../lib/stu3/problem.fml")),
     ("lib/stu3/treatment-directive.fml", include_str!("../lib/stu3/treatment-directive.fml")),
 ];
