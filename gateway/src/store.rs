@@ -14,6 +14,8 @@ pub mod migrate;
 
 pub mod sqlite;
 
+mod session;
+
 pub mod visible;
 
 use std::sync::Arc;

@@ -10,16 +10,8 @@
 mod bind;
 mod checkpoint;
 mod failure;
-mod found;
-mod index;
-mod log;
-mod names;
 mod pen;
 mod pool;
-mod put;
-mod read;
-mod session;
-mod shelf;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -29,12 +21,12 @@ use crate::audit::entry::AuditRecord;
 use crate::decision::Permit;
 use crate::decision::filter::Filter;
 use crate::ids::{PartyKey, PatientKey, ResourceId};
+use crate::store::session::names::NameTable;
+use crate::store::session::{self, Bounds, Session};
 use crate::store::{Reader, Store, StoreError, WriteReceipt, WriteWork, migrate};
 
-use names::NameTable;
 use pen::{Job, Task, WriterThread};
 use pool::{Line, Pool};
-use session::Session;
 
 /// How the embedded store is set up.
 #[derive(Debug, Clone)]
@@ -93,6 +85,12 @@ impl Settings {
     }
 }
 
+impl Settings {
+    fn bounds(&self) -> Bounds<'_> {
+        Bounds { address: &self.base, includes_max: self.includes_max }
+    }
+}
+
 /// The embedded store.
 pub struct SqliteStore {
     // Dropped first: what waits is written while the rest stands.
@@ -122,7 +120,7 @@ impl SqliteStore {
         let settings = Arc::new(settings);
         let mut line = Line::open(&settings, true)?;
         migrate::migrate(&mut line.connection, migrate::SQLITE)?;
-        let names = Arc::new(NameTable::open(&mut line.connection)?);
+        let names = Arc::new(line.names()?);
         let readers = Pool::open(&settings)?;
         let writer = WriterThread::start(line, Arc::clone(&names), Arc::clone(&settings))?;
         Ok(SqliteStore { writer, readers, names, settings, parties: RwLock::default() })
@@ -138,7 +136,8 @@ impl SqliteStore {
         let run = |line: &Line| {
             line.start(limit);
             line.connection.prepare_cached("BEGIN")?.execute([])?;
-            let mut session = Session::new(&line.connection, &self.names, &self.settings, filter, None);
+            let mut session =
+                Session::new(&line.connection, &self.names, self.settings.bounds(), filter, None);
             let result = work(&mut session);
             // The lender ends the snapshot if this does not.
             line.stop();
@@ -229,7 +228,7 @@ impl Store for SqliteStore {
         if let Some(key) = self.parties.read().unwrap_or_else(PoisonError::into_inner).get(name) {
             return Ok(*key);
         }
-        let known = self.snapshot(&own_work(), |session| session::find_party(session.connection, name))?;
+        let known = self.snapshot(&own_work(), |session| session::find_party(session.base(), name))?;
         let key = match known {
             Some(key) => key,
             None => {

@@ -1,22 +1,68 @@
-//! Values of a statement as SQLite takes them.
+//! SQLite as a session's base: prepared statements kept, rows added at once.
 
-use rusqlite::ToSql;
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
+use rusqlite::{Connection, ToSql, params_from_iter};
 
-use crate::search::sql::Bind;
+use crate::search::sql::Dialect;
+use crate::store::StoreError;
+use crate::store::session::base::{Base, Row, Table, Value, impossible};
 
-impl ToSql for Bind {
+impl Base for Connection {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn query(
+        &self,
+        text: &str,
+        values: &[Value<'_>],
+        each: &mut dyn FnMut(&dyn Row) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.prepare_cached(text)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            each(row)?;
+        }
+        Ok(())
+    }
+
+    fn execute(&self, text: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
+        Ok(u64::try_from(self.prepare_cached(text)?.execute(params_from_iter(values))?).unwrap_or(0))
+    }
+
+    fn add(&self, table: &'static Table, values: &[Value<'_>]) -> Result<(), StoreError> {
+        let values = values.get(..table.sqlite_columns).unwrap_or(values);
+        Base::execute(self, table.sqlite, values)?;
+        Ok(())
+    }
+}
+
+impl Row for rusqlite::Row<'_> {
+    fn value(&self, at: usize) -> Result<Value<'_>, StoreError> {
+        Ok(match self.get_ref(at)? {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(integer) => Value::Integer(integer),
+            ValueRef::Real(real) => Value::Real(real),
+            ValueRef::Text(text) => {
+                Value::Text(std::str::from_utf8(text).map_err(|_| impossible("text that is not UTF-8"))?)
+            }
+            ValueRef::Blob(bytes) => Value::Blob(bytes),
+        })
+    }
+}
+
+impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         let borrowed = match self {
-            Bind::Null => ValueRef::Null,
-            Bind::Integer(integer) => ValueRef::Integer(*integer),
-            Bind::Real(real) => ValueRef::Real(*real),
-            Bind::Text(text) => ValueRef::Text(text.as_bytes()),
-            Bind::Blob(bytes) => ValueRef::Blob(bytes),
+            Value::Null => ValueRef::Null,
+            Value::Integer(integer) => ValueRef::Integer(*integer),
+            Value::Real(real) => ValueRef::Real(*real),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Blob(bytes) => ValueRef::Blob(bytes),
             // SQLite has no arrays: `json_each` reads them.
-            Bind::Keys(keys) => {
+            Value::Keys(keys) => {
                 let keys: Vec<String> = keys.iter().map(i64::to_string).collect();
-                return Ok(ToSqlOutput::Owned(Value::Text(format!("[{}]", keys.join(",")))));
+                return Ok(ToSqlOutput::Owned(Owned::Text(format!("[{}]", keys.join(",")))));
             }
         };
         Ok(ToSqlOutput::Borrowed(borrowed))

@@ -18,8 +18,3 @@ impl From<rusqlite::Error> for StoreError {
         }
     }
 }
-
-/// A state that the tables rule out.
-pub(super) fn impossible(what: &str) -> StoreError {
-    StoreError::Database(format!("the database contradicts itself: {what}"))
-}

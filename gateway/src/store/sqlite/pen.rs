@@ -11,12 +11,14 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::names::NameTable;
+use rusqlite::Connection;
+
 use super::pool::Line;
-use super::session::{Hand, Pen, Session};
-use super::{Settings, checkpoint, log};
+use super::{Settings, checkpoint};
 use crate::audit::entry::AuditRecord;
 use crate::decision::filter::Filter;
+use crate::store::session::names::NameTable;
+use crate::store::session::{Hand, Pen, Session, log};
 use crate::store::{StoreError, WriteWork};
 
 /// A task and whom to answer.
@@ -116,8 +118,14 @@ fn index_log(line: &Line, settings: &Settings) -> Result<u64, StoreError> {
     if waiting < settings.audit_tail_max {
         return Ok(waiting);
     }
-    log::index_audit(&line.connection)?;
-    Ok(0)
+    let connection = &line.connection;
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let made = log::index_audit(connection)
+        .and_then(|()| Ok(connection.prepare_cached("COMMIT")?.execute([]).map(|_| ())?));
+    if made.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
+    made.map(|()| 0)
 }
 
 type Answer = (Box<dyn FnOnce(Result<(), StoreError>) + Send>, Result<(), StoreError>);
@@ -152,9 +160,9 @@ fn group(
                 sequence += 1;
             }
             let pen = Pen { sequence, hand: &mut *hand };
-            let session = Session::new(&line.connection, names, settings, &filter, Some(pen));
+            let session = Session::new(&line.connection, names, settings.bounds(), &filter, Some(pen));
             line.start(settings.query_ms_max);
-            let result = apply(session, task);
+            let result = apply(&line.connection, session, task);
             line.stop();
             if result.is_err() {
                 // What the undone work interned is gone from the database.
@@ -202,21 +210,20 @@ fn begin(line: &Line) -> Result<i64, StoreError> {
 }
 
 /// Applies one task; undoes it alone when it fails or panics.
-fn apply(session: Session<'_>, task: Task) -> Result<(), StoreError> {
+fn apply(connection: &Connection, session: Session<'_>, task: Task) -> Result<(), StoreError> {
     match task {
         // One statement undoes itself when it fails, and needs no savepoint.
         Task::Record(record) if record.patients.len() <= 1 => {
             caught(session, |session| session.write_audit(&record).map(|_| ()))
         }
         Task::Record(record) => {
-            apply_work(session, Box::new(move |writer| writer.append_audit(&record).map(|_| ())))
+            apply_work(connection, session, Box::new(move |writer| writer.append_audit(&record).map(|_| ())))
         }
-        Task::Work(work) => apply_work(session, work),
+        Task::Work(work) => apply_work(connection, session, work),
     }
 }
 
-fn apply_work(session: Session<'_>, work: WriteWork) -> Result<(), StoreError> {
-    let connection = session.connection;
+fn apply_work(connection: &Connection, session: Session<'_>, work: WriteWork) -> Result<(), StoreError> {
     connection.prepare_cached("SAVEPOINT work")?.execute([])?;
     let result = caught(session, |session| work(session));
     if !connection.is_autocommit() {

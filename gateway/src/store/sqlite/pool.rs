@@ -5,10 +5,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::Settings;
 use crate::store::StoreError;
+use crate::store::session::names::NameTable;
 
 /// A connection with its limit.
 pub(super) struct Line {
@@ -43,6 +44,14 @@ impl Line {
         let rings = alarm.clone();
         connection.progress_handler(20_000, Some(move || rings.rings()))?;
         Ok(Line { connection, alarm })
+    }
+
+    /// Numbers of names, new ones given in a transaction that no other program shares.
+    pub(super) fn names(&mut self) -> Result<NameTable, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let names = NameTable::open(&*transaction)?;
+        transaction.commit()?;
+        Ok(names)
     }
 
     /// Lets statements run for `ms` milliseconds from now.

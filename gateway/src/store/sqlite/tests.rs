@@ -159,7 +159,7 @@ fn explained(
         .with(|line| {
             let mut statement = line.connection.prepare(&format!("EXPLAIN QUERY PLAN {}", page.text))?;
             let steps = statement
-                .query_map(rusqlite::params_from_iter(&page.values), |row| row.get::<_, String>(3))?
+                .query_map(rusqlite::params_from_iter(page.bound()), |row| row.get::<_, String>(3))?
                 .collect::<Result<Vec<_>, _>>()?;
             // SQLite may run an EXISTS as a loop that stops at its first row: the same seek.
             Ok(steps.into_iter().map(|step| step.replace(" EXISTS USING", " USING")).collect())
@@ -414,7 +414,7 @@ fn with_writer(folder: &Folder, prepare: impl FnOnce(&Line)) -> SqliteStore {
     drop(folder.open());
     let settings = Arc::new(folder.settings());
     let mut line = Line::open(&settings, true).unwrap();
-    let names = Arc::new(NameTable::open(&mut line.connection).unwrap());
+    let names = Arc::new(line.names().unwrap());
     let readers = Pool::open(&settings).unwrap();
     prepare(&line);
     let writer = WriterThread::start(line, Arc::clone(&names), Arc::clone(&settings)).unwrap();
@@ -463,11 +463,7 @@ fn a_long_query_is_stopped() {
     let folder = Folder::new();
     let store = SqliteStore::open(Settings { query_ms_max: 50, readers: 1, ..folder.settings() }).unwrap();
     let endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c";
-    let error = store
-        .snapshot(&own_work(), |session| {
-            Ok(session.connection.query_row(endless, [], |row| row.get::<_, i64>(0))?)
-        })
-        .unwrap_err();
+    let error = store.snapshot(&own_work(), |session| session.base().number(endless, &[])).unwrap_err();
     assert!(matches!(error, StoreError::Timeout(50)), "{error}");
     assert!(found(&store, &system(), "Basic?").is_empty());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

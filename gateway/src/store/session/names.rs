@@ -5,42 +5,49 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, TransactionBehavior, params};
 use sluis_conformance::definitions::{self, ParamId, SearchKind};
 
+use super::base::{Base, values};
 use crate::ids::ResourceType;
 use crate::search::sql::Names;
 use crate::store::StoreError;
 
 /// The table of names.
 #[derive(Debug)]
-pub(super) struct NameTable {
+pub(crate) struct NameTable {
     kinds: Vec<i64>,
     types: HashMap<i64, ResourceType>,
     facets: HashMap<(usize, usize, usize), i64>,
     /// The number of `Patient`.
-    pub(super) patient: i64,
+    pub(crate) patient: i64,
 }
 
 impl NameTable {
-    /// Reads the numbers and gives new ones to names the database does not have yet.
-    pub(super) fn open(connection: &mut Connection) -> Result<NameTable, StoreError> {
+    /// Reads the numbers and gives new ones to names the database does not have yet, inside a transaction of the
+    /// caller that no other program shares.
+    pub(crate) fn open(base: &dyn Base) -> Result<NameTable, StoreError> {
         let definitions = definitions::r4();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut table =
             NameTable { kinds: Vec::new(), types: HashMap::new(), facets: HashMap::new(), patient: 0 };
         {
-            let mut add_kind = transaction.prepare("INSERT OR IGNORE INTO kind (name) VALUES (?)")?;
-            let mut get_kind = transaction.prepare("SELECT key FROM kind WHERE name = ?")?;
-            let mut add_facet = transaction.prepare("INSERT INTO facet (kind, parameter) VALUES (?, ?)")?;
-            let mut known: HashMap<(i64, String), i64> = transaction
-                .prepare("SELECT kind, parameter, key FROM facet")?
-                .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?
-                .collect::<Result<_, _>>()?;
+            let mut kinds: HashMap<String, i64> = base
+                .all("SELECT name, key FROM kind", &[], |row| Ok((row.text(0)?, row.integer(1)?)))?
+                .into_iter()
+                .collect();
+            let mut known: HashMap<(i64, String), i64> = base
+                .all("SELECT kind, parameter, key FROM facet", &[], |row| {
+                    Ok(((row.integer(0)?, row.text(1)?), row.integer(2)?))
+                })?
+                .into_iter()
+                .collect();
             for kind in definitions.resource_types() {
                 let name = definitions.type_name(kind);
-                add_kind.execute([name])?;
-                let key: i64 = get_kind.query_row([name], |row| row.get(0))?;
+                let key = match kinds.remove(name) {
+                    Some(key) => key,
+                    None => {
+                        base.number("INSERT INTO kind (name) VALUES ($1) RETURNING key", values![name])?
+                    }
+                };
                 table.kinds.push(key);
                 table.types.insert(key, kind);
                 if name == "Patient" {
@@ -61,8 +68,9 @@ impl NameTable {
                         let facet = match known.get(&(key, text.clone())) {
                             Some(facet) => *facet,
                             None => {
-                                add_facet.execute(params![key, text])?;
-                                let facet = transaction.last_insert_rowid();
+                                let insert =
+                                    "INSERT INTO facet (kind, parameter) VALUES ($1, $2) RETURNING key";
+                                let facet = base.number(insert, values![key, &*text])?;
                                 known.insert((key, text), facet);
                                 facet
                             }
@@ -72,12 +80,11 @@ impl NameTable {
                 }
             }
         }
-        transaction.commit()?;
         Ok(table)
     }
 
     /// The type of a number.
-    pub(super) fn kind_of(&self, key: i64) -> Option<ResourceType> {
+    pub(crate) fn kind_of(&self, key: i64) -> Option<ResourceType> {
         self.types.get(&key).copied()
     }
 }

@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, params};
 use sluis_conformance::path::{Entry, IndexValue, Precise, ReferenceTarget};
 
-use super::session::Session;
+use super::Session;
+use super::base::{Kind, Table, values};
 use crate::ids::ResourceType;
 use crate::search::sql::Names;
 use crate::search::text::normalise;
@@ -27,21 +27,118 @@ struct Place {
     patient: i64,
 }
 
-const TABLES: [&str; 7] = [
-    "DELETE FROM index_token WHERE row = ?",
-    "DELETE FROM index_string WHERE row = ?",
-    "DELETE FROM index_date WHERE row = ?",
-    "DELETE FROM index_number WHERE row = ?",
-    "DELETE FROM index_quantity WHERE row = ?",
-    "DELETE FROM index_reference WHERE row = ?",
-    "DELETE FROM index_uri WHERE row = ?",
+static TOKEN: Table = Table {
+    name: "index_token",
+    columns: &[
+        ("row", Kind::Integer),
+        ("facet", Kind::Integer),
+        ("part", Kind::Integer),
+        ("code", Kind::Text),
+        ("system", Kind::Integer),
+        ("patient", Kind::Integer),
+    ],
+    sqlite: "INSERT OR IGNORE INTO index_token (row, facet, part, code, system, patient) VALUES (?,?,?,?,?,?)",
+    sqlite_columns: 6,
+};
+static STRING: Table = Table {
+    name: "index_string",
+    columns: &[
+        ("row", Kind::Integer),
+        ("facet", Kind::Integer),
+        ("part", Kind::Integer),
+        ("value", Kind::Text),
+        ("exact", Kind::Text),
+        ("patient", Kind::Integer),
+    ],
+    sqlite: "INSERT OR IGNORE INTO index_string (row, facet, part, value, exact) VALUES (?,?,?,?,?)",
+    sqlite_columns: 5,
+};
+static DATE: Table = Table {
+    name: "index_date",
+    columns: &[
+        ("row", Kind::Integer),
+        ("facet", Kind::Integer),
+        ("part", Kind::Integer),
+        ("low", Kind::Integer),
+        ("high", Kind::Integer),
+        ("edge", Kind::Integer),
+        ("patient", Kind::Integer),
+    ],
+    sqlite: "INSERT OR IGNORE INTO index_date (row, facet, part, low, high, edge, patient) VALUES (?,?,?,?,?,?,?)",
+    sqlite_columns: 7,
+};
+static NUMBER: Table = Table {
+    name: "index_number",
+    columns: &[
+        ("row", Kind::Integer),
+        ("facet", Kind::Integer),
+        ("part", Kind::Integer),
+        ("value", Kind::Real),
+        ("low", Kind::Real),
+        ("high", Kind::Real),
+        ("patient", Kind::Integer),
+    ],
+    sqlite: "INSERT OR IGNORE INTO index_number (row, facet, part, value, low, high) VALUES (?,?,?,?,?,?)",
+    sqlite_columns: 6,
+};
+static QUANTITY: Table = Table {
+    name: "index_quantity",
+    columns: &[
+        ("row", Kind::Integer),
+        ("facet", Kind::Integer),
+        ("part", Kind::Integer),
+        ("value", Kind::Real),
+        ("low", Kind::Real),
+        ("high", Kind::Real),
+        ("system", Kind::Integer),
+        ("code", Kind::Text),
+        ("unit", Kind::Text),
+        ("patient", Kind::Integer),
+    ],
+    sqlite: "INSERT OR IGNORE INTO index_quantity (row, facet, part, value, low, high, system, code, unit) VALUES (?,?,?,?,?,?,?,?,?)",
+    sqlite_columns: 9,
+};
+static REFERENCE: Table = Table {
+    name: "index_reference",
+    columns: &[
+        ("row", Kind::Integer),
+        ("facet", Kind::Integer),
+        ("part", Kind::Integer),
+        ("id", Kind::Text),
+        ("kind", Kind::Integer),
+        ("patient", Kind::Integer),
+    ],
+    sqlite: "INSERT OR IGNORE INTO index_reference (row, facet, part, id, kind) VALUES (?,?,?,?,?)",
+    sqlite_columns: 5,
+};
+static URI: Table = Table {
+    name: "index_uri",
+    columns: &[
+        ("row", Kind::Integer),
+        ("facet", Kind::Integer),
+        ("part", Kind::Integer),
+        ("value", Kind::Text),
+        ("patient", Kind::Integer),
+    ],
+    sqlite: "INSERT OR IGNORE INTO index_uri (row, facet, part, value) VALUES (?,?,?,?)",
+    sqlite_columns: 4,
+};
+
+const ERASE: [&str; 7] = [
+    "DELETE FROM index_token WHERE row = $1",
+    "DELETE FROM index_string WHERE row = $1",
+    "DELETE FROM index_date WHERE row = $1",
+    "DELETE FROM index_number WHERE row = $1",
+    "DELETE FROM index_quantity WHERE row = $1",
+    "DELETE FROM index_reference WHERE row = $1",
+    "DELETE FROM index_uri WHERE row = $1",
 ];
 
 impl Session<'_> {
     /// Removes all entries of a row.
     pub(super) fn erase_entries(&self, row: i64) -> Result<(), StoreError> {
-        for statement in TABLES {
-            self.connection.prepare_cached(statement)?.execute([row])?;
+        for statement in ERASE {
+            self.base.execute(statement, values![row])?;
         }
         Ok(())
     }
@@ -86,16 +183,15 @@ impl Session<'_> {
     }
 
     fn write_entry(&mut self, place: Place, value: &IndexValue<'_>) -> Result<(), StoreError> {
-        let Place { row, facet, part, .. } = place;
+        let Place { row, facet, part, patient } = place;
         // Facet 0: `_id`, `_lastUpdated` and what has no index.
         if facet == 0 {
             return Ok(());
         }
         match value {
             IndexValue::String(text) => {
-                self.connection
-                    .prepare_cached("INSERT OR IGNORE INTO index_string (row, facet, part, value, exact) VALUES (?,?,?,?,?)")?
-                    .execute(params![row, facet, part, normalise(text), text])?;
+                let normal = normalise(text);
+                self.base.add(&STRING, values![row, facet, part, &*normal, &**text, patient])?;
             }
             IndexValue::Token { system, code, .. } => {
                 self.write_token(place, system.as_deref(), code.as_deref().unwrap_or(""))?;
@@ -103,27 +199,20 @@ impl Session<'_> {
             IndexValue::Date { low_us, high_us } => self.write_date(place, *low_us, *high_us, 0)?,
             IndexValue::Number(number) => {
                 let Some((value, low, high)) = span(number) else { return Ok(()) };
-                self.connection
-                    .prepare_cached("INSERT OR IGNORE INTO index_number (row, facet, part, value, low, high) VALUES (?,?,?,?,?,?)")?
-                    .execute(params![row, facet, part, value, low, high])?;
+                self.base.add(&NUMBER, values![row, facet, part, value, low, high, patient])?;
             }
             IndexValue::Quantity { value, system, code, unit } => {
                 let Some((value, low, high)) = span(value) else { return Ok(()) };
                 let system = self.symbol(system.as_deref())?;
                 let (code, unit) = (code.as_deref().unwrap_or(""), unit.as_deref().unwrap_or(""));
-                self.connection
-                    .prepare_cached(
-                        "INSERT OR IGNORE INTO index_quantity (row, facet, part, value, low, high, system, code, unit) \
-                         VALUES (?,?,?,?,?,?,?,?,?)",
-                    )?
-                    .execute(params![row, facet, part, value, low, high, system, code, unit])?;
+                let row = values![row, facet, part, value, low, high, system, code, unit, patient];
+                self.base.add(&QUANTITY, row)?;
             }
             IndexValue::Reference(ReferenceTarget::Relative { type_, id, .. }) => {
                 self.write_reference(place, self.names.kind(*type_), id)?;
             }
             IndexValue::Reference(ReferenceTarget::Absolute { url, tail }) => {
-                let own =
-                    url.strip_prefix(self.settings.base.as_str()).is_some_and(|rest| rest.starts_with('/'));
+                let own = url.strip_prefix(self.bounds.address).is_some_and(|rest| rest.starts_with('/'));
                 match tail {
                     Some((type_, id, _)) if own => {
                         self.write_reference(place, self.names.kind(*type_), id)?
@@ -135,13 +224,10 @@ impl Session<'_> {
                 self.write_token(place, system.as_deref(), value)?;
             }
             IndexValue::Uri(uri) => {
-                let mut statement = self.connection.prepare_cached(
-                    "INSERT OR IGNORE INTO index_uri (row, facet, part, value) VALUES (?,?,?,?)",
-                )?;
-                statement.execute(params![row, facet, part, uri])?;
+                self.base.add(&URI, values![row, facet, part, &**uri, patient])?;
                 // A canonical address is found with and without its version (FHIR R4 references.html#canonical).
                 if let Some((address, _)) = uri.split_once('|') {
-                    statement.execute(params![row, facet, part, address])?;
+                    self.base.add(&URI, values![row, facet, part, address, patient])?;
                 }
             }
             // A composite has no composite among its components.
@@ -152,53 +238,36 @@ impl Session<'_> {
 
     fn write_token(&mut self, place: Place, system: Option<&str>, code: &str) -> Result<(), StoreError> {
         let system = self.symbol(system.filter(|_| !code.is_empty()))?;
-        self.connection
-            .prepare_cached(
-                "INSERT OR IGNORE INTO index_token (row, facet, part, code, system, patient) VALUES (?,?,?,?,?,?)",
-            )?
-            .execute(params![place.row, place.facet, place.part, code, system, place.patient])?;
-        Ok(())
+        let Place { row, facet, part, patient } = place;
+        self.base.add(&TOKEN, values![row, facet, part, code, system, patient])
     }
 
     fn write_date(&self, place: Place, low: i64, high: i64, edge: i64) -> Result<(), StoreError> {
         if place.facet == 0 {
             return Ok(());
         }
-        self.connection
-            .prepare_cached(
-                "INSERT OR IGNORE INTO index_date (row, facet, part, low, high, edge, patient) VALUES (?,?,?,?,?,?,?)",
-            )?
-            .execute(params![place.row, place.facet, place.part, low, high, edge, place.patient])?;
-        Ok(())
+        let Place { row, facet, part, patient } = place;
+        self.base.add(&DATE, values![row, facet, part, low, high, edge, patient])
     }
 
     fn write_reference(&self, place: Place, kind: i64, id: &str) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "INSERT OR IGNORE INTO index_reference (row, facet, part, id, kind) VALUES (?,?,?,?,?)",
-            )?
-            .execute(params![place.row, place.facet, place.part, id, kind])?;
-        Ok(())
+        let Place { row, facet, part, patient } = place;
+        self.base.add(&REFERENCE, values![row, facet, part, id, kind, patient])
     }
 
     /// Number of a system, given on first use; 0 for none.
     fn symbol(&mut self, text: Option<&str>) -> Result<i64, StoreError> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(0) };
-        let connection = self.connection;
+        let base = self.base;
         let symbols = &mut self.pen()?.hand.symbols;
         if let Some(key) = symbols.get(text) {
             return Ok(*key);
         }
-        let known = connection
-            .prepare_cached("SELECT key FROM symbol WHERE text = ?")?
-            .query_row([text], |row| row.get(0))
-            .optional()?;
+        let known =
+            base.one("SELECT key FROM symbol WHERE text = $1", values![text], |row| row.integer(0))?;
         let key = match known {
             Some(key) => key,
-            None => {
-                connection.prepare_cached("INSERT INTO symbol (text) VALUES (?)")?.execute([text])?;
-                connection.last_insert_rowid()
-            }
+            None => base.number("INSERT INTO symbol (text) VALUES ($1) RETURNING key", values![text])?,
         };
         if symbols.len() >= SYMBOLS_MAX {
             symbols.clear();

@@ -1,11 +1,10 @@
 //! Small documents by shelf, owner and key.
 
-use bytes::Bytes;
-use rusqlite::{OptionalExtension, params};
-
-use super::session::Session;
+use super::Session;
+use super::base::values;
 use crate::ids::PartyKey;
 use crate::store::{Shelf, StoreError};
+use bytes::Bytes;
 
 impl Session<'_> {
     pub(super) fn read_shelf(
@@ -14,11 +13,8 @@ impl Session<'_> {
         owner: PartyKey,
         key: &str,
     ) -> Result<Option<Bytes>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT document FROM shelf WHERE shelf = ? AND owner = ? AND key = ?")?;
-        let document: Option<Vec<u8>> =
-            statement.query_row(params![number(shelf), owner.0, key], |row| row.get(0)).optional()?;
+        let text = "SELECT document FROM shelf WHERE shelf = $1 AND owner = $2 AND key = $3";
+        let document = self.base.one(text, values![number(shelf), owner.0, key], |row| row.blob(0))?;
         Ok(document.map(Bytes::from))
     }
 
@@ -31,21 +27,19 @@ impl Session<'_> {
     ) -> Result<Vec<(PartyKey, String, Bytes)>, StoreError> {
         let text = match owner {
             Some(_) => {
-                "SELECT owner, key, document FROM shelf WHERE shelf = ?1 AND owner = ?2 AND key > ?3 \
-                 ORDER BY key LIMIT ?4"
+                "SELECT owner, key, document FROM shelf WHERE shelf = $1 AND owner = $2 AND key > $3 \
+                 ORDER BY key LIMIT $4"
             }
             None => {
                 self.system_only()?;
-                "SELECT owner, key, document FROM shelf WHERE shelf = ?1 AND ?2 = 0 AND key > ?3 \
-                 ORDER BY key, owner LIMIT ?4"
+                "SELECT owner, key, document FROM shelf WHERE shelf = $1 AND $2 = 0 AND key > $3 \
+                 ORDER BY key, owner LIMIT $4"
             }
         };
-        let mut statement = self.connection.prepare_cached(text)?;
         let owner = owner.map_or(0, |owner| owner.0);
-        let rows = statement.query_map(params![number(shelf), owner, after, limit], |row| {
-            Ok((PartyKey(row.get(0)?), row.get(1)?, Bytes::from(row.get::<_, Vec<u8>>(2)?)))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.base.all(text, values![number(shelf), owner, after, limit], |row| {
+            Ok((PartyKey(row.integer(0)?), row.text(1)?, Bytes::from(row.blob(2)?)))
+        })
     }
 
     pub(super) fn write_shelf(
@@ -56,12 +50,11 @@ impl Session<'_> {
         document: &[u8],
     ) -> Result<(), StoreError> {
         self.pen()?;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO shelf (shelf, owner, key, document) VALUES (?1, ?2, ?3, ?4) \
-                 ON CONFLICT (shelf, owner, key) DO UPDATE SET document = ?4",
-            )?
-            .execute(params![number(shelf), owner.0, key, document])?;
+        self.base.execute(
+            "INSERT INTO shelf (shelf, owner, key, document) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (shelf, owner, key) DO UPDATE SET document = $4",
+            values![number(shelf), owner.0, key, document],
+        )?;
         Ok(())
     }
 
@@ -72,10 +65,10 @@ impl Session<'_> {
         key: &str,
     ) -> Result<bool, StoreError> {
         self.pen()?;
-        let erased = self
-            .connection
-            .prepare_cached("DELETE FROM shelf WHERE shelf = ? AND owner = ? AND key = ?")?
-            .execute(params![number(shelf), owner.0, key])?;
+        let erased = self.base.execute(
+            "DELETE FROM shelf WHERE shelf = $1 AND owner = $2 AND key = $3",
+            values![number(shelf), owner.0, key],
+        )?;
         Ok(erased > 0)
     }
 }

@@ -3,14 +3,12 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use rusqlite::params_from_iter;
-use rusqlite::types::Value;
-
-use super::session::Session;
+use super::Session;
+use super::base::Value;
 use crate::ids::{PatientKey, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::plan::{Cursor, Found, Plan, Segment, SortValue};
-use crate::search::sql::{Dialect, Sql, Writer};
+use crate::search::sql::Writer;
 use crate::store::visible::Visible;
 use crate::store::{StoreError, Stored};
 
@@ -53,11 +51,16 @@ impl Session<'_> {
                 patients: Vec::new(),
             });
         }
-        let writer =
-            Writer { plan: &plan, names: self.names, dialect: Dialect::Sqlite, visible: &visible, patient };
+        let writer = Writer {
+            plan: &plan,
+            names: self.names,
+            dialect: self.base.dialect(),
+            visible: &visible,
+            patient,
+        };
         let earlier = plan.after.as_ref().map(|cursor| cursor.mark);
         let total = match asked.total {
-            true => Some(self.count(&writer.total(earlier))?),
+            true => Some(self.count(&writer, earlier)?),
             false => None,
         };
         let mut places = Vec::new();
@@ -108,14 +111,11 @@ impl Session<'_> {
             // A key-ordered part gives keys alone.
             let sorted = segment == Segment::Sorted && !plan.order.is_empty();
             let width = if sorted { plan.order.len() } else { 0 };
-            let mut statement = self.connection.prepare_cached(&sql.text)?;
-            let rows = statement.query_map(params_from_iter(&sql.values), |row| {
-                let values = (1..=width).map(|at| row.get(at).map(sort_value)).collect::<Result<_, _>>()?;
-                Ok(Place { segment, key: row.get(0)?, values })
+            self.base.query(&sql.text, &sql.bound(), &mut |row| {
+                let values = (1..=width).map(|at| row.value(at).map(sort_value)).collect::<Result<_, _>>()?;
+                places.push(Place { segment, key: row.integer(0)?, values });
+                Ok(())
             })?;
-            for row in rows {
-                places.push(row?);
-            }
         }
         Ok(places)
     }
@@ -126,7 +126,7 @@ impl Session<'_> {
     /// Errors: `TooCostly` past the limits, since a list cut short looks like one whose rest is hidden.
     fn includes(&mut self, writer: &Writer<'_>, matches: &[Stored]) -> Result<Vec<Stored>, StoreError> {
         let plan = writer.plan;
-        let max = self.settings.includes_max;
+        let max = self.bounds.includes_max;
         let visible = Visible::probed(self.filter);
         let writer = Writer { visible: &visible, ..*writer };
         let mut seen: HashSet<i64> = matches.iter().map(|stored| stored.key).collect();
@@ -143,9 +143,7 @@ impl Session<'_> {
                     continue;
                 }
                 let sql = writer.include(include, &rows, max.saturating_add(1));
-                let mut statement = self.connection.prepare_cached(&sql.text)?;
-                let found = statement.query_map(params_from_iter(&sql.values), |row| row.get::<_, i64>(0))?;
-                let mut found: Vec<i64> = found.collect::<Result<_, _>>()?;
+                let mut found = self.base.all(&sql.text, &sql.bound(), |row| row.integer(0))?;
                 found.sort_unstable();
                 keys.extend(found.into_iter().filter(|key| seen.insert(*key)));
             }
@@ -172,19 +170,19 @@ impl Session<'_> {
         Ok(included)
     }
 
-    fn count(&self, sql: &Sql) -> Result<u64, StoreError> {
-        let mut statement = self.connection.prepare_cached(&sql.text)?;
-        let count: i64 = statement.query_row(params_from_iter(&sql.values), |row| row.get(0))?;
+    fn count(&self, writer: &Writer<'_>, earlier: Option<i64>) -> Result<u64, StoreError> {
+        let sql = writer.total(earlier);
+        let count = self.base.number(&sql.text, &sql.bound())?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 }
 
-fn sort_value(value: Value) -> SortValue {
+fn sort_value(value: Value<'_>) -> SortValue {
     match value {
         Value::Integer(integer) => SortValue::Integer(integer),
         Value::Real(real) => SortValue::Real(real),
-        Value::Text(text) => SortValue::Text(text),
-        // No sort key is a blob.
-        Value::Null | Value::Blob(_) => SortValue::Null,
+        Value::Text(text) => SortValue::Text(text.to_owned()),
+        // No sort key is of bytes or a list.
+        Value::Null | Value::Blob(_) | Value::Keys(_) => SortValue::Null,
     }
 }

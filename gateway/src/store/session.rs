@@ -1,14 +1,21 @@
-//! One snapshot or transaction under one filter: what [`Reader`] and [`Writer`] are made of.
+//! One snapshot or transaction under one filter: what [`Reader`] and [`Writer`] are made of, whichever database it is in.
+
+pub(crate) mod base;
+mod found;
+mod index;
+pub(crate) mod log;
+pub(crate) mod names;
+mod put;
+mod read;
+mod shelf;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use base::{Base, Row, Value, impossible, values};
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use names::NameTable;
 
-use super::Settings;
-use super::failure::impossible;
-use super::names::NameTable;
 use crate::audit::entry::AuditRecord;
 use crate::clock::Timestamp;
 use crate::decision::filter::{Arm, CareRelation, Derived, Filter};
@@ -21,10 +28,10 @@ use crate::store::{
 };
 
 /// A snapshot (or the open transaction of the writer) seen through a filter.
-pub(super) struct Session<'s> {
-    pub(super) connection: &'s Connection,
+pub(crate) struct Session<'s> {
+    pub(super) base: &'s dyn Base,
     pub(super) names: &'s NameTable,
-    pub(super) settings: &'s Settings,
+    pub(super) bounds: Bounds<'s>,
     pub(super) filter: &'s Filter,
     /// Grants by patient, as far as this snapshot has been asked for them.
     grants: HashMap<i64, Arc<Grants>>,
@@ -32,29 +39,38 @@ pub(super) struct Session<'s> {
     pub(super) pen: Option<Pen<'s>>,
 }
 
+/// What of the settings a session needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds<'s> {
+    /// Base address of this gateway without a slash at its end: references under it are its own.
+    pub(crate) address: &'s str,
+    /// Included resources on a page at most.
+    pub(crate) includes_max: u32,
+}
+
 /// What it takes to write.
-pub(super) struct Pen<'s> {
+pub(crate) struct Pen<'s> {
     /// Sequence number of this work, greater than that of every work before it.
-    pub(super) sequence: i64,
+    pub(crate) sequence: i64,
     /// What the writer keeps at hand.
-    pub(super) hand: &'s mut Hand,
+    pub(crate) hand: &'s mut Hand,
 }
 
 /// What the writer keeps at hand of its open transaction: true as long as nothing in it is undone.
 #[derive(Debug, Default)]
-pub(super) struct Hand {
+pub(crate) struct Hand {
     /// Interned systems. They stay in the database, so they are kept from one transaction to the next.
-    pub(super) symbols: HashMap<String, i64>,
+    pub(crate) symbols: HashMap<String, i64>,
     /// Number and hash of the log's last record, once it has been looked up. Another process may append between two
     /// transactions, so each looks it up anew.
-    pub(super) log_head: Option<(u64, [u8; 32])>,
+    pub(crate) log_head: Option<(u64, [u8; 32])>,
     /// Records appended since the count was last taken, undone ones among them.
-    pub(super) records: u64,
+    pub(crate) records: u64,
 }
 
 impl Hand {
     /// Something was undone.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.symbols.clear();
         self.log_head = None;
     }
@@ -72,24 +88,27 @@ pub(super) const COLUMNS: &str = "r.key, r.kind, r.id, r.version, r.updated, r.d
                                   r.category, r.labels, r.confidentiality, r.day, r.author, b.body";
 
 impl<'s> Session<'s> {
-    pub(super) fn new(
-        connection: &'s Connection,
+    pub(crate) fn new(
+        base: &'s dyn Base,
         names: &'s NameTable,
-        settings: &'s Settings,
+        bounds: Bounds<'s>,
         filter: &'s Filter,
         pen: Option<Pen<'s>>,
     ) -> Session<'s> {
-        Session { connection, names, settings, filter, grants: HashMap::new(), pen }
+        Session { base, names, bounds, filter, grants: HashMap::new(), pen }
+    }
+
+    /// The connection.
+    pub(crate) fn base(&self) -> &'s dyn Base {
+        self.base
     }
 
     /// Sequence of the last work this snapshot contains.
-    pub(super) fn mark(&self) -> Result<i64, StoreError> {
+    pub(crate) fn mark(&self) -> Result<i64, StoreError> {
         if let Some(pen) = &self.pen {
             return Ok(pen.sequence);
         }
-        let mut statement =
-            self.connection.prepare_cached("SELECT value FROM counter WHERE name = 'commit'")?;
-        Ok(statement.query_row([], |row| row.get(0))?)
+        self.base.number("SELECT value FROM counter WHERE name = 'commit'", &[])
     }
 
     /// Grants and care relations of a patient in this snapshot.
@@ -116,44 +135,36 @@ impl<'s> Session<'s> {
     fn arms_for(&self, patient: PatientKey) -> Result<Vec<Arm>, StoreError> {
         let Some(last) = self.filter.recipients.last() else { return Ok(Vec::new()) };
         let text = format!(
-            "{ARMS} WHERE patient = ? AND purpose = ? AND recipient IN (?,?,?,?) ORDER BY recipient, arm"
+            "{ARMS} WHERE patient = $1 AND purpose = $2 AND recipient IN ($3,$4,$5,$6) ORDER BY recipient, arm"
         );
         let mut arms = Vec::new();
         // Four at a time, the last repeated, so that all filters share the statement.
         for four in self.filter.recipients.chunks(4) {
             let key = |at: usize| four.get(at).unwrap_or(last).0;
-            let values = params![patient.0, self.filter.purpose, key(0), key(1), key(2), key(3)];
-            let mut statement = self.connection.prepare_cached(&text)?;
-            let found = statement.query_map(values, |row| arm(patient, row))?;
-            for one in found {
-                arms.push(one?);
-            }
+            let values = values![patient.0, self.filter.purpose, key(0), key(1), key(2), key(3)];
+            arms.extend(self.base.all(&text, values, |row| arm(patient, row))?);
         }
         Ok(arms)
     }
 
     /// All grants of a patient.
     fn arms_of(&self, patient: PatientKey) -> Result<Vec<Arm>, StoreError> {
-        let text = format!("{ARMS} WHERE patient = ? ORDER BY purpose, recipient, arm");
-        let mut statement = self.connection.prepare_cached(&text)?;
-        let arms = statement.query_map([patient.0], |row| arm(patient, row))?;
-        Ok(arms.collect::<Result<_, _>>()?)
+        let text = format!("{ARMS} WHERE patient = $1 ORDER BY purpose, recipient, arm");
+        self.base.all(&text, values![patient.0], |row| arm(patient, row))
     }
 
     fn relations_of(&self, patient: PatientKey) -> Result<Vec<CareRelation>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT party, valid_from, valid_to, source FROM care_relation WHERE patient = ? ORDER BY party, ordinal",
-        )?;
-        let relations = statement.query_map([patient.0], |row| {
+        let text = "SELECT party, valid_from, valid_to, source FROM care_relation WHERE patient = $1 \
+                    ORDER BY party, ordinal";
+        self.base.all(text, values![patient.0], |row| {
             Ok(CareRelation {
                 patient,
-                party: PartyKey(row.get(0)?),
-                valid_from: Timestamp(row.get(1)?),
-                valid_to: Timestamp(row.get(2)?),
-                source: row.get::<_, String>(3)?.into(),
+                party: PartyKey(row.integer(0)?),
+                valid_from: Timestamp(row.integer(1)?),
+                valid_to: Timestamp(row.integer(2)?),
+                source: row.text(3)?.into(),
             })
-        })?;
-        Ok(relations.collect::<Result<_, _>>()?)
+        })
     }
 
     /// Judges a row that the predicate let through once more, in memory, and says which grant opened it.
@@ -178,18 +189,18 @@ impl<'s> Session<'s> {
     }
 
     /// Makes a [`Stored`] of a row of [`COLUMNS`].
-    pub(super) fn stored(&self, row: &Row<'_>) -> Result<Stored, StoreError> {
-        let kind: i64 = row.get(1)?;
-        let id: String = row.get(2)?;
-        let patient: i64 = row.get(7)?;
-        let method: i64 = row.get(6)?;
+    pub(super) fn stored(&self, row: &dyn Row) -> Result<Stored, StoreError> {
+        let kind = row.integer(1)?;
+        let id = row.text(2)?;
+        let patient = row.integer(7)?;
+        let method = row.integer(6)?;
         Ok(Stored {
-            key: row.get(0)?,
+            key: row.integer(0)?,
             kind: self.names.kind_of(kind).ok_or_else(|| impossible("a row of an unknown type"))?,
             id: ResourceId::parse(&id).ok_or_else(|| impossible("a row whose id is none"))?,
-            version: row.get(3)?,
-            updated: Timestamp(row.get(4)?),
-            deleted: row.get(5)?,
+            version: row.small(3)?,
+            updated: Timestamp(row.integer(4)?),
+            deleted: row.integer(5)? != 0,
             method: match method {
                 0 => Method::Post,
                 1 => Method::Put,
@@ -198,24 +209,21 @@ impl<'s> Session<'s> {
             },
             derived: Derived {
                 patient: (patient > 0).then_some(PatientKey(patient)),
-                category: mask(row.get(8)?),
-                labels: mask(row.get(9)?),
-                confidentiality: row.get(10)?,
-                day: row.get(11)?,
-                author: PartyKey(row.get(12)?),
+                category: mask(row.integer(8)?),
+                labels: mask(row.integer(9)?),
+                confidentiality: row.small(10)?,
+                day: row.small(11)?,
+                author: PartyKey(row.integer(12)?),
             },
-            body: Bytes::from(row.get::<_, Vec<u8>>(13)?),
+            body: Bytes::from(row.blob(13)?),
             consent: None,
         })
     }
 
     /// Row key of a Patient, whatever its visibility.
-    pub(super) fn patient_key(&self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT key FROM resource WHERE kind = ? AND id = ?")?;
-        let key =
-            statement.query_row(params![self.names.patient, id.as_str()], |row| row.get(0)).optional()?;
-        Ok(key.map(PatientKey))
+    pub(crate) fn patient_key(&self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {
+        let text = "SELECT key FROM resource WHERE kind = $1 AND id = $2";
+        self.base.one(text, values![self.names.patient, id.as_str()], |row| row.integer(0).map(PatientKey))
     }
 
     /// Refuses what only the gateway's own work may do.
@@ -291,10 +299,8 @@ impl Reader for Session<'_> {
     }
 
     fn patient_id(&mut self, patient: PatientKey) -> Result<Option<ResourceId>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT id FROM resource WHERE key = ? AND kind = ?")?;
-        let id: Option<String> =
-            statement.query_row(params![patient.0, self.names.patient], |row| row.get(0)).optional()?;
+        let text = "SELECT id FROM resource WHERE key = $1 AND kind = $2";
+        let id = self.base.one(text, values![patient.0, self.names.patient], |row| row.text(0))?;
         Ok(id.as_deref().and_then(ResourceId::parse))
     }
 
@@ -352,13 +358,11 @@ impl Writer for Session<'_> {
             return Err(impossible("a grant of another patient than named"));
         }
         self.forget(patient);
-        self.connection.prepare_cached("DELETE FROM grant_arm WHERE patient = ?")?.execute([patient.0])?;
-        let mut statement = self.connection.prepare_cached(
-            "INSERT INTO grant_arm (patient, purpose, recipient, arm, categories, deny_labels, confidentiality_max, \
-             day_from, day_to, author, valid_from, valid_to, consent) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        )?;
+        self.base.execute("DELETE FROM grant_arm WHERE patient = $1", values![patient.0])?;
+        let text = "INSERT INTO grant_arm (patient, purpose, recipient, arm, categories, deny_labels, confidentiality_max, \
+             day_from, day_to, author, valid_from, valid_to, consent) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13)";
         for (ordinal, arm) in (0i64..).zip(arms) {
-            statement.execute(params![
+            let row: &[Value<'_>] = values![
                 patient.0,
                 arm.purpose,
                 arm.recipient.0,
@@ -372,7 +376,8 @@ impl Writer for Session<'_> {
                 arm.valid_from.0,
                 arm.valid_to.0,
                 &*arm.consent,
-            ])?;
+            ];
+            self.base.execute(text, row)?;
         }
         Ok(())
     }
@@ -387,21 +392,19 @@ impl Writer for Session<'_> {
             return Err(impossible("a care relation of another patient than named"));
         }
         self.forget(patient);
-        self.connection
-            .prepare_cached("DELETE FROM care_relation WHERE patient = ?")?
-            .execute([patient.0])?;
-        let mut statement = self.connection.prepare_cached(
-            "INSERT INTO care_relation (patient, party, ordinal, valid_from, valid_to, source) VALUES (?,?,?,?,?,?)",
-        )?;
+        self.base.execute("DELETE FROM care_relation WHERE patient = $1", values![patient.0])?;
+        let text = "INSERT INTO care_relation (patient, party, ordinal, valid_from, valid_to, source) \
+                    VALUES ($1,$2,$3,$4,$5,$6)";
         for (ordinal, relation) in (0i64..).zip(relations) {
-            statement.execute(params![
+            let row: &[Value<'_>] = values![
                 patient.0,
                 relation.party.0,
                 ordinal,
                 relation.valid_from.0,
                 relation.valid_to.0,
-                &*relation.source
-            ])?;
+                &*relation.source,
+            ];
+            self.base.execute(text, row)?;
         }
         Ok(())
     }
@@ -432,29 +435,23 @@ impl Writer for Session<'_> {
         self.pen()?;
         // What has expired is refused for its age by whoever reads the token, so it need not be kept for its number.
         let now = self.filter.now.0;
-        self.connection
-            .prepare_cached("DELETE FROM jti WHERE (issuer, jti) IN (SELECT issuer, jti FROM jti WHERE expires <= ? ORDER BY expires LIMIT 100)")?
-            .execute([now])?;
-        let taken = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO jti (issuer, jti, expires) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT DO UPDATE SET expires = ?3 WHERE expires <= ?4",
-            )?
-            .execute(params![issuer, jti, expires.0, now])?;
+        let text = "DELETE FROM jti WHERE (issuer, jti) IN \
+                    (SELECT issuer, jti FROM jti WHERE expires <= $1 ORDER BY expires LIMIT 100)";
+        self.base.execute(text, values![now])?;
+        let text = "INSERT INTO jti (issuer, jti, expires) VALUES ($1, $2, $3) \
+                    ON CONFLICT (issuer, jti) DO UPDATE SET expires = $3 WHERE jti.expires <= $4";
+        let taken = self.base.execute(text, values![issuer, jti, expires.0, now])?;
         Ok(taken == 1)
     }
 
     fn party(&mut self, name: &str) -> Result<PartyKey, StoreError> {
         self.pen()?;
-        intern_party(self.connection, name)
+        intern_party(self.base, name)
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
         self.pen()?;
-        self.connection
-            .prepare_cached("UPDATE counter SET value = value + 1 WHERE name = 'probe'")?
-            .execute([])?;
+        self.base.execute("UPDATE counter SET value = value + 1 WHERE name = 'probe'", &[])?;
         Ok(())
     }
 }
@@ -464,35 +461,33 @@ const ARMS: &str = "SELECT recipient, purpose, categories, deny_labels, confiden
                     author, valid_from, valid_to, consent FROM grant_arm";
 
 /// Makes an [`Arm`] of a row of [`ARMS`].
-fn arm(patient: PatientKey, row: &Row<'_>) -> rusqlite::Result<Arm> {
-    let author: i64 = row.get(7)?;
+fn arm(patient: PatientKey, row: &dyn Row) -> Result<Arm, StoreError> {
+    let author = row.integer(7)?;
     Ok(Arm {
-        recipient: PartyKey(row.get(0)?),
-        purpose: row.get(1)?,
+        recipient: PartyKey(row.integer(0)?),
+        purpose: row.small(1)?,
         patient,
-        categories: mask(row.get(2)?),
-        deny_labels: mask(row.get(3)?),
-        confidentiality_max: row.get(4)?,
-        day_from: row.get(5)?,
-        day_to: row.get(6)?,
+        categories: mask(row.integer(2)?),
+        deny_labels: mask(row.integer(3)?),
+        confidentiality_max: row.small(4)?,
+        day_from: row.small(5)?,
+        day_to: row.small(6)?,
         author: (author > 0).then_some(PartyKey(author)),
-        valid_from: Timestamp(row.get(8)?),
-        valid_to: Timestamp(row.get(9)?),
-        consent: row.get::<_, String>(10)?.into(),
+        valid_from: Timestamp(row.integer(8)?),
+        valid_to: Timestamp(row.integer(9)?),
+        consent: row.text(10)?.into(),
     })
 }
 
 /// Key of a party, given on first use.
-pub(super) fn intern_party(connection: &Connection, name: &str) -> Result<PartyKey, StoreError> {
-    if let Some(key) = find_party(connection, name)? {
+fn intern_party(base: &dyn Base, name: &str) -> Result<PartyKey, StoreError> {
+    if let Some(key) = find_party(base, name)? {
         return Ok(key);
     }
-    connection.prepare_cached("INSERT INTO party (name) VALUES (?)")?.execute([name])?;
-    Ok(PartyKey(connection.last_insert_rowid()))
+    base.number("INSERT INTO party (name) VALUES ($1) RETURNING key", values![name]).map(PartyKey)
 }
 
 /// Key of a party already known.
-pub(super) fn find_party(connection: &Connection, name: &str) -> Result<Option<PartyKey>, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT key FROM party WHERE name = ?")?;
-    Ok(statement.query_row([name], |row| row.get(0)).optional()?.map(PartyKey))
+pub(crate) fn find_party(base: &dyn Base, name: &str) -> Result<Option<PartyKey>, StoreError> {
+    base.one("SELECT key FROM party WHERE name = $1", values![name], |row| row.integer(0).map(PartyKey))
 }
