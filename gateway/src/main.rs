@@ -1,5 +1,6 @@
 //! `sluis`: the gateway and its tools. Arguments -> settings -> gateway -> serve; the only place that ends the process.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -289,12 +290,12 @@ impl Signals {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what a command answers goes to stdout")]
+/// What a command answers goes to stdout. A reader that went away (`| head`) is no failure of the command.
 fn say(text: &str) {
-    println!("{text}");
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "why a command failed goes to stderr")]
+/// Why a command failed goes to stderr.
 fn complain(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

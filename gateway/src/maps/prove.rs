@@ -28,6 +28,12 @@ pub(super) fn test(root: &Path, bless: bool, junit: Option<&Path>) -> Result<Exi
             failed += 1;
             let shown: Vec<String> = proof.differences.iter().map(ToString::to_string).collect();
             say(&format!("{} {}:\n  {}", path.display(), proof.name, shown.join("\n  ")));
+            let case = compiled.folder().cases.iter().find(|case| case.name == proof.name);
+            if !bless && case.is_some_and(|case| case.out.is_none()) {
+                say(
+                    "  nothing is expected of this case yet: look at `sluis map trace`, then keep it with --bless",
+                );
+            }
             if bless {
                 write(&path, proof)?;
             }

@@ -142,7 +142,9 @@ fn role(column: &str, values: &[&str]) -> Role {
         return Role::Unknown;
     }
     let distinct: BTreeSet<String> = values.iter().map(|value| value.trim().to_owned()).collect();
-    let short = distinct.iter().all(|value| value.chars().count() <= 30 && !value.contains(". "));
+    let short = distinct
+        .iter()
+        .all(|value| value.chars().count() <= 30 && !value.contains(". ") && !value.ends_with('.'));
     if short && distinct.len() <= CODES_MAX { Role::Code(distinct) } else { Role::Text }
 }
 
