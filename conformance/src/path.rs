@@ -77,6 +77,7 @@ mod tests {
             IndexValue::Token { system, code, text: t } => {
                 format!("{}|{}|{}", text(system), text(code), text(t))
             }
+            IndexValue::Typed { system, code, value } => format!("{}|{code}|{value}", text(system)),
             IndexValue::Date { low_us, high_us } => format!("{low_us}..{high_us}"),
             IndexValue::Number(n) => format!("{}..{}", n.low, n.high),
             IndexValue::Quantity { value: n, system, code, .. } => {
@@ -152,6 +153,13 @@ mod tests {
             ["-|false|-"]
         );
         assert_eq!(values(r#"{"resourceType":"Patient","birthDate":"2021-13-01"}"#, "birthdate").len(), 0);
+    }
+
+    #[test]
+    fn an_identifier_is_found_by_its_type_too() {
+        let patient = r#"{"resourceType":"Patient","identifier":[{"type":{"coding":[{"system":"urn:t","code":"MR"},
+            {"code":"x"},{"system":"urn:t"}],"text":"Dossier"},"value":"7"},{"type":{"coding":[{"code":"y"}]}}]}"#;
+        assert_eq!(values(patient, "identifier"), ["urn:t|MR|7", "-|x|7", "-|7|Dossier"]);
     }
 
     #[test]

@@ -24,6 +24,15 @@ pub enum IndexValue<'d> {
         /// Display of the coding, text of the concept or of the identifier's type: what `:text` searches.
         text: Option<Cow<'d, str>>,
     },
+    /// An identifier with a coding of its type: what `:of-type` searches.
+    Typed {
+        /// Code system of the type.
+        system: Option<Cow<'d, str>>,
+        /// Code of the type.
+        code: Cow<'d, str>,
+        /// The identifier's value.
+        value: Cow<'d, str>,
+    },
     /// Half open, in microseconds since 1970-01-01T00:00Z.
     Date {
         /// First instant of the value.
@@ -151,6 +160,12 @@ fn token<'d>(type_: &str, system: Option<&'static str>, node: Node<'d>, out: Out
         "Identifier" => {
             let (system, value) = (child(node, "system"), child(node, "value"));
             let text = node.get("type").and_then(|type_| child(type_, "text"));
+            let codings = node.get("type").and_then(|type_| type_.get("coding"));
+            for coding in codings.into_iter().flat_map(Node::items) {
+                if let (Some(code), Some(value)) = (child(coding, "code"), value.clone()) {
+                    out(IndexValue::Typed { system: child(coding, "system"), code, value });
+                }
+            }
             if system.is_some() || value.is_some() || text.is_some() {
                 out(IndexValue::token(system, value, text));
             }

@@ -132,6 +132,19 @@ pub enum Test {
     Address(String),
     /// A URI, letter by letter.
     Uri(String),
+    /// `:below`: a URI that starts with this one.
+    UriBelow(String),
+    /// `:above`: one of these URIs, each the start of the one given.
+    UriAbove(Vec<String>),
+    /// `:of-type`: an identifier of a type with this value.
+    OfType {
+        /// Code system of the type.
+        system: String,
+        /// Code of the type.
+        code: String,
+        /// The identifier's value.
+        value: String,
+    },
     /// One test for each component, all on the same repetition; components by position.
     Composite(Vec<(SearchKind, Test)>),
 }

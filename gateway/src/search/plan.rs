@@ -232,12 +232,13 @@ fn width(criterion: &Criterion) -> Option<Width> {
                 (None, _) => return None,
             },
             Test::Starts(text) if text.is_empty() => Width::Wide,
-            Test::Starts(_) | Test::Exact(_) => Width::Text,
+            Test::Starts(_) | Test::Exact(_) | Test::UriBelow(_) => Width::Text,
+            Test::UriAbove(_) => Width::Target,
             Test::Contains(_) => Width::Wide,
             Test::Date(date) if date.prefix == Prefix::Ne => return None,
             Test::Number(number) | Test::Quantity(number, _) if number.prefix == Prefix::Ne => return None,
             Test::Date(_) | Test::Number(_) | Test::Quantity(..) => Width::Range,
-            Test::Composite(_) => return None,
+            Test::Composite(_) | Test::OfType { .. } => return None,
         };
         widest = widest.max(width);
     }

@@ -18,6 +18,7 @@ use crate::search::plan::{Cursor, Driver, Plan, Segment, SortValue};
 use crate::store::visible::Visible;
 
 pub use dialect::{Bind, Dialect};
+pub(crate) use test::typed;
 
 /// Numbers the database has given to names.
 pub trait Names {
@@ -400,18 +401,24 @@ impl Writer<'_> {
 
     /// Whether an entry of the row passes one of the tests.
     fn any(&self, sql: &mut Sql, site: &Site, parameter: &Parameter, tests: &[Test]) {
+        let facet = self.names.facet(site.kind, parameter.id, None);
+        let apart = |test: &&Test| matches!(test, Test::Composite(_) | Test::OfType { .. });
+        let (apart, single): (Vec<&Test>, Vec<&Test>) = tests.iter().partition(apart);
         sql.push("(");
-        let single: Vec<&Test> = tests.iter().filter(|test| !matches!(test, Test::Composite(_))).collect();
-        if single.is_empty() {
-            sql.join(tests, " OR ", |sql, test| {
-                if let Test::Composite(parts) = test {
-                    let facets =
-                        (0..parts.len()).map(|at| self.names.facet(site.kind, parameter.id, Some(at)));
-                    test::composite(sql, self.names, &site.alias, &facets.collect::<Vec<_>>(), parts);
-                }
-            });
-        } else {
-            let facet = self.names.facet(site.kind, parameter.id, None);
+        sql.join(&apart, " OR ", |sql, test| match test {
+            Test::Composite(parts) => {
+                let facets = (0..parts.len()).map(|at| self.names.facet(site.kind, parameter.id, Some(at)));
+                test::composite(sql, self.names, &site.alias, &facets.collect::<Vec<_>>(), parts);
+            }
+            Test::OfType { system, code, value } => {
+                test::of_type(sql, &site.alias, facet, (system, code), value);
+            }
+            _ => {}
+        });
+        if !single.is_empty() {
+            if !apart.is_empty() {
+                sql.push(" OR ");
+            }
             test::entries(sql, self.names, &site.alias, facet, &single);
         }
         sql.push(")");

@@ -9,6 +9,9 @@ use crate::search::text::normalise;
 
 use super::{SearchContext, invalid, range, split_values, unescape, unsupported};
 
+/// Parts of the path of an address that `:above` takes apart.
+const PARTS_MAX: usize = 32;
+
 /// Reads values of one parameter.
 pub(super) struct Reader<'p> {
     /// The parameter as written, for refusals.
@@ -27,12 +30,16 @@ impl Reader<'_> {
         }
         match kind {
             SearchKind::String => self.string(modifier, &unescape(text)),
-            SearchKind::Token => self.token(text).map(Test::Token),
+            SearchKind::Token => match modifier {
+                Some("text") => self.string(None, &unescape(text)),
+                Some("of-type") => self.of_type(text),
+                _ => self.token(text).map(Test::Token),
+            },
             SearchKind::Date => range::date(self.name, &unescape(text), self.context.now).map(Test::Date),
             SearchKind::Number => range::number(self.name, &unescape(text)).map(Test::Number),
             SearchKind::Quantity => self.quantity(text),
             SearchKind::Reference => self.reference(modifier, text),
-            SearchKind::Uri => Ok(Test::Uri(unescape(text))),
+            SearchKind::Uri => self.uri(modifier, unescape(text)),
             SearchKind::Composite => self.composite(text),
             SearchKind::Special => Err(unsupported(self.name, "This parameter is not offered.")),
         }
@@ -64,6 +71,46 @@ impl Reader<'_> {
             }
             _ => Err(invalid(self.name, "A token is code, system|code, |code or system|.".to_owned())),
         }
+    }
+
+    /// `:of-type=system|code|value` (FHIR R4 search.html#token): type of the identifier and its value, none left out.
+    fn of_type(&self, text: &str) -> Result<Test, Refusal> {
+        let parts: Vec<String> = split_values(text, '|').into_iter().map(unescape).collect();
+        match <[String; 3]>::try_from(parts) {
+            Ok([system, code, value]) if ![&system, &code, &value].iter().any(|part| part.is_empty()) => {
+                Ok(Test::OfType { system, code, value })
+            }
+            _ => Err(invalid(
+                self.name,
+                "It takes system|code|value: the identifier's type, and its value.".to_owned(),
+            )),
+        }
+    }
+
+    /// FHIR R4 search.html#uri: `:below` is what the address starts, `:above` what starts the address, path by path.
+    fn uri(&self, modifier: Option<&str>, text: String) -> Result<Test, Refusal> {
+        let Some(modifier) = modifier else { return Ok(Test::Uri(text)) };
+        let Some((scheme, path)) = text.split_once("://") else {
+            let text = "This modifier takes an address with a path (http://...); a URN has no parts.";
+            return Err(invalid(self.name, text.to_owned()));
+        };
+        if modifier == "below" {
+            return Ok(Test::UriBelow(text));
+        }
+        if path.matches('/').count() > PARTS_MAX {
+            return Err(invalid(self.name, format!("At most {PARTS_MAX} parts of a path.")));
+        }
+        let mut above = vec![text.clone()];
+        let start = scheme.len() + "://".len();
+        for (at, _) in path.match_indices('/') {
+            for end in [start + at, start + at + 1] {
+                let part = text.get(..end).unwrap_or(&text).to_owned();
+                if !above.contains(&part) {
+                    above.push(part);
+                }
+            }
+        }
+        Ok(Test::UriAbove(above))
     }
 
     /// FHIR R4 search.html#quantity
@@ -155,7 +202,8 @@ impl Reader<'_> {
     fn no_modifier(&self, kind: SearchKind, modifier: &str) -> Refusal {
         let offered = match kind {
             SearchKind::String => ":exact, :contains and :missing",
-            SearchKind::Token => ":not and :missing",
+            SearchKind::Token => ":not, :text, :of-type and :missing",
+            SearchKind::Uri => ":above, :below and :missing",
             SearchKind::Reference => ":identifier, :missing and a type's name",
             _ => ":missing",
         };
@@ -176,6 +224,8 @@ pub(super) fn id(name: &str, text: &str) -> Result<ResourceId, Refusal> {
 fn offers(kind: SearchKind, modifier: &str) -> bool {
     match kind {
         SearchKind::String => matches!(modifier, "exact" | "contains"),
+        SearchKind::Token => matches!(modifier, "text" | "of-type"),
+        SearchKind::Uri => matches!(modifier, "above" | "below"),
         SearchKind::Reference => {
             modifier == "identifier" || definitions::r4().resource_type(modifier).is_some()
         }

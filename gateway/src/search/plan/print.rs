@@ -184,6 +184,9 @@ fn print_test(f: &mut fmt::Formatter<'_>, test: &Test) -> fmt::Result {
             write!(f, "{name}/{id}")
         }
         Test::Address(address) | Test::Uri(address) => write!(f, "{address:?}"),
+        Test::UriBelow(address) => write!(f, "below {address:?}"),
+        Test::UriAbove(addresses) => write!(f, "one of {addresses:?}"),
+        Test::OfType { system, code, value } => write!(f, "{value} of type {system}|{code}"),
         Test::Composite(parts) => {
             for (at, (_, part)) in parts.iter().enumerate() {
                 f.write_str(if at == 0 { "[" } else { " with " })?;

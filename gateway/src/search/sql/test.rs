@@ -45,6 +45,21 @@ pub(super) fn entries(sql: &mut Sql, names: &dyn Names, r: &str, facet: i64, tes
     });
 }
 
+/// Whether the row of alias `r` has an identifier of a type with a value.
+pub(super) fn of_type(sql: &mut Sql, r: &str, facet: i64, type_: (&str, &str), value: &str) {
+    probe(sql, r, "index_token", facet).push(" AND t.part = 1 AND t.code = ").bind(typed(type_.1, value));
+    system(sql, "t", &SystemTest::Is(type_.0.to_owned()));
+    sql.push(")");
+}
+
+/// What stands for an identifier of a type in the index of tokens, under part 1 of the facet; its system is the type's.
+///
+/// No code has a `|` in it that a value could be mistaken for part of: codes are without white space, and the first `|`
+/// ends it (FHIR R4 datatypes.html#code leaves `|` possible; such a code finds what is spelt alike).
+pub(crate) fn typed(code: &str, value: &str) -> String {
+    format!("{code}|{value}")
+}
+
 /// Whether one repetition of the row of alias `r` passes all parts.
 pub(super) fn composite(
     sql: &mut Sql,
@@ -101,7 +116,7 @@ pub(super) fn rows(sql: &mut Sql, names: &dyn Names, facet: i64, patient: Option
         }
         // A range the index can seek in; the test itself is exact.
         let start = match test {
-            Test::Starts(text) => Some((text.clone(), after_prefix(text))),
+            Test::Starts(text) | Test::UriBelow(text) => Some((text.clone(), after_prefix(text))),
             _ => None,
         };
         match start {
@@ -121,20 +136,20 @@ pub(super) fn rows(sql: &mut Sql, names: &dyn Names, facet: i64, patient: Option
 fn homes(test: &Test) -> &'static [&'static str] {
     match test {
         Test::Starts(_) | Test::Contains(_) | Test::Exact(_) => &["index_string"],
-        Test::Token(_) | Test::Composite(_) => &["index_token"],
+        Test::Token(_) | Test::Composite(_) | Test::OfType { .. } => &["index_token"],
         Test::Date(_) => &["index_date"],
         Test::Number(_) => &["index_number"],
         Test::Quantity(..) => &["index_quantity"],
         Test::Reference(..) => &["index_reference"],
         Test::Address(_) => &["index_reference", "index_uri"],
-        Test::Uri(_) => &["index_uri"],
+        Test::Uri(_) | Test::UriBelow(_) | Test::UriAbove(_) => &["index_uri"],
     }
 }
 
 /// The test on the columns of alias `t`.
 fn values(sql: &mut Sql, names: &dyn Names, t: &str, table: &str, test: &Test) {
     match test {
-        Test::Starts(text) => {
+        Test::Starts(text) | Test::UriBelow(text) => {
             sql.push(&format!("({t}.value >= ")).bind(text.clone());
             if let Some(to) = after_prefix(text) {
                 sql.push(&format!(" AND {t}.value < ")).bind(to);
@@ -192,6 +207,17 @@ fn values(sql: &mut Sql, names: &dyn Names, t: &str, table: &str, test: &Test) {
         }
         Test::Address(text) | Test::Uri(text) => {
             sql.push(&format!("{t}.value = ")).bind(text.clone());
+        }
+        Test::UriAbove(addresses) => {
+            sql.push(&format!("{t}.value IN ("));
+            sql.join(addresses, ", ", |sql, address| {
+                sql.bind(address.clone());
+            });
+            sql.push(")");
+        }
+        // Written by `of_type`; no part of a composite has modifiers.
+        Test::OfType { .. } => {
+            sql.push("FALSE");
         }
         // Components of a composite are never composites (FHIR R4 searchparameter.html, spd-1 and its use).
         Test::Composite(_) => {

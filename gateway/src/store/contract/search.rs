@@ -10,7 +10,8 @@ const AUTHOR: PartyKey = PartyKey(7);
 /// A patient, another, and observations about the first that differ in one thing each.
 fn cast(store: &dyn Store) -> Filter {
     let p1 = r#"{"resourceType":"Patient","id":"p1","active":true,"birthDate":"1961-02-03","gender":"female",
-        "name":[{"family":"de Vriës","given":["Åsa","100%_b"]}],"identifier":[{"system":"urn:a","value":"x,1|$\\"}]}"#;
+        "name":[{"family":"de Vriës","given":["Åsa","100%_b"]}],"identifier":[{"system":"urn:a","value":"x,1|$\\"},
+        {"type":{"coding":[{"system":"urn:types","code":"MR"}],"text":"Dossiernummer"},"value":"4|4"}]}"#;
     let p2 = r#"{"resourceType":"Patient","id":"p2","active":false,"birthDate":"1961-03","name":[{"family":"Vries"}]}"#;
     let key = crate::ids::PatientKey(create(store, p1, derived(None, AUTHOR)));
     create(store, p2, derived(None, AUTHOR));
@@ -30,7 +31,7 @@ fn cast(store: &dyn Store) -> Filter {
     );
     observation(
         "o2",
-        r#""code":{"coding":[{"system":"http://loinc.org","code":"8867-4"}]},"effectiveDateTime":"2025-06",
+        r#""code":{"coding":[{"system":"http://loinc.org","code":"8867-4","display":"Hartfrequentie"}]},"effectiveDateTime":"2025-06",
         "valueQuantity":{"value":72,"unit":"/min"},
         "performer":[{"identifier":{"system":"http://fhir.nl/fhir/NamingSystem/ura","value":"90000382"}}]"#,
     );
@@ -84,6 +85,19 @@ pub fn every_kind_of_parameter_finds_its_rows(store: &dyn Store) {
         (r"Patient?identifier=urn:a|x\,1\|\$\\", "p1"),
         ("Observation?code=19935-6&code=fvc", "o1"),
         ("Observation?code=19935-6&code=8867-4", ""),
+        ("Observation?code:text=fvc", "o1"),
+        ("Observation?code:text=HARTFR", "o2"),
+        ("Observation?code:text=frequentie", ""),
+        ("Observation?code:text=free,hart", "o2 o3"),
+        ("Observation?category:text=fvc", ""),
+        ("Patient?identifier:text=dossier", "p1"),
+        (r"Patient?identifier:of-type=urn:types|MR|4\|4", "p1"),
+        (r"Patient?identifier:of-type=urn:types|MR|4", ""),
+        (r"Patient?identifier:of-type=urn:types|PPN|4\|4", ""),
+        (r"Patient?identifier:of-type=urn:other|MR|4\|4", ""),
+        (r"Patient?identifier:of-type=urn:types|PPN|1,urn:types|MR|4\|4", "p1"),
+        (r"Patient?identifier=4\|4", "p1"),
+        ("Patient?identifier=MR", ""),
         // date: search.html#date
         ("Observation?date=2025-06-01", "o1"),
         ("Observation?date=2025-06", "o1 o2"),
@@ -134,6 +148,10 @@ pub fn every_kind_of_parameter_finds_its_rows(store: &dyn Store) {
         ("Observation?_profile=http://example.org/P", "o1"),
         ("Observation?_profile=http://example.org/P|1.0", "o1"),
         ("Observation?_profile=http://example.org/p", ""),
+        ("Observation?_profile:below=http://example.org/", "o1"),
+        ("Observation?_profile:below=http://example.com/", ""),
+        ("Observation?_profile:above=http://example.org/P/x/y", "o1"),
+        ("Observation?_profile:above=http://example.org/Px/y", ""),
         ("Observation?_tag=urn:t|t1", "o1"),
         ("Observation?_id=o1,o3,x", "o1 o3"),
         ("Observation?_id=o1&_id=o3", ""),

@@ -11,7 +11,7 @@ use sluis_conformance::path::{Entry, IndexValue, Precise, ReferenceTarget};
 use super::Session;
 use super::base::{Kind, Table, values};
 use crate::ids::ResourceType;
-use crate::search::sql::Names;
+use crate::search::sql::{Names, typed};
 use crate::search::text::normalise;
 use crate::store::StoreError;
 
@@ -189,12 +189,17 @@ impl Session<'_> {
             return Ok(());
         }
         match value {
-            IndexValue::String(text) => {
-                let normal = normalise(text);
-                self.base.add(&STRING, values![row, facet, part, &*normal, &**text, patient])?;
-            }
-            IndexValue::Token { system, code, .. } => {
+            IndexValue::String(text) => self.write_string(place, text)?,
+            IndexValue::Token { system, code, text } => {
                 self.write_token(place, system.as_deref(), code.as_deref().unwrap_or(""))?;
+                // `:text` is a search of strings under the token's own facet (FHIR R4 search.html#token).
+                if let Some(text) = text.as_deref().filter(|_| part == 0) {
+                    self.write_string(place, text)?;
+                }
+            }
+            IndexValue::Typed { system, code, value } => {
+                let place = Place { part: 1, ..place };
+                self.write_token(place, system.as_deref(), &typed(code, value))?;
             }
             IndexValue::Date { low_us, high_us } => self.write_date(place, *low_us, *high_us, 0)?,
             IndexValue::Number(number) => {
@@ -234,6 +239,12 @@ impl Session<'_> {
             IndexValue::Composite(_) => {}
         }
         Ok(())
+    }
+
+    fn write_string(&mut self, place: Place, text: &str) -> Result<(), StoreError> {
+        let Place { row, facet, part, patient } = place;
+        let normal = normalise(text);
+        self.base.add(&STRING, values![row, facet, part, &*normal, text, patient])
     }
 
     fn write_token(&mut self, place: Place, system: Option<&str>, code: &str) -> Result<(), StoreError> {
