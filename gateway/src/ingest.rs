@@ -240,8 +240,8 @@ impl Intake {
                         notes: mapped.notes,
                     }
                 }
-                Notation::R4 => {
-                    let (units, notes) = match r4::prepared(&bytes, &sender) {
+                Notation::R4 | Notation::R4Xml => {
+                    let (units, notes) = match r4::prepared(notation, &bytes, &sender) {
                         Ok(units) => (units, Vec::new()),
                         Err(note) => (Vec::new(), vec![*note]),
                     };

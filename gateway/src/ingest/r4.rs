@@ -1,41 +1,45 @@
-//! FHIR R4 JSON as a document: a Bundle or a single resource becomes units without a map.
+//! FHIR R4, JSON or XML, as a document: a Bundle or a single resource becomes units without a map.
 //!
 //! Identity is the resource's first business identifier, else its id in the sender's own system. Patients named within the
 //! document or by earlier documents are found by the spelling the sender uses.
 
 use std::sync::Arc;
 
+use sluis_conformance::definitions::r4;
 use sluis_conformance::json::{Doc, JsonLimits, Node};
+use sluis_conformance::xml;
 use sluis_mappings::output::Subject;
 
 use super::note::Note;
 use super::prepare::{self, Namespace, Prepared, Ready, subject_element};
+use super::source::Notation;
 use crate::ids::{SYSTEM_BSN, Ura};
 use crate::interaction::write;
 
 /// Units of an R4 document; `Err` when it cannot be read at all.
-pub fn prepared(bytes: &[u8], sender: &Ura) -> Result<Vec<Prepared>, Box<Note>> {
+pub fn prepared(notation: Notation, bytes: &[u8], sender: &Ura) -> Result<Vec<Prepared>, Box<Note>> {
     let limits = JsonLimits::default();
-    let doc = Doc::parse(bytes.to_vec(), limits).map_err(|error| {
-        let mut note = Note::new("fatal", "json-malformed", error.to_string(), "Correct the place named.");
-        (note.line, note.column) = (error.line, error.column);
-        note.start = u32::try_from(error.offset).unwrap_or(u32::MAX);
-        note.end = note.start.saturating_add(1);
-        note.cause = Some("json-malformed".to_owned());
-        Box::new(note)
-    })?;
+    let doc = if notation == Notation::R4Xml {
+        xml::read(r4(), bytes, limits).map_err(|error| {
+            unread("xml-malformed", error.to_string(), error.line, error.column, error.offset)
+        })?
+    } else {
+        Doc::parse(bytes.to_vec(), limits).map_err(|error| {
+            unread("json-malformed", error.to_string(), error.line, error.column, error.offset)
+        })?
+    };
     let root = doc.root();
     let space = Namespace::of(sender);
     if root.get("resourceType").and_then(|n| n.as_str()).as_deref() != Some("Bundle") {
         let name = root.get("resourceType").and_then(|n| n.as_str()).unwrap_or_default().into_owned();
-        return Ok(vec![unit(root, name, None, &space)]);
+        return Ok(vec![unit(&doc, root, name, None, &space)]);
     }
     check_bundle(root)?;
     let mut units = Vec::new();
     for (at, entry) in root.get("entry").into_iter().flat_map(|n| n.items()).enumerate() {
         let Some(resource) = entry.get("resource") else { continue };
         let full_url = entry.get("fullUrl").and_then(|n| n.as_str()).map(|s| s.into_owned());
-        units.push(unit(resource, format!("Bundle.entry[{at}].resource"), full_url, &space));
+        units.push(unit(&doc, resource, format!("Bundle.entry[{at}].resource"), full_url, &space));
     }
     if units.is_empty() {
         let text = "The Bundle holds no resource.";
@@ -43,6 +47,15 @@ pub fn prepared(bytes: &[u8], sender: &Ura) -> Result<Vec<Prepared>, Box<Note>> 
     }
     prepare::keep_doubles(&mut units);
     Ok(units)
+}
+
+fn unread(rule: &str, text: String, line: u32, column: u32, offset: usize) -> Box<Note> {
+    let mut note = Note::new("fatal", rule, text, "Correct the place named.");
+    (note.line, note.column) = (line, column);
+    note.start = u32::try_from(offset).unwrap_or(u32::MAX);
+    note.end = note.start.saturating_add(1);
+    note.cause = Some(rule.to_owned());
+    Box::new(note)
 }
 
 /// A Bundle that asks for actions (batch, transaction) goes to `[base]`, where its verbs count: taken here they would
@@ -62,11 +75,13 @@ fn check_bundle(root: Node<'_>) -> Result<(), Box<Note>> {
     Err(Box::new(note))
 }
 
-fn unit(root: Node<'_>, label: String, full_url: Option<String>, space: &Namespace) -> Prepared {
+fn unit(doc: &Doc, root: Node<'_>, label: String, full_url: Option<String>, space: &Namespace) -> Prepared {
     let span = root.span();
     let position = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-    let spans = vec![(position(span.start), position(span.end))];
-    match ready(root, full_url, space) {
+    // Places in a tree made of XML are not places in the document that is kept.
+    let spans =
+        if doc.is_converted() { Vec::new() } else { vec![(position(span.start), position(span.end))] };
+    match ready(root, doc.is_converted(), full_url, space) {
         Ok(ready) => Prepared { label, ordinal: 0, spans, ready: Some(ready), notes: Vec::new() },
         Err(notes) => {
             let notes = notes.into_iter().map(|n| n.of_unit(&label, spans.first().copied())).collect();
@@ -75,8 +90,14 @@ fn unit(root: Node<'_>, label: String, full_url: Option<String>, space: &Namespa
     }
 }
 
-fn ready(root: Node<'_>, full_url: Option<String>, space: &Namespace) -> Result<Ready, Vec<Note>> {
+fn ready(
+    root: Node<'_>,
+    is_converted: bool,
+    full_url: Option<String>,
+    space: &Namespace,
+) -> Result<Ready, Vec<Note>> {
     let doc = prepare::parse(root.raw().as_bytes())?;
+    let doc = if is_converted { doc.converted() } else { doc };
     let (kind, name) = prepare::kind_of(root)?;
     write::check(&doc).map_err(|refusal| Note::of_refusal(&refusal))?;
     let text = |node: Option<Node<'_>>| node.and_then(|n| n.as_str()).map(|s| s.into_owned());
@@ -125,7 +146,11 @@ mod tests {
     use super::*;
 
     fn units(text: &str) -> Result<Vec<Prepared>, Box<Note>> {
-        prepared(text.as_bytes(), &Ura::parse("12345678").unwrap())
+        prepared(
+            if text.starts_with('<') { Notation::R4Xml } else { Notation::R4 },
+            text.as_bytes(),
+            &Ura::parse("12345678").unwrap(),
+        )
     }
 
     const WEIGHT: &str = r#"{"resourceType":"Observation","id":"w","identifier":[{"system":"urn:x","value":"1"}],"status":"final","code":{"text":"w"},"subject":{"reference":"Patient/40bb"}}"#;
@@ -136,6 +161,19 @@ mod tests {
         let ready = units[0].ready.as_ref().unwrap();
         assert_eq!(ready.spellings, ["Observation/w"]);
         assert_eq!(ready.subject.as_ref().unwrap().reference.as_deref(), Some("Patient/40bb"));
+    }
+
+    #[test]
+    fn xml_gives_the_unit_its_json_gives() {
+        let read = |text: &str| Doc::parse(text.as_bytes().to_vec(), JsonLimits::default()).unwrap();
+        let in_xml = xml::write(r4(), read(WEIGHT).root(), true).unwrap();
+        let (from_xml, from_json) = (units(&in_xml).unwrap(), units(WEIGHT).unwrap());
+        let (a, b) = (from_xml[0].ready.as_ref().unwrap(), from_json[0].ready.as_ref().unwrap());
+        assert_eq!((&a.spellings, &a.id), (&b.spellings, &b.id));
+        assert_eq!(a.doc.root().raw().replace(' ', ""), b.doc.root().raw().replace(' ', ""));
+        assert!(from_xml[0].spans.is_empty());
+        let note = units("<Observation xmlns=\"http://hl7.org/fhir\">\n<x/></Observation>").unwrap_err();
+        assert_eq!((note.code.as_str(), note.line, note.column), ("xml-malformed", 2, 1));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub enum Notation {
     Mapped(Format),
     /// FHIR R4 JSON: no map, the resources are taken as they are.
     R4,
+    /// FHIR R4 XML, likewise.
+    R4Xml,
 }
 
 /// Media types of `$ingest`, as a refusal and the documentation name them.
@@ -27,6 +29,7 @@ pub const ACCEPTED: &[&str] = &[
     "text/xml",
     "application/hl7-cda",
     "application/fhir+xml; fhirVersion=3.0",
+    "application/fhir+xml; fhirVersion=4.0",
 ];
 
 impl Notation {
@@ -49,7 +52,7 @@ impl Notation {
                 Notation::Mapped(Format::Xml)
             }
             "application/fhir+xml" => match fhir_version(document)? {
-                Notation::R4 => return Err(refused("FHIR R4 is read as JSON, not as XML.")),
+                Notation::R4 | Notation::R4Xml => Notation::R4Xml,
                 Notation::Mapped(_) => Notation::Mapped(Format::Xml),
             },
             "application/hl7-v2+xml" => return Err(refused("HL7v2 is read in bars and hats, not as XML.")),
@@ -58,11 +61,11 @@ impl Notation {
         let bytes = document.bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&document.bytes);
         match bytes.iter().find(|b| !b.is_ascii_whitespace()) {
             None => Err(Refusal::new(Reason::Malformed, "The body is empty.")),
-            Some(b'<') if notation != Notation::Mapped(Format::Xml) => {
+            Some(b'<') if !notation.is_xml() => {
                 let text = format!("The body is XML, but its content type is {}.", document.media);
                 Err(Refusal::new(Reason::Malformed, text))
             }
-            Some(first) if *first != b'<' && notation == Notation::Mapped(Format::Xml) => {
+            Some(first) if *first != b'<' && notation.is_xml() => {
                 let text = format!("The content type is {}, but the body is no XML.", document.media);
                 Err(Refusal::new(Reason::Malformed, text))
             }
@@ -70,11 +73,21 @@ impl Notation {
         }
     }
 
+    /// Whether it is FHIR R4, taken without a map.
+    pub fn is_r4(self) -> bool {
+        matches!(self, Notation::R4 | Notation::R4Xml)
+    }
+
+    fn is_xml(self) -> bool {
+        matches!(self, Notation::R4Xml | Notation::Mapped(Format::Xml))
+    }
+
     /// Short name, for receipts, quarantine entries and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Notation::Mapped(format) => format.as_str(),
             Notation::R4 => "r4",
+            Notation::R4Xml => "r4-xml",
         }
     }
 
@@ -83,7 +96,7 @@ impl Notation {
         [Format::Hl7v2, Format::Csv, Format::Json, Format::Xml]
             .map(Notation::Mapped)
             .into_iter()
-            .chain([Notation::R4])
+            .chain([Notation::R4, Notation::R4Xml])
             .find(|notation| notation.as_str() == text)
     }
 }
@@ -126,6 +139,9 @@ mod tests {
         assert_eq!(xml("application/xml", None), Some(Notation::Mapped(Format::Xml)));
         assert_eq!(xml("application/hl7-cda", None), Some(Notation::Mapped(Format::Xml)));
         assert_eq!(xml("application/fhir+xml", Some("3.0")), Some(Notation::Mapped(Format::Xml)));
+        assert_eq!(xml("application/fhir+xml", None), Some(Notation::R4Xml));
+        assert_eq!(xml("application/fhir+xml", Some("4.0")), Some(Notation::R4Xml));
+        assert_eq!(of("application/fhir+xml", None), None);
         assert_eq!(of("x-application/hl7-v2+er7", None), Some(Notation::Mapped(Format::Hl7v2)));
         assert_eq!(of("text/csv", None), Some(Notation::Mapped(Format::Csv)));
         assert_eq!(of("application/json", None), Some(Notation::Mapped(Format::Json)));
@@ -139,7 +155,6 @@ mod tests {
     fn what_is_not_read_is_refused_with_what_is() {
         for (media, version) in [
             ("application/pdf", None),
-            ("application/fhir+xml", None),
             ("application/hl7-v2+xml", None),
             ("application/fhir+json", Some("5.0")),
         ] {
@@ -167,5 +182,6 @@ mod tests {
             assert_eq!(Notation::parse(notation.as_str()), Some(notation));
         }
         assert_eq!(Notation::parse("r4"), Some(Notation::R4));
+        assert_eq!(Notation::parse("r4-xml"), Some(Notation::R4Xml));
     }
 }

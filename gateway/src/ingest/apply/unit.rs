@@ -11,7 +11,6 @@ use crate::ingest::note::Note;
 use crate::ingest::prepare::{Prepared, Ready};
 use crate::ingest::provenance::Target;
 use crate::ingest::quarantine;
-use crate::ingest::source::Notation;
 use crate::ingest::statement::{Order, Statement};
 use crate::interaction::write::{self, Draft, Expect};
 use crate::store::{StoreError, Writer};
@@ -158,7 +157,7 @@ impl Job {
     ) -> Result<Result<Option<ResourceId>, Note>, StoreError> {
         let Some(subject) = &ready.subject else { return Ok(Ok(None)) };
         // In R4 a reference may lead to a Patient of this document, or of the gateway; put_draft judges both.
-        if self.notation == Notation::R4 {
+        if self.notation.is_r4() {
             let Some(reference) = &subject.reference else { return Ok(Ok(None)) };
             if turn.entries.contains_key(reference) {
                 return Ok(Ok(None));

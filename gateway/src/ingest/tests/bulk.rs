@@ -6,6 +6,7 @@ use sluis_mappings::source::Format;
 use super::scene::{GESP, Scene, UMC, oru};
 use crate::ids::Ura;
 use crate::ingest::map::Maps;
+use crate::ingest::source::Notation;
 use crate::ingest::{prepare, r4};
 
 const HEADER: &str = "bsn;bezoekdatum;soort;code;omschrijving;waarde;eenheid;taak;categorie;eigenaar_ura;uitvoerder_ura;status";
@@ -60,7 +61,9 @@ proptest! {
                     assert!(kept || !units.is_empty(), "nothing disappears");
                     assert!(units.iter().all(|u| u.ready.is_some() || u.notes.iter().any(|n| n.is_error())));
                 }
-                let _ = r4::prepared(bytes, &sender);
+                for notation in [Notation::R4, Notation::R4Xml] {
+                    let _ = r4::prepared(notation, bytes, &sender);
+                }
             }
         });
     }
