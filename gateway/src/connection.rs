@@ -32,7 +32,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::response::refusal::{Reason, Refusal};
 use limits::{Limits, count};
 use query::Pairs;
-use request::{Credentials, Format, Interaction, Origin, PeerCertificate, Request};
+use request::{Credentials, Format, Interaction, Origin, PeerCertificate, Request, Syntax};
 use route::{Access, BodyKind, Captures, Produces, Route};
 
 pub use header::REQUEST_ID;
@@ -102,7 +102,11 @@ impl Head {
         let (named, mut format) = pairs.take_general(kind.produces())?;
         let mut unacceptable = None;
         if named.is_none() {
-            let preferred = header::body_syntax(&parts.headers);
+            // A document is in its sender's notation, which says nothing of the answer's.
+            let preferred = match kind.body() {
+                BodyKind::Document => Syntax::Json,
+                _ => header::body_syntax(&parts.headers),
+            };
             let has_form = matches!(kind.body(), BodyKind::SearchForm | BodyKind::Parameters);
             match header::accept(&parts.headers, kind.produces(), preferred) {
                 Ok(syntax) => format.syntax = syntax,

@@ -268,6 +268,8 @@ fn content_type_decides_what_is_read() {
     let request =
         in_xml("<Patient xmlns=\"http://hl7.org/fhir\"><active value=\"true\"/></Patient>").unwrap();
     assert_eq!(request.format.syntax, Syntax::Xml);
+    let document = ask("POST", "/fhir/$ingest").header("content-type", "application/xml").body("<x/>");
+    assert_eq!(document.parse().unwrap().format.syntax, Syntax::Json);
     let Interaction::Create(_, doc) = &request.interaction else { panic!("a create was asked") };
     assert_eq!(doc.text(), r#"{"resourceType":"Patient","active":true}"#);
     let deep = "<extension url=\"x\">".repeat(100);
