@@ -12,6 +12,8 @@ pub mod contract;
 
 pub mod migrate;
 
+pub mod postgres;
+
 pub mod sqlite;
 
 mod session;

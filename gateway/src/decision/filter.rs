@@ -96,6 +96,24 @@ pub struct CareRelation {
 }
 
 impl Filter {
+    /// The filter of work that touches no resource: interning a party, the readiness probe.
+    pub(crate) fn own_work() -> Filter {
+        Filter {
+            now: Timestamp::MIN,
+            purpose: 0,
+            organisation: PartyKey(0),
+            own: false,
+            recipients: Vec::new(),
+            care_relation: false,
+            self_patient: None,
+            categories: 0,
+            open_categories: 0,
+            deny_labels: 0,
+            confidentiality_max: 0,
+            system: false,
+        }
+    }
+
     /// Whether a row is visible, given the patient's arms and care relations from the same snapshot.
     /// Returns the arm that opened it (`None` inside: visible without one).
     pub fn admits<'a>(

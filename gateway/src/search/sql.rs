@@ -17,6 +17,7 @@ use crate::search::criterion::{Condition, Criterion, Order, OrderKey, Parameter,
 use crate::search::plan::{Cursor, Driver, Plan, Segment, SortValue};
 use crate::store::visible::Visible;
 
+pub(crate) use dialect::indexed;
 pub use dialect::{Bind, Dialect};
 pub(crate) use test::typed;
 

@@ -27,6 +27,13 @@ pub const SQLITE: &[Migration] = &[
     },
 ];
 
+/// The files of the PostgreSQL store, in order.
+pub const POSTGRES: &[Migration] = &[Migration {
+    number: 1,
+    name: "0001_start",
+    sql: include_str!("../../migrations/postgres/0001_start.sql"),
+}];
+
 /// Applies what is missing; returns how many files that was.
 ///
 /// Errors: `Database` names the file whose checksum differs, or the database's number when it is from a later program;
@@ -44,7 +51,27 @@ pub fn migrate(connection: &mut Connection, migrations: &[Migration]) -> Result<
         .prepare("SELECT number, checksum FROM migration ORDER BY number")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    for (number, checksum) in &applied {
+    let missing = compare(&applied, migrations)?;
+    for migration in &missing {
+        transaction.execute_batch(migration.sql)?;
+        transaction.execute(
+            "INSERT INTO migration (number, name, checksum) VALUES (?, ?, ?)",
+            params![migration.number, migration.name, checksum_of(migration)],
+        )?;
+    }
+    let count = missing.len();
+    transaction.commit()?;
+    Ok(count)
+}
+
+/// What is missing of `migrations`, given the numbers and checksums of those applied.
+///
+/// Errors: `Database`, naming the file whose checksum differs or the number this program does not know.
+pub(crate) fn compare<'m>(
+    applied: &[(i64, Vec<u8>)],
+    migrations: &'m [Migration],
+) -> Result<Vec<&'m Migration>, StoreError> {
+    for (number, checksum) in applied {
         match migrations.iter().find(|m| m.number == *number) {
             None => {
                 return Err(StoreError::Database(format!(
@@ -60,21 +87,11 @@ pub fn migrate(connection: &mut Connection, migrations: &[Migration]) -> Result<
             Some(_) => {}
         }
     }
-    let mut count = 0;
-    for migration in migrations.iter().filter(|m| !applied.iter().any(|(number, _)| *number == m.number)) {
-        transaction.execute_batch(migration.sql)?;
-        transaction.execute(
-            "INSERT INTO migration (number, name, checksum) VALUES (?, ?, ?)",
-            params![migration.number, migration.name, checksum_of(migration)],
-        )?;
-        count += 1;
-    }
-    transaction.commit()?;
-    Ok(count)
+    Ok(migrations.iter().filter(|m| !applied.iter().any(|(number, _)| *number == m.number)).collect())
 }
 
 /// SHA-256 of the text, line ends as in the repository whatever the checkout made of them.
-fn checksum_of(migration: &Migration) -> Vec<u8> {
+pub(crate) fn checksum_of(migration: &Migration) -> Vec<u8> {
     let text = migration.sql.replace("\r\n", "\n");
     aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref().to_vec()
 }

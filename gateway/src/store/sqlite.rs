@@ -174,7 +174,7 @@ impl SqliteStore {
         let (answer, answered) = std::sync::mpsc::channel();
         let (value, values) = std::sync::mpsc::channel();
         self.writer.submit(Job {
-            filter: own_work(),
+            filter: Filter::own_work(),
             task: Task::Work(Box::new(move |writer| {
                 // The receiver waits below for as long as the job lives.
                 let _ = value.send(work(writer)?);
@@ -187,24 +187,6 @@ impl SqliteStore {
         let stopped = || StoreError::Database("the writer has stopped".to_owned());
         answered.recv().map_err(|_| stopped())??;
         values.recv().map_err(|_| stopped())
-    }
-}
-
-/// The filter of work that touches no resource: interning a party, the readiness probe.
-fn own_work() -> Filter {
-    Filter {
-        now: crate::clock::Timestamp::MIN,
-        purpose: 0,
-        organisation: PartyKey(0),
-        own: false,
-        recipients: Vec::new(),
-        care_relation: false,
-        self_patient: None,
-        categories: 0,
-        open_categories: 0,
-        deny_labels: 0,
-        confidentiality_max: 0,
-        system: false,
     }
 }
 
@@ -228,7 +210,8 @@ impl Store for SqliteStore {
         if let Some(key) = self.parties.read().unwrap_or_else(PoisonError::into_inner).get(name) {
             return Ok(*key);
         }
-        let known = self.snapshot(&own_work(), |session| session::find_party(session.base(), name))?;
+        let known =
+            self.snapshot(&Filter::own_work(), |session| session::find_party(session.base(), name))?;
         let key = match known {
             Some(key) => key,
             None => {
@@ -245,11 +228,11 @@ impl Store for SqliteStore {
     }
 
     fn patient_key(&self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {
-        self.snapshot(&own_work(), |session| session.patient_key(id))
+        self.snapshot(&Filter::own_work(), |session| session.patient_key(id))
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        self.snapshot(&own_work(), |session| session.mark())?;
+        self.snapshot(&Filter::own_work(), |session| session.mark())?;
         self.write_now(|writer| writer.probe())
     }
 }

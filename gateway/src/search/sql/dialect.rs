@@ -24,7 +24,11 @@ impl Dialect {
                 let cast = match value {
                     // Nothing is of every type.
                     Bind::Null => "",
-                    Bind::Text(_) => "::text",
+                    Bind::Text(_) => {
+                        // As index entries are kept, so that a longer text still finds them.
+                        let _ = write!(text, "left(${place}::text, {INDEXED_CHARS_MAX})");
+                        return;
+                    }
                     Bind::Integer(_) => "::bigint",
                     Bind::Real(_) => "::double precision",
                     Bind::Blob(_) => "::bytea",
@@ -34,6 +38,17 @@ impl Dialect {
                 let _ = write!(text, "${place}{cast}");
             }
         }
+    }
+}
+
+/// Characters of a text that an index of the server holds: a B-tree's entry has room for 2,700 bytes.
+const INDEXED_CHARS_MAX: usize = 600;
+
+/// The part of a text that the server's index holds.
+pub(crate) fn indexed(text: &str) -> &str {
+    match text.char_indices().nth(INDEXED_CHARS_MAX) {
+        Some((end, _)) => text.get(..end).unwrap_or(text),
+        None => text,
     }
 }
 

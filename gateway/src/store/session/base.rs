@@ -51,10 +51,6 @@ pub(crate) enum Value<'v> {
 
 /// A table that rows are added to many at a time. The last column is the patient's key.
 #[derive(Debug)]
-#[expect(
-    dead_code,
-    reason = "a store that adds rows in bulk reads its name and columns; the embedded one does not"
-)]
 pub(crate) struct Table {
     /// Its name.
     pub(crate) name: &'static str,

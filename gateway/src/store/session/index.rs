@@ -11,7 +11,7 @@ use sluis_conformance::path::{Entry, IndexValue, Precise, ReferenceTarget};
 use super::Session;
 use super::base::{Kind, Table, values};
 use crate::ids::ResourceType;
-use crate::search::sql::{Names, typed};
+use crate::search::sql::{Dialect, Names, indexed, typed};
 use crate::search::text::normalise;
 use crate::store::StoreError;
 
@@ -270,6 +270,10 @@ impl Session<'_> {
     fn symbol(&mut self, text: Option<&str>) -> Result<i64, StoreError> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(0) };
         let base = self.base;
+        let text = match base.dialect() {
+            Dialect::Sqlite => text,
+            Dialect::Postgres => indexed(text),
+        };
         let symbols = &mut self.pen()?.hand.symbols;
         if let Some(key) = symbols.get(text) {
             return Ok(*key);

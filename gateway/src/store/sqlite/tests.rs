@@ -463,7 +463,8 @@ fn a_long_query_is_stopped() {
     let folder = Folder::new();
     let store = SqliteStore::open(Settings { query_ms_max: 50, readers: 1, ..folder.settings() }).unwrap();
     let endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c";
-    let error = store.snapshot(&own_work(), |session| session.base().number(endless, &[])).unwrap_err();
+    let error =
+        store.snapshot(&Filter::own_work(), |session| session.base().number(endless, &[])).unwrap_err();
     assert!(matches!(error, StoreError::Timeout(50)), "{error}");
     assert!(found(&store, &system(), "Basic?").is_empty());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -1,0 +1,210 @@
+//! The store for several gateways on one database: PostgreSQL 14 or later.
+//!
+//! A read blocks the calling thread in a snapshot of its own (`REPEATABLE READ READ ONLY`); connections are driven by a
+//! runtime that belongs to the store. Each gateway has one writer with group commit, and the row `counter.commit` is
+//! locked for the length of a commit, so that the writers of all gateways take turns: works have one order, the audit
+//! chain no gap, an assertion one winner, and no update is lost. A read that starts after an answered write sees it on
+//! every gateway, since nothing of a permission is kept outside the database.
+//!
+//! What is read and written, and by which rules, is [`session`](crate::store::session)'s, as for the embedded store.
+
+mod base;
+mod failure;
+mod migrate;
+mod pen;
+mod pool;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::decision::Permit;
+use crate::decision::filter::Filter;
+use crate::ids::{PartyKey, PatientKey, ResourceId};
+use crate::store::session::names::NameTable;
+use crate::store::session::{self, Bounds, Session};
+use crate::store::{Reader, Store, StoreError, WriteReceipt, WriteWork};
+
+use pen::{Job, WriterThread};
+use pool::Lines;
+
+/// How the store on PostgreSQL is set up.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where the database is, and who asks: `host=... dbname=... user=... password=...`. Printed by nothing.
+    pub connection: String,
+    /// Base address of this gateway without a slash at its end: references under it are its own.
+    pub base: String,
+    /// Reading connections, at least 1: as many reads run at once.
+    pub readers: usize,
+    /// Writes that may wait; more are answered `Busy`.
+    pub queue_max: usize,
+    /// Works in one commit.
+    pub group_max: usize,
+    /// Milliseconds for which one commit gathers works that wait.
+    pub group_ms_max: u64,
+    /// Milliseconds a read, or one work of a write, may take, and for which a connection or another gateway's commit is
+    /// waited for.
+    pub query_ms_max: u64,
+    /// Included resources on a page at most.
+    pub includes_max: u32,
+    /// Records at the end of the audit log that may wait for their index entries: so many a search of the log walks.
+    pub audit_tail_max: u64,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The connection holds a password.
+        f.debug_struct("Settings")
+            .field("base", &self.base)
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// Settings for a database, everything else as documented for production.
+    pub fn at(connection: impl Into<String>, base: impl Into<String>) -> Settings {
+        Settings {
+            connection: connection.into(),
+            base: base.into(),
+            readers: 8,
+            queue_max: 1024,
+            group_max: 256,
+            group_ms_max: 10,
+            query_ms_max: 5_000,
+            includes_max: 1_000,
+            audit_tail_max: 4_096,
+        }
+    }
+
+    fn bounds(&self) -> Bounds<'_> {
+        Bounds { address: &self.base, includes_max: self.includes_max }
+    }
+}
+
+/// The store on PostgreSQL.
+pub struct PostgresStore {
+    // Dropped first: what waits is written while the rest stands.
+    writer: WriterThread,
+    lines: Arc<Lines>,
+    names: Arc<NameTable>,
+    settings: Arc<Settings>,
+    /// Parties never change their key, so they may be remembered; this is no permission.
+    parties: RwLock<HashMap<String, PartyKey>>,
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresStore").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Names of parties remembered at most.
+const PARTIES_MAX: usize = 10_000;
+
+impl PostgresStore {
+    /// Connects, making or upgrading the tables; gateways that start at once take turns.
+    ///
+    /// Errors: `Database` when the server cannot be reached or belongs to a later program.
+    pub fn open(settings: Settings) -> Result<PostgresStore, StoreError> {
+        let settings = Arc::new(settings);
+        let lines = Arc::new(Lines::new(&settings)?);
+        let names = Arc::new(migrate::prepare(&lines)?);
+        let writer = WriterThread::start(Arc::clone(&lines), Arc::clone(&names), Arc::clone(&settings))?;
+        Ok(PostgresStore { writer, lines, names, settings, parties: RwLock::default() })
+    }
+
+    /// Runs `work` on one snapshot under `filter`.
+    fn snapshot<T>(
+        &self,
+        filter: &Filter,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.lines
+            .read(|line| work(&mut Session::new(line, &self.names, self.settings.bounds(), filter, None)))
+            .map_err(|error| error.within(self.settings.query_ms_max))
+    }
+
+    /// Runs `work` on the writer and waits for the commit. For the gateway's own small numbers, not on a hot path.
+    fn write_now<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn crate::store::Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let (value, values) = std::sync::mpsc::channel();
+        self.writer.submit(Job {
+            filter: Filter::own_work(),
+            work: Box::new(move |writer| {
+                // The receiver waits below for as long as the job lives.
+                let _ = value.send(work(writer)?);
+                Ok(())
+            }),
+            answer: Box::new(move |result| {
+                let _ = answer.send(result);
+            }),
+        });
+        let stopped = || StoreError::Database("the writer has stopped".to_owned());
+        answered.recv().map_err(|_| stopped())??;
+        values.recv().map_err(|_| stopped())
+    }
+}
+
+impl Store for PostgresStore {
+    fn read(
+        &self,
+        permit: &Permit,
+        work: &mut dyn FnMut(&mut dyn Reader) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.snapshot(permit.filter(), |session| work(session))
+    }
+
+    fn write(&self, permit: Permit, work: WriteWork) -> WriteReceipt {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.writer.submit(Job {
+            filter: permit.filter().clone(),
+            work,
+            answer: Box::new(move |result| {
+                // The caller may have gone (a closed connection); the write stands all the same.
+                let _ = answer.send(result);
+            }),
+        });
+        Box::pin(async move {
+            match answered.await {
+                Ok(result) => result,
+                Err(_) => Err(StoreError::Database("the writer has stopped".to_owned())),
+            }
+        })
+    }
+
+    fn party(&self, name: &str) -> Result<PartyKey, StoreError> {
+        if let Some(key) = self.parties.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(*key);
+        }
+        let known =
+            self.snapshot(&Filter::own_work(), |session| session::find_party(session.base(), name))?;
+        let key = match known {
+            Some(key) => key,
+            None => {
+                let name = name.to_owned();
+                self.write_now(move |writer| writer.party(&name))?
+            }
+        };
+        let mut parties = self.parties.write().unwrap_or_else(PoisonError::into_inner);
+        if parties.len() >= PARTIES_MAX {
+            parties.clear();
+        }
+        parties.insert(name.to_owned(), key);
+        Ok(key)
+    }
+
+    fn patient_key(&self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {
+        self.snapshot(&Filter::own_work(), |session| session.patient_key(id))
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.write_now(|writer| writer.probe())
+    }
+}
+
+#[cfg(test)]
+mod tests;

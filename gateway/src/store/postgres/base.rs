@@ -1,0 +1,290 @@
+//! One PostgreSQL connection as a session's base. The calling thread waits; the connection itself is driven by the
+//! store's own runtime.
+//!
+//! Added rows are gathered by table and sent as arrays, all tables in one flight, before any statement that names one of
+//! these tables and at the end of the work.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+
+use super::failure;
+use crate::search::sql::{Dialect, indexed};
+use crate::store::StoreError;
+use crate::store::session::base::{Base, Kind, Row, Table, Value, impossible};
+
+/// Statements kept prepared on one connection; past it they are prepared anew.
+const STATEMENTS_MAX: usize = 512;
+/// Rows gathered before they are sent.
+const ROWS_MAX: usize = 20_000;
+
+/// A connection in use, inside its transaction.
+pub(super) struct Line<'l> {
+    client: &'l ClientWrapper,
+    until: Instant,
+    gathered: RefCell<Gathered>,
+    broken: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    tables: BTreeMap<&'static str, (&'static Table, Vec<Column>)>,
+    rows: usize,
+}
+
+/// Values of one column, row by row.
+enum Column {
+    Integers(Vec<i64>),
+    Reals(Vec<f64>),
+    Texts(Vec<String>),
+}
+
+impl<'l> Line<'l> {
+    /// Statements of this line have to be answered within `ms` milliseconds from now, together.
+    pub(super) fn new(client: &'l ClientWrapper, ms: u64) -> Line<'l> {
+        Line {
+            client,
+            until: Instant::now() + Duration::from_millis(ms),
+            gathered: RefCell::default(),
+            broken: Cell::new(false),
+        }
+    }
+
+    /// Whether the connection can no longer be trusted: it closed, or an answer did not come in time.
+    pub(super) fn broken(&self) -> bool {
+        self.broken.get() || self.client.is_closed()
+    }
+
+    /// Runs statements without values or rows.
+    pub(super) fn batch(&self, text: &str) -> Result<(), StoreError> {
+        self.wait(self.client.batch_execute(text))
+    }
+
+    /// Sends what was gathered.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        let Gathered { tables, .. } = self.gathered.take();
+        if tables.is_empty() {
+            return Ok(());
+        }
+        let sends = tables.into_values().map(|(table, columns)| async move {
+            let statement = self.client.prepare_cached(&insertion(table)).await?;
+            let values: Vec<&(dyn ToSql + Sync)> = columns
+                .iter()
+                .map(|column| match column {
+                    Column::Integers(values) => values as &(dyn ToSql + Sync),
+                    Column::Reals(values) => values,
+                    Column::Texts(values) => values,
+                })
+                .collect();
+            self.client.execute(&statement, &values).await
+        });
+        self.wait(futures_util::future::try_join_all(sends)).map(|_| ())
+    }
+
+    /// Forgets what was gathered: its work is undone.
+    pub(super) fn forget(&self) {
+        self.gathered.take();
+    }
+
+    fn named(&self, text: &str) -> bool {
+        self.gathered.borrow().tables.keys().any(|table| text.contains(table))
+    }
+
+    fn ready(&self, text: &str) -> Result<(), StoreError> {
+        if self.named(text) {
+            self.flush()?;
+        }
+        if self.client.statement_cache.size() > STATEMENTS_MAX {
+            self.client.statement_cache.clear();
+        }
+        Ok(())
+    }
+
+    fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
+        match wait(answer, self.until) {
+            Some(answer) => answer.map_err(|error| failure::store_error(&error)),
+            None => {
+                // Its answer may still come, so nothing else can be asked on it.
+                self.broken.set(true);
+                Err(StoreError::Timeout(0))
+            }
+        }
+    }
+}
+
+fn insertion(table: &Table) -> String {
+    let mut names = String::new();
+    let mut arrays = String::new();
+    for (at, (name, kind)) in table.columns.iter().enumerate() {
+        let comma = if at > 0 { ", " } else { "" };
+        let array = match kind {
+            Kind::Integer => "bigint[]",
+            Kind::Real => "double precision[]",
+            Kind::Text => "text[]",
+        };
+        // Writing into a String cannot fail.
+        let _ = write!(names, "{comma}{name}");
+        let _ = write!(arrays, "{comma}${}::{array}", at + 1);
+    }
+    format!("INSERT INTO {} ({names}) SELECT * FROM unnest({arrays})", table.name)
+}
+
+impl Base for Line<'_> {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    fn query(
+        &self,
+        text: &str,
+        values: &[Value<'_>],
+        each: &mut dyn FnMut(&dyn Row) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.ready(text)?;
+        let rows = self.wait(async {
+            let statement = self.client.prepare_cached(text).await?;
+            let values: Vec<_> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+            self.client.query(&statement, &values).await
+        })?;
+        for row in &rows {
+            each(row)?;
+        }
+        Ok(())
+    }
+
+    fn execute(&self, text: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
+        self.ready(text)?;
+        self.wait(async {
+            let statement = self.client.prepare_cached(text).await?;
+            let values: Vec<_> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+            self.client.execute(&statement, &values).await
+        })
+    }
+
+    fn add(&self, table: &'static Table, values: &[Value<'_>]) -> Result<(), StoreError> {
+        let full = {
+            let mut gathered = self.gathered.borrow_mut();
+            gathered.rows += 1;
+            let (_, columns) = gathered.tables.entry(table.name).or_insert_with(|| {
+                let column = |(_, kind): &(&str, Kind)| match kind {
+                    Kind::Integer => Column::Integers(Vec::new()),
+                    Kind::Real => Column::Reals(Vec::new()),
+                    Kind::Text => Column::Texts(Vec::new()),
+                };
+                (table, table.columns.iter().map(column).collect())
+            });
+            for (column, value) in columns.iter_mut().zip(values) {
+                match (column, value) {
+                    (Column::Integers(values), Value::Integer(value)) => values.push(*value),
+                    (Column::Reals(values), Value::Real(value)) => values.push(*value),
+                    (Column::Texts(values), Value::Text(value)) => {
+                        values.push(sayable(indexed(value)).into_owned())
+                    }
+                    _ => return Err(impossible("a value of another kind than its column")),
+                }
+            }
+            gathered.rows >= ROWS_MAX
+        };
+        if full { self.flush() } else { Ok(()) }
+    }
+}
+
+impl Row for tokio_postgres::Row {
+    fn value(&self, at: usize) -> Result<Value<'_>, StoreError> {
+        self.try_get::<_, Value<'_>>(at).map_err(|error| failure::store_error(&error))
+    }
+}
+
+impl<'v> FromSql<'v> for Value<'v> {
+    fn from_sql(kind: &Type, raw: &'v [u8]) -> Result<Value<'v>, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(match *kind {
+            Type::INT2 => Value::Integer(i16::from_sql(kind, raw)?.into()),
+            Type::INT4 => Value::Integer(i32::from_sql(kind, raw)?.into()),
+            Type::INT8 => Value::Integer(i64::from_sql(kind, raw)?),
+            Type::FLOAT8 => Value::Real(f64::from_sql(kind, raw)?),
+            Type::BYTEA => Value::Blob(raw),
+            _ => Value::Text(<&str>::from_sql(kind, raw)?),
+        })
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Value<'v>, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Value::Null)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        matches!(
+            *kind,
+            Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT8 | Type::BYTEA | Type::TEXT | Type::VARCHAR
+        )
+    }
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(
+        &self,
+        kind: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match (*self, kind) {
+            (Value::Null, _) => Ok(IsNull::Yes),
+            (Value::Integer(value), &Type::INT2) => i16::try_from(value)?.to_sql(kind, out),
+            (Value::Integer(value), &Type::INT4) => i32::try_from(value)?.to_sql(kind, out),
+            (Value::Integer(value), &Type::INT8) => value.to_sql(kind, out),
+            (Value::Real(value), &Type::FLOAT8) => value.to_sql(kind, out),
+            (Value::Text(value), _) => sayable(value).as_ref().to_sql(kind, out),
+            (Value::Blob(value), &Type::BYTEA) => value.to_sql(kind, out),
+            (Value::Keys(value), &Type::INT8_ARRAY) => value.to_sql(kind, out),
+            _ => Err(format!("a value that is no {kind}").into()),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// PostgreSQL's text holds no U+0000. FHIR's strings hold none either (FHIR R4 datatypes.html#string), so only what is
+/// searched for can; it is asked as U+FFFD and finds nothing.
+fn sayable(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}
+
+/// Wakes the thread that waits.
+struct Parked(std::thread::Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits on this thread for a future that another runtime drives; `None` when it is not ready by `until`.
+pub(super) fn wait<F: Future>(future: F, until: Instant) -> Option<F::Output> {
+    // The caller may be a task: its budget of polls is not to make a ready answer look pending.
+    let mut future = pin!(tokio::task::unconstrained(future));
+    let waker = Waker::from(Arc::new(Parked(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        std::thread::park_timeout(left);
+    }
+}

@@ -1,0 +1,153 @@
+//! Connections: how each is set up, and the runtime that drives them.
+
+use std::str::FromStr as _;
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
+use tokio::runtime::Runtime;
+use tokio_postgres::config::Host;
+use tokio_postgres::{Config, NoTls};
+
+use super::base::{Line, wait};
+use super::{Settings, failure};
+use crate::store::StoreError;
+
+/// Milliseconds after which a transaction that asks nothing (its gateway hangs or was cut off) is ended by the server,
+/// so that the other gateways can write.
+const IDLE_MS_MAX: u64 = 60_000;
+
+/// All connections of one gateway, and the runtime that drives them.
+pub(super) struct Lines {
+    runtime: Option<Runtime>,
+    pool: Pool,
+    ms_max: u64,
+}
+
+impl Lines {
+    pub(super) fn new(settings: &Settings) -> Result<Lines, StoreError> {
+        // The error of a setting that does not parse may quote it, and it holds a password.
+        let unreadable = |_| StoreError::Database("the connection's settings cannot be read".to_owned());
+        let mut config = Config::from_str(&settings.connection).map_err(unreadable)?;
+        if let Some(host) = config.get_hosts().iter().find(|host| !local(host)) {
+            return Err(StoreError::Database(format!(
+                "{host:?} is another machine, and this version has no TLS to the database; reach it through a socket or a \
+                 tunnel that ends on this machine"
+            )));
+        }
+        let limit = settings.query_ms_max;
+        config
+            .application_name("sluis")
+            .connect_timeout(Duration::from_millis(limit))
+            // Joins run in the order they are written.
+            .options(format!(
+                "-c statement_timeout={limit} -c lock_timeout={limit} -c join_collapse_limit=1 -c jit=off \
+                 -c idle_in_transaction_session_timeout={IDLE_MS_MAX} -c client_min_messages=error"
+            ));
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, NoTls, recycling);
+        // One more than the readers: the writer's.
+        let pool = Pool::builder(manager)
+            .max_size(settings.readers.max(1) + 1)
+            .build()
+            .map_err(|error| StoreError::Database(format!("the pool: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("sluis-postgres")
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                StoreError::Database(format!("the connections' thread did not start: {error}"))
+            })?;
+        Ok(Lines { runtime: Some(runtime), pool, ms_max: limit })
+    }
+
+    /// Milliseconds a work may take.
+    pub(super) fn ms_max(&self) -> u64 {
+        self.ms_max
+    }
+
+    /// A connection, made anew when those at hand have closed.
+    ///
+    /// Errors: `Busy` when all are in use for too long, `Database` when the server is not there.
+    pub(super) fn take(&self) -> Result<Object, StoreError> {
+        // Connections belong to the store's runtime, whoever asks for one.
+        let _entered = self.runtime.as_ref().map(Runtime::enter);
+        let until = Instant::now() + Duration::from_millis(self.ms_max);
+        match wait(self.pool.get(), until) {
+            None => Err(StoreError::Busy),
+            Some(Ok(object)) => Ok(object),
+            Some(Err(PoolError::Backend(error))) => Err(failure::store_error(&error)),
+            Some(Err(error)) => Err(StoreError::Database(format!("the pool: {error}"))),
+        }
+    }
+
+    /// Runs `work` on one snapshot. A connection whose transaction cannot be ended is given up.
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&Line<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let mut lent = Lent(Some(self.take()?));
+        // A server that restarted closes its connections; one that was not noticed yet is made anew, once.
+        if lent.line(self.ms_max)?.batch(BEGIN).is_err() {
+            lent = Lent(Some(lent.anew(self)?));
+            lent.line(self.ms_max)?.batch(BEGIN)?;
+        }
+        let line = lent.line(self.ms_max)?;
+        let result = work(&line);
+        if !line.broken() && line.batch("ROLLBACK").is_ok() {
+            lent.keep();
+        }
+        result
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // The store may be dropped by a task, where waiting for a runtime's end is not allowed.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A connection out of the pool. Unless it is kept, it is closed: also when the work panics.
+pub(super) struct Lent(pub(super) Option<Object>);
+
+impl Lent {
+    pub(super) fn line(&self, ms: u64) -> Result<Line<'_>, StoreError> {
+        match &self.0 {
+            Some(object) => Ok(Line::new(object, ms)),
+            None => Err(StoreError::Busy),
+        }
+    }
+
+    fn anew(mut self, lines: &Lines) -> Result<Object, StoreError> {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
+        lines.take()
+    }
+
+    pub(super) fn keep(&mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
+    }
+}
+
+/// Whether no network lies between.
+fn local(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The contract on a PostgreSQL server: `SLUIS_TEST_POSTGRES` names it, as a connection that may make databases.
+//! `./test` starts one; without one these tests say that they did not run.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+
+use std::io::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::store::contract;
+use crate::store::contract::world::*;
+use crate::store::{Method, Shelf};
+
+const AUTHOR: PartyKey = PartyKey(7);
+const READER: PartyKey = PartyKey(8);
+
+/// A database of its own, dropped at the end.
+struct Database {
+    server: String,
+    name: String,
+}
+
+impl Database {
+    fn new() -> Option<Database> {
+        let Ok(server) = std::env::var("SLUIS_TEST_POSTGRES") else {
+            // Not by `eprintln!`, which the test runner keeps to itself when a test passes.
+            let text =
+                "SKIPPED: SLUIS_TEST_POSTGRES names no server, so PostgreSQL was NOT tested; run ./test\n";
+            std::io::stderr().write_all(text.as_bytes()).unwrap();
+            return None;
+        };
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("sluis_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let database = Database { server, name };
+        database.ask(&format!("CREATE DATABASE {}", database.name));
+        Some(database)
+    }
+
+    fn ask(&self, text: &str) {
+        let lines = Lines::new(&Settings::at(format!("{} dbname=postgres", self.server), BASE)).unwrap();
+        let lent = pool::Lent(Some(lines.take().unwrap()));
+        lent.line(30_000).unwrap().batch(text).unwrap();
+    }
+
+    fn settings(&self) -> Settings {
+        Settings { readers: 3, ..Settings::at(format!("{} dbname={}", self.server, self.name), BASE) }
+    }
+
+    fn open(&self) -> PostgresStore {
+        PostgresStore::open(self.settings()).unwrap()
+    }
+
+    /// Ends all connections of this database from the server's side.
+    fn cut(&self) {
+        let name = &self.name;
+        self.ask(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+        ));
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.ask(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+    }
+}
+
+#[test]
+fn keeps_the_contract() {
+    let mut broken = Vec::new();
+    for check in contract::ALL {
+        let Some(database) = Database::new() else { return };
+        let store = database.open();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (check.run)(&store)));
+        if result.is_err() {
+            broken.push(check.name);
+        }
+    }
+    assert!(broken.is_empty(), "the contract broke at: {broken:?}");
+}
+
+/// The contract of the log once more with index entries that are made after every record.
+#[test]
+fn keeps_the_contract_of_the_log_when_its_index_is_made_at_once() {
+    for check in contract::ALL.iter().filter(|check| check.name.contains("audit")) {
+        let Some(database) = Database::new() else { return };
+        let settings = Settings { audit_tail_max: 1, ..database.settings() };
+        (check.run)(&PostgresStore::open(settings).unwrap());
+    }
+}
+
+/// Two gateways on one database: a withdrawal on one hides at once on the other, an assertion has one winner, versions
+/// and the audit chain have one order.
+#[test]
+fn two_gateways_agree() {
+    let Some(database) = Database::new() else { return };
+    let (one, two) = std::thread::scope(|scope| {
+        // Both make the tables at once.
+        let one = scope.spawn(|| database.open());
+        (database.open(), one.join().unwrap())
+    });
+    let patient = patient(&one, "p1", AUTHOR);
+    let text = r#"{"resourceType":"Observation","id":"o1","subject":{"reference":"Patient/p1"}}"#;
+    create(&two, text, derived(Some(patient), AUTHOR));
+    let reader = clinician(READER);
+    for _ in 0..50 {
+        grant(&one, patient, vec![arm(patient, READER)]);
+        assert_eq!(found(&two, &reader, "Observation?patient=p1"), ["o1"]);
+        grant(&one, patient, vec![]);
+        assert!(found(&two, &reader, "Observation?patient=p1").is_empty());
+    }
+    let claimed: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..20)
+            .map(|n| {
+                let store = if n % 2 == 0 { &one } else { &two };
+                scope.spawn(move || {
+                    // A conditional create: whoever finds nothing writes.
+                    write(store, move |w| {
+                        w.append_audit(&crate::audit::entry::AuditRecord {
+                            at: NOW,
+                            organisation: AUTHOR,
+                            patients: vec![],
+                            body: vec![n],
+                        })?;
+                        if w.current(kind("Basic"), &id("once"))?.is_none() {
+                            let text = r#"{"resourceType":"Basic","id":"once","code":{"text":"x"}}"#;
+                            put(w, text, derived(None, AUTHOR), Method::Post)?;
+                        }
+                        w.claim_jti("client", "j1", NOW.plus_seconds(300))
+                    })
+                    .unwrap()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
+    });
+    assert_eq!(claimed, 1);
+    let stored = read(&one, &system(), |r| r.current(kind("Basic"), &id("once"))).unwrap().unwrap();
+    assert_eq!(stored.version, 1);
+    let rows = read(&two, &system(), |r| r.audit_chain(1, 100)).unwrap();
+    let mut previous = [0; 32];
+    for (row, sequence) in rows.iter().zip(1u64..) {
+        assert_eq!(row.hash, crate::audit::chain::link(&previous, sequence, &row.body));
+        previous = row.hash;
+    }
+    assert_eq!(rows.len(), 20);
+}
+
+/// A connection cut between and inside transactions: what was answered stands, what was not is whole or not there, and
+/// the store goes on by itself.
+#[test]
+fn a_cut_connection_undoes_its_work_and_is_made_anew() {
+    let Some(database) = Database::new() else { return };
+    let store = database.open();
+    write(&store, |w| w.shelf_put(Shelf::Original, AUTHOR, "a", b"x")).unwrap();
+    database.cut();
+    write(&store, |w| w.shelf_put(Shelf::Original, AUTHOR, "b", b"x")).unwrap();
+    database.cut();
+    let keys = || -> Vec<String> {
+        let list = read(&store, &system(), |r| r.shelf_list(Shelf::Original, Some(AUTHOR), "", 9)).unwrap();
+        list.into_iter().map(|(_, key, _)| key).collect()
+    };
+    assert_eq!(keys(), ["a", "b"]);
+    let (server, name) = (database.server.clone(), database.name.clone());
+    let error = write(&store, move |w| {
+        w.shelf_put(Shelf::Original, AUTHOR, "half", b"x")?;
+        std::mem::ManuallyDrop::new(Database { server, name }).cut();
+        w.shelf_put(Shelf::Original, AUTHOR, "other half", b"x")
+    })
+    .unwrap_err();
+    assert!(matches!(error, StoreError::Database(_)), "{error}");
+    assert_eq!(keys(), ["a", "b"]);
+    write(&store, |w| w.shelf_put(Shelf::Original, AUTHOR, "c", b"x")).unwrap();
+    assert_eq!(keys(), ["a", "b", "c"]);
+}
+
+/// A slow query is stopped at its limit and its connection serves on; a panic inside a read gives its connection up.
+#[test]
+fn a_long_query_is_stopped() {
+    let Some(database) = Database::new() else { return };
+    let store =
+        PostgresStore::open(Settings { query_ms_max: 300, readers: 1, ..database.settings() }).unwrap();
+    for _ in 0..2 {
+        let error = store
+            .snapshot(&Filter::own_work(), |session| session.base().number("SELECT 1 FROM pg_sleep(5)", &[]))
+            .unwrap_err();
+        assert!(matches!(error, StoreError::Timeout(300)), "{error}");
+        assert!(found(&store, &system(), "Basic?").is_empty());
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = store.read(&permit(&system()), &mut |_| panic!("a reader may panic"));
+        }));
+        assert!(panicked.is_err());
+    }
+    assert!(found(&store, &system(), "Basic?").is_empty());
+}
+
+/// Texts longer than an index entry are kept and found by their beginning.
+#[test]
+fn a_long_text_is_stored_and_found() {
+    let Some(database) = Database::new() else { return };
+    let store = database.open();
+    let long = "é".repeat(900);
+    let text = format!(
+        r#"{{"resourceType":"Patient","id":"p","name":[{{"family":"{long}"}}],"identifier":[{{"system":"urn:{long}","value":"{long}"}}]}}"#
+    );
+    create(&store, &text, derived(None, AUTHOR));
+    assert_eq!(found(&store, &system(), &format!("Patient?family:exact={long}")), ["p"]);
+    assert_eq!(found(&store, &system(), &format!("Patient?identifier=urn:{long}|{long}")), ["p"]);
+    assert!(found(&store, &system(), "Patient?family:contains=a\u{0}").is_empty());
+}
+
+/// Another machine is refused while there is no TLS, and no message holds the password.
+#[test]
+fn another_machine_and_a_bad_setting_are_refused_without_the_password() {
+    for connection in ["host=db.example password=geheim", "host=/tmp password=geheim nonsense=1 ="] {
+        let error = PostgresStore::open(Settings::at(connection, BASE)).unwrap_err().to_string();
+        assert!(!error.contains("geheim"), "{error}");
+    }
+}
