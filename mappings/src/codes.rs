@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
 use serde::Deserialize;
 
 use crate::folder::Diagnostic;
@@ -101,7 +102,7 @@ pub struct CodeTable {
     pub name: String,
     rows: Vec<Row>,
     allowed: Vec<Relationship>,
-    by_code: HashMap<String, HashMap<String, usize>>,
+    by_code: HashMap<String, HashMap<String, usize, RandomState>, RandomState>,
 }
 
 /// All tables of a folder, by name.

@@ -132,14 +132,16 @@ impl Plan {
 
     /// Maps one document. Units come in the order the map makes them.
     pub fn run(&self, tree: &Tree, codes: &CodeTables, limits: Limits) -> Output {
-        self.run_traced(tree, codes, limits).0
+        let mut machine = execute::Machine::new(self, tree, codes, limits);
+        machine.run();
+        machine.finish(false).0
     }
 
     /// As [`Plan::run`], with the rule behind every value.
     pub fn run_traced(&self, tree: &Tree, codes: &CodeTables, limits: Limits) -> (Output, Trace) {
         let mut machine = execute::Machine::new(self, tree, codes, limits);
         machine.run();
-        machine.finish()
+        machine.finish(true)
     }
 
     /// As [`Plan::run_traced`], with every rule that fired and how each source value was used. Slower; for authors.
@@ -148,7 +150,7 @@ impl Plan {
         machine.record = Some(Box::new(Record::new(tree.len())));
         machine.run();
         let record = machine.record.take().map(|record| *record).unwrap_or_default();
-        let (output, trace) = machine.finish();
+        let (output, trace) = machine.finish(true);
         (output, trace, record)
     }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::case::coverage_findings;
+use crate::codes::CodeTables;
 use crate::finding::{Finding, Severity};
 use crate::fml::MapError;
 use crate::folder::Folder;
@@ -72,13 +73,20 @@ impl CompiledFolder {
 
     /// Maps one document. Total: whatever the bytes are, the answer is units and findings.
     pub fn run(&self, bytes: &[u8]) -> Output {
-        self.run_traced(bytes).0
+        let parsed = self.parse(bytes);
+        self.run_parsed(bytes, &parsed, |plan, codes| {
+            (plan.run(&parsed.tree, codes, self.limits), Trace::default(), Record::default())
+        })
+        .0
     }
 
     /// As [`CompiledFolder::run`], with the rule behind every value.
     pub fn run_traced(&self, bytes: &[u8]) -> (Output, Trace) {
         let parsed = self.parse(bytes);
-        let (output, trace, _) = self.run_parsed(bytes, &parsed, false);
+        let (output, trace, _) = self.run_parsed(bytes, &parsed, |plan, codes| {
+            let (output, trace) = plan.run_traced(&parsed.tree, codes, self.limits);
+            (output, trace, Record::default())
+        });
         (output, trace)
     }
 
@@ -90,7 +98,7 @@ impl CompiledFolder {
     /// As [`CompiledFolder::run_traced`] on a document read by [`CompiledFolder::parse`], with every rule that fired and
     /// how each source value was used. For authors.
     pub fn run_recorded(&self, bytes: &[u8], parsed: &source::Parsed) -> (Output, Trace, Record) {
-        self.run_parsed(bytes, parsed, true)
+        self.run_parsed(bytes, parsed, |plan, codes| plan.run_recorded(&parsed.tree, codes, self.limits))
     }
 
     /// The same folder without its cases, which are not needed to run it.
@@ -105,19 +113,19 @@ impl CompiledFolder {
         &self.plan
     }
 
-    fn run_parsed(&self, bytes: &[u8], parsed: &source::Parsed, recorded: bool) -> (Output, Trace, Record) {
+    fn run_parsed(
+        &self,
+        bytes: &[u8],
+        parsed: &source::Parsed,
+        map: impl FnOnce(&Plan, &CodeTables) -> (Output, Trace, Record),
+    ) -> (Output, Trace, Record) {
         let format = self.folder.format();
         if parsed.is_fatal() {
             let mut output = Output::refused(parsed.clone());
             output.locate(format, bytes);
             return (output, Trace::default(), Record::default());
         }
-        let (mut output, trace, record) = if recorded {
-            self.plan.run_recorded(&parsed.tree, &self.folder.codes, self.limits)
-        } else {
-            let (output, trace) = self.plan.run_traced(&parsed.tree, &self.folder.codes, self.limits);
-            (output, trace, Record::default())
-        };
+        let (mut output, trace, record) = map(&self.plan, &self.folder.codes);
         let mut found = parsed.findings.clone();
         // An error outside every unit becomes a quarantined unit, so that it can be mended and replayed.
         let (errors, rest) = output.findings.drain(..).partition(|f: &Finding| f.severity == Severity::Error);

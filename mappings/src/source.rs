@@ -11,8 +11,8 @@ pub mod json;
 pub mod locate;
 pub mod xml;
 
-use std::collections::HashMap;
-
+use foldhash::fast::RandomState;
+use indexmap::IndexSet;
 use serde::Deserialize;
 
 use crate::{finding::Finding, output::Coverage};
@@ -192,8 +192,8 @@ pub struct NodeData {
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     nodes: Vec<NodeData>,
-    names: Vec<Box<str>>,
-    symbols: HashMap<Box<str>, Symbol>,
+    /// A symbol is the place of its name here.
+    names: IndexSet<Box<str>, RandomState>,
     last_child: Vec<Option<NodeId>>,
     /// Ascending by node: document-wide number of a segment or row, where paths begin.
     anchors: Vec<(NodeId, Symbol, u32)>,
@@ -205,6 +205,10 @@ impl Tree {
     /// A tree with only its root, named `name`, spanning the whole document of `bytes_len` bytes.
     pub fn new(name: &str, bytes_len: usize) -> Tree {
         let mut tree = Tree::default();
+        // A value takes some eight bytes of a document: room for most documents at once, little for a hostile length.
+        let room = (bytes_len / 8).min(1 << 14);
+        tree.nodes.reserve(room);
+        tree.last_child.reserve(room);
         let name = tree.intern(name);
         tree.nodes.push(NodeData {
             name,
@@ -385,7 +389,7 @@ impl Tree {
     fn anchor(&self, id: NodeId) -> Option<(&str, u32)> {
         let at = self.anchors.binary_search_by_key(&id, |&(n, _, _)| n).ok()?;
         let &(_, name, number) = self.anchors.get(at)?;
-        Some((self.names.get(name.0 as usize)?, number))
+        Some((self.names.get_index(name.0 as usize)?, number))
     }
 
     /// Every node with a value of its own, in arena order. In XML one may have attributes below it.
@@ -395,7 +399,7 @@ impl Tree {
 
     /// A node's element name.
     pub fn name(&self, id: NodeId) -> &str {
-        self.names.get(self.node(id).name.0 as usize).map_or("", |n| n)
+        self.names.get_index(self.node(id).name.0 as usize).map_or("", |n| n)
     }
 
     /// Human path of a node, e.g. `OBX[4].OBX_5`, `row[7].gewicht_kg`, `modifierExtension[1].url`: from the nearest
@@ -436,17 +440,12 @@ impl Tree {
 
     /// The symbol of a name, if any node carries it.
     pub fn symbol(&self, name: &str) -> Option<Symbol> {
-        self.symbols.get(name).copied()
+        self.names.get_index_of(name).map(|at| Symbol(at as u32))
     }
 
     /// Interns a name.
     pub fn intern(&mut self, name: &str) -> Symbol {
-        if let Some(&symbol) = self.symbols.get(name) {
-            return symbol;
-        }
-        let symbol = Symbol(self.names.len() as u32);
-        self.names.push(name.into());
-        self.symbols.insert(name.into(), symbol);
-        symbol
+        let at = self.names.get_index_of(name).unwrap_or_else(|| self.names.insert_full(name.into()).0);
+        Symbol(at as u32)
     }
 }

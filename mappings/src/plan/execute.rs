@@ -167,21 +167,21 @@ impl<'t> Machine<'t> {
             Err(problem) => return self.report(problem),
         };
         let outer = self.anchor;
-        for item in items {
-            if let Item::Node(node) = item {
+        for item in items.as_slice() {
+            if let Item::Node(node) = *item {
                 self.taken.mark(node);
                 self.anchor = node;
             }
             match source.slot {
-                Some(slot) => self.assign(slot, Items::One(item)),
-                None => self.tested(&item),
+                Some(slot) => self.assign(slot, Items::One(item.clone())),
+                None => self.tested(item),
             }
             self.bind(rule, at + 1);
             self.anchor = outer;
         }
     }
 
-    fn items(&mut self, rule: &RulePlan, source: &SourcePlan) -> Result<Vec<Item>, Problem> {
+    fn items(&mut self, rule: &RulePlan, source: &SourcePlan) -> Result<Items, Problem> {
         let mut items = self.slot(source.slot_from).clone();
         for step in &source.steps {
             let mut next = Items::Empty;
@@ -190,7 +190,7 @@ impl<'t> Machine<'t> {
             }
             items = next;
         }
-        let mut kept = Vec::with_capacity(items.len());
+        let mut kept = Items::Empty;
         for item in items.as_slice() {
             self.spend()?;
             if let Some(slot) = source.slot {
@@ -206,7 +206,7 @@ impl<'t> Machine<'t> {
         if kept.is_empty()
             && let Some(default) = &source.default
         {
-            kept.extend(self.evaluate(default, None)?.as_slice().iter().cloned());
+            kept = self.evaluate(default, None)?;
         }
         if let Some((min, max)) = source.cardinality
             && (kept.len() < min as usize || max.is_some_and(|max| kept.len() > max as usize))
@@ -221,10 +221,12 @@ impl<'t> Machine<'t> {
         }
         match source.list_mode {
             ListMode::All => {}
-            ListMode::First => kept.truncate(1),
-            ListMode::NotFirst => drop(kept.drain(..kept.len().min(1))),
-            ListMode::Last => drop(kept.drain(..kept.len().saturating_sub(1))),
-            ListMode::NotLast => drop(kept.pop()),
+            ListMode::First => kept = kept.as_slice().first().cloned().into_iter().collect(),
+            ListMode::NotFirst => kept = kept.as_slice().iter().skip(1).cloned().collect(),
+            ListMode::Last => kept = kept.as_slice().last().cloned().into_iter().collect(),
+            ListMode::NotLast => {
+                kept = kept.as_slice().iter().take(kept.len().saturating_sub(1)).cloned().collect();
+            }
             ListMode::OnlyOne if kept.len() > 1 => {
                 let problem = Problem::new("source-many", "only one value may be there", "send one value");
                 return Err(kept.first().map_or(problem.clone(), |item| problem.on(item)));
@@ -232,7 +234,7 @@ impl<'t> Machine<'t> {
             ListMode::OnlyOne => {}
         }
         if let Some(check) = &source.check {
-            for item in &kept {
+            for item in kept.as_slice() {
                 if !self.holds(check, Some(item))? {
                     let text = rule.name.clone().unwrap_or_else(|| "a check of the map failed".to_owned());
                     let problem =
@@ -242,7 +244,7 @@ impl<'t> Machine<'t> {
             }
         }
         if let Some(log) = &source.log {
-            for item in &kept {
+            for item in kept.as_slice() {
                 let logged = self.evaluate(log, Some(item))?;
                 let text: Vec<String> =
                     logged.as_slice().iter().filter_map(|i| self.text(i).map(|t| t.to_string())).collect();

@@ -11,7 +11,7 @@ use crate::source::{NodeId, Value};
 
 use super::execute::{Building, Machine};
 use super::problem::Problem;
-use super::target::Origin;
+use super::target::{TargetId, Written};
 use super::{Trace, TraceValue};
 
 /// FHIR elements a reader must understand or refuse the whole (FHIR R4 extensibility.html#modifierExtension,
@@ -19,15 +19,18 @@ use super::{Trace, TraceValue};
 const MODIFIERS: [&str; 2] = ["modifierExtension", "implicitRules"];
 
 impl Machine<'_> {
-    pub(crate) fn finish(mut self) -> (Output, Trace) {
+    /// `traced`: whether the rule behind every value is wanted; a serving run does without.
+    pub(crate) fn finish(mut self, traced: bool) -> (Output, Trace) {
         let mut output = Output::default();
         let mut trace = Trace::default();
         if !self.stopped {
             self.modifiers();
             for building in std::mem::take(&mut self.units) {
                 self.rule = building.rule;
-                let (unit, values) = self.unit_of(building);
+                let root = building.root;
+                let unit = self.unit_of(building);
                 let at = output.units.len();
+                let values = if traced && unit.resource.is_some() { self.written(root) } else { Vec::new() };
                 trace.values.extend(values.into_iter().map(|(path, origin)| TraceValue {
                     unit: at,
                     path,
@@ -116,7 +119,7 @@ impl Machine<'_> {
         false
     }
 
-    fn unit_of(&mut self, building: Building) -> (Unit, Vec<(String, Origin)>) {
+    fn unit_of(&mut self, building: Building) -> Unit {
         let type_name = self.target.type_name(building.root);
         let label = Some(self.tree.path(building.anchor)).filter(|path| !path.is_empty());
         let has_subject = building.subject.bsn.is_some()
@@ -150,35 +153,35 @@ impl Machine<'_> {
             );
             unit.add(self.finding(problem, building.anchor));
         }
-        let mut values = Vec::new();
-        match self.target.json(building.root, self.limits.output_bytes_max as usize) {
+        match self.target.json(building.root, self.limits.output_bytes_max as usize, None) {
             None => {
                 let problem = Problem::new("limit-output", "the resource is too long", "split the document");
                 unit.add(self.finding(problem, building.anchor));
             }
-            Some((text, written)) => {
+            Some(text) => {
                 let refused = failed(&unit);
-                for finding in self.validated(&text, &written, building.anchor, refused) {
+                for finding in self.validated(&text, building.root, building.anchor, refused) {
                     unit.add(finding);
                 }
                 unit.resource = Some(text);
-                values = written;
             }
         }
-        (unit, values)
+        unit
+    }
+
+    /// Path and origin of every primitive of a resource.
+    fn written(&self, root: TargetId) -> Vec<Written> {
+        let mut written = Vec::new();
+        let text = self.target.json(root, self.limits.output_bytes_max as usize, Some(&mut written));
+        debug_assert!(text.is_some(), "asked for resources that were written out before");
+        written
     }
 
     /// What R4 and the treatment directive rules say of a resource, placed on the rule that wrote the element.
     ///
     /// In a unit that was `refused` already, what is missing (and the invariants that miss it) is what could not be
     /// written: only the cause is told. Once that is mended the unit is judged anew.
-    fn validated(
-        &self,
-        text: &str,
-        written: &[(String, Origin)],
-        anchor: NodeId,
-        refused: bool,
-    ) -> Vec<Finding> {
+    fn validated(&self, text: &str, root: TargetId, anchor: NodeId, refused: bool) -> Vec<Finding> {
         let doc = match Doc::parse(text.as_bytes().to_vec(), JsonLimits::default()) {
             Ok(doc) => doc,
             Err(error) => {
@@ -189,6 +192,7 @@ impl Machine<'_> {
         };
         let mut findings = Vec::new();
         let issues = validate::validate(definitions::r4(), doc.root());
+        let written = if issues.is_empty() { Vec::new() } else { self.written(root) };
         for issue in
             issues.into_iter().filter(|issue| !(refused && matches!(issue.code, "required" | "invariant")))
         {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use foldhash::fast::RandomState;
 use sluis_conformance::definitions::{self, Definitions, StructureId, StructureKind};
 
 /// A type or nested element (`Observation`, `Observation.component`, `Quantity`, `code`).
@@ -42,7 +43,7 @@ struct Shape {
     kind: StructureKind,
     structure: StructureId,
     fields: Vec<Field>,
-    by_name: HashMap<String, u16>,
+    by_name: HashMap<String, u16, RandomState>,
 }
 
 /// All types reachable from the resources.
@@ -83,7 +84,7 @@ impl Shapes {
                 kind: structure.kind,
                 structure: id,
                 fields: Vec::new(),
-                by_name: HashMap::new(),
+                by_name: HashMap::default(),
             };
             for (order, element) in structure.elements.iter().enumerate() {
                 for type_ in &element.types {

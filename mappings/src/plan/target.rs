@@ -6,6 +6,8 @@
 
 mod json;
 
+pub(crate) use json::Written;
+
 use std::sync::Arc;
 
 use crate::source::NodeId;

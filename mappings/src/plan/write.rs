@@ -89,7 +89,6 @@ impl<'t> Machine<'t> {
             if text.trim().is_empty() {
                 return Ok(None);
             }
-            let text = text.to_string();
             let target = self.target.add(parent, field, type_id, origin)?;
             self.target.set(target, &text).map_err(|error| Problem::from(error).on(item))?;
             return Ok(Some(target));
@@ -169,7 +168,6 @@ impl<'t> Machine<'t> {
                 }
                 made.push((field, data.ordinal, of));
                 if let Some(text) = self.text(&item) {
-                    let text = text.to_string();
                     self.target.set(of, &text).map_err(|error| Problem::from(error).on(&item))?;
                 }
             } else if data.value == Value::None {

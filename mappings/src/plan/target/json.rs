@@ -9,17 +9,22 @@ use crate::plan::shape::shapes;
 pub(crate) type Written = (String, Origin);
 
 impl Arena {
-    /// JSON text of a root resource, and for each primitive its path and origin. Elements without any content are
+    /// JSON text of a root resource; into `written`, where given, path and origin of each primitive. Elements without any content are
     /// left out (FHIR R4 json.html: no empty objects or arrays). `None`: longer than `bytes_max`.
-    pub(crate) fn json(&self, root: TargetId, bytes_max: usize) -> Option<(String, Vec<Written>)> {
+    pub(crate) fn json(
+        &self,
+        root: TargetId,
+        bytes_max: usize,
+        written: Option<&mut Vec<Written>>,
+    ) -> Option<String> {
         let mut out = String::with_capacity(1024);
-        let mut written = Vec::new();
+        let mut written = written;
         out.push_str("{\"resourceType\":");
         let type_name = self.type_name(root);
         write_string(type_name, &mut out);
         self.members(root, true, type_name, bytes_max, &mut out, &mut written)?;
         out.push('}');
-        Some((out, written))
+        Some(out)
     }
 
     /// Members of a complex element, or the `id` and `extension` of a primitive.
@@ -30,7 +35,7 @@ impl Arena {
         path: &str,
         bytes_max: usize,
         out: &mut String,
-        written: &mut Vec<Written>,
+        written: &mut Option<&mut Vec<Written>>,
     ) -> Option<()> {
         if out.len() > bytes_max {
             return None;
@@ -47,8 +52,11 @@ impl Arena {
             let (group, after) = rest.split_at(same);
             rest = after;
             let shape = shapes().field(field?);
+            let wanted = written.is_some();
             let here = |at: usize| {
-                if shape.many {
+                if !wanted {
+                    String::new()
+                } else if shape.many {
                     format!("{path}.{}[{at}]", shape.name)
                 } else {
                     format!("{path}.{}", shape.name)
@@ -61,7 +69,9 @@ impl Arena {
                         match this.get(child).and_then(|n| n.value.as_ref().map(|v| (v, n.origin))) {
                             Some((value, origin)) => {
                                 leaf(value, out);
-                                written.push((here(at), origin));
+                                if let Some(written) = written.as_deref_mut() {
+                                    written.push((here(at), origin));
+                                }
                             }
                             None => out.push_str("null"),
                         }

@@ -1,0 +1,116 @@
+//! What one document costs: ORU^R01 of 1.9 kB with ten results, and a CDA document of 300 kB.
+//!
+//! `cargo bench -p sluis-mappings` prints a table. Rows of one run are comparable, numbers of different machines are not.
+//! "map" is everything a document meets before the store: parse, map, serialise, validate, and the account of every
+//! field. "hand-written" makes the same resources with string building and no account; it is the floor, and the run stops
+//! when the two differ. `SLUIS_BENCH_SECONDS` is the time of each row.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench prints, and stops at the first surprise"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sluis_mappings::folder::Folder;
+use sluis_mappings::output::UnitState;
+use sluis_mappings::run::CompiledFolder;
+use sluis_mappings::source::{Limits, hl7v2, xml};
+
+fn main() {
+    let seconds = std::env::var("SLUIS_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2.0);
+    let time = Duration::from_secs_f64(seconds);
+    let message = oru();
+    let folder = CompiledFolder::new(folder("umc-lab")).unwrap();
+    let output = folder.run(message.as_bytes());
+    assert_eq!(output.units.len(), 10);
+    for unit in &output.units {
+        assert_eq!((unit.state, &unit.findings.len()), (UnitState::Ready, &0), "{unit:#?}");
+    }
+    let cda = cda();
+    assert!(!xml::parse(cda.as_bytes(), Limits::default()).is_fatal());
+
+    println!("ORU^R01: {} bytes, 10 OBX; CDA: {} bytes\n", message.len(), cda.len());
+    println!("| row | us | per second |\n|---|---:|---:|");
+    row("ORU: parse alone", time, || {
+        drop(black_box(hl7v2::parse(message.as_bytes(), None, Limits::default())))
+    });
+    row("ORU: map", time, || drop(black_box(folder.run(message.as_bytes()))));
+    row("CDA: parse alone", time, || drop(black_box(xml::parse(cda.as_bytes(), Limits::default()))));
+}
+
+fn row(name: &str, time: Duration, mut work: impl FnMut()) {
+    let warm = Instant::now();
+    while warm.elapsed() < time / 4 {
+        work();
+    }
+    let begun = Instant::now();
+    let mut count = 0u32;
+    while begun.elapsed() < time {
+        work();
+        count += 1;
+    }
+    let us = begun.elapsed().as_secs_f64() * 1e6 / f64::from(count);
+    println!("| {name} | {us:.1} | {:.0} |", 1e6 / us);
+}
+
+/// Ten forced vital capacities in litres, with what laboratories send around them.
+fn oru() -> String {
+    let mut text = "MSH|^~\\&|LONGFUNCTIE|UMCTEST|SLUIS|GESP|20260310113000||ORU^R01^ORU_R01|M-2001|P|2.5|||AL|NE|NLD|8859/1\r\
+        PID|1||40112^^^UMCTEST&2.999.90000101.1&ISO^PI~999911120^^^NLMINBIZA^NNNLD||van Testpatient&van&Testpatient^Zoe^^^^^L||19600101|F|||Dorpsweg 16&Dorpsweg&16^^Teststad^^1234AB^NLD\r\
+        PV1|1|O|LONGFUNCTIE^^^UMCTEST||||||||||||||||V-77\r\
+        ORC|RE|P-1|F-2026-0400^UMCTEST\r\
+        OBR|1|P-1|F-2026-0400^UMCTEST|SPIRO^Spirometrie^99ALS|||20260310110000||||||||||||||||||F\r"
+        .to_owned();
+    for at in 1..=10 {
+        write!(
+            text,
+            "OBX|{at}|NM|FVC_ZIT^Geforceerde vitale capaciteit, zittend, beste van drie pogingen^99ALS|{at}|{}.{at:02}|L^liter^UCUM|2.80-4.60|L|||F|||2026031011{:02}00|\r",
+            1 + at % 3,
+            at
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// A section of narrative and entries, until 300 kB are full.
+fn cda() -> String {
+    let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ClinicalDocument xmlns=\"urn:hl7-org:v3\" \
+        xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><id root=\"2.999.5.1\" extension=\"77\"/><component><section>\n"
+        .to_owned();
+    let mut at = 0;
+    while text.len() < 300_000 {
+        at += 1;
+        write!(
+            text,
+            "<entry><observation classCode=\"OBS\" moodCode=\"EVN\"><id root=\"2.999.5.2\" extension=\"w{at}\"/>\
+             <code code=\"G\" codeSystem=\"2.999\" displayName=\"Gewicht\"/><statusCode code=\"completed\"/>\
+             <effectiveTime value=\"20260102\"/><value xsi:type=\"PQ\" value=\"61.50\" unit=\"kg\"/></observation></entry>\n"
+        )
+        .unwrap();
+    }
+    text + "</section></component></ClinicalDocument>\n"
+}
+
+fn folder(name: &str) -> Folder {
+    fn files(at: &Path, root: &Path, into: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(at).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                files(&path, root, into);
+            } else {
+                let inside = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+                into.insert(inside, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let mut all = BTreeMap::new();
+    files(&root, &root, &mut all);
+    Folder::load(&all).unwrap()
+}
