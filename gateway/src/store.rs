@@ -118,6 +118,14 @@ pub trait Reader {
     /// Runs a search plan: one page of matches, their includes, and the exact total when asked.
     fn search(&mut self, plan: &Plan) -> Result<Found, StoreError>;
 
+    /// Reads under another permit in the same snapshot, or in the same transaction with the changes made in it so far:
+    /// each entry of a transaction has a permit of its own, and so have the criteria of a conditional request.
+    fn under(
+        &mut self,
+        permit: &Permit,
+        work: &mut dyn FnMut(&mut dyn Reader) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+
     /// Row key of a visible or, for `link`, any Patient bearing this identifier. More than one: `Ambiguous`.
     ///
     /// Used by `ingest::link` and logical references only: who sends a BSN knows the patient.

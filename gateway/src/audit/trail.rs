@@ -157,6 +157,13 @@ mod tests {
         fn search(&mut self, _: &Plan) -> Result<Found, StoreError> {
             not_asked()
         }
+        fn under(
+            &mut self,
+            _: &crate::decision::Permit,
+            _: &mut dyn FnMut(&mut dyn Reader) -> Result<(), StoreError>,
+        ) -> Result<(), StoreError> {
+            not_asked()
+        }
         fn patient_by_identifier(
             &mut self,
             _: &str,

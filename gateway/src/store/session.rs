@@ -18,6 +18,7 @@ use names::NameTable;
 
 use crate::audit::entry::AuditRecord;
 use crate::clock::Timestamp;
+use crate::decision::Permit;
 use crate::decision::filter::{Arm, CareRelation, Derived, Filter};
 use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
@@ -270,6 +271,16 @@ impl Reader for Session<'_> {
 
     fn search(&mut self, plan: &Plan) -> Result<Found, StoreError> {
         self.find(plan)
+    }
+
+    fn under(
+        &mut self,
+        permit: &Permit,
+        work: &mut dyn FnMut(&mut dyn Reader) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        // Grants are read anew: another permit may be for another purpose.
+        let mut other = Session::new(self.base, self.names, self.bounds, permit.filter(), None);
+        work(&mut other)
     }
 
     fn patient_by_identifier(
