@@ -179,9 +179,13 @@ impl Head {
             BodyKind::None => route::build(route.kind, captures, pairs.finish())?,
             BodyKind::Resource => {
                 let doc = body::resource(&headers, body, limits)?;
-                let interaction = route::build_resource(route.kind, captures, doc)?;
+                let interaction = route::build_resource(route.kind, captures, pairs.finish(), doc)?;
                 check_entries(&interaction, limits)?;
                 interaction
+            }
+            BodyKind::Patch => {
+                let patch = body::patch(&headers, body, limits)?;
+                route::build_patch(route.kind, captures, pairs.finish(), patch)?
             }
             BodyKind::SearchForm => {
                 pairs.add(body::form(&headers, &body)?)?;

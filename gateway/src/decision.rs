@@ -36,7 +36,7 @@ use policy::Role;
 
 pub use decide::{Context, Parties, decide, in_scope, system};
 pub use need::Need;
-pub use write::{may_record, may_write};
+pub use write::{may_name, may_record, may_write};
 
 /// Leave to read or write, as far as its filter goes. Holding one is the proof that `decide` was asked; reading or
 /// writing the store needs one.

@@ -374,7 +374,7 @@ async fn cohort(gateway: &Gateway, ids: &[String]) -> Result<()> {
     let doc = sluis_conformance::json::Doc::parse(group.to_string().into_bytes(), Default::default())?;
     let draft = Draft { kind: kinds().group, id: None, doc: doc.into() };
     let done = commit(&*parts.store, &permit, move |writer| {
-        put_draft(writer, &desk, &draft, Expect::New, &std::collections::HashMap::new())
+        put_draft(writer, &desk, &draft, Expect::New, &crate::interaction::reference::Links::none())
     })
     .await;
     match done {

@@ -15,13 +15,21 @@ pub mod history;
 
 pub mod search;
 
+pub mod criteria;
+
 pub mod create;
 
 pub mod update;
 
+pub mod patch;
+
 pub mod delete;
 
+pub mod change;
+
 pub mod bundle;
+
+pub mod transaction;
 
 pub mod obligation;
 

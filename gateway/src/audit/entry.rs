@@ -90,6 +90,8 @@ pub enum Done {
     Create,
     /// update
     Update,
+    /// patch
+    Patch,
     /// delete
     Delete,
     /// a batch as a whole; its entries have records of their own

@@ -209,7 +209,7 @@ impl Family {
             // access.md 7.1: history is a query, its answer is a Bundle.
             Done::SearchType | Done::HistoryInstance => Family::Query,
             Done::Create => Family::Create,
-            Done::Update => Family::Update,
+            Done::Update | Done::Patch => Family::Update,
             Done::Delete => Family::Delete,
             other => Family::Other(other),
         }

@@ -15,8 +15,8 @@ use sluis_conformance::xml::{self, XmlErrorKind};
 
 use super::limits::{Limits, duration};
 use super::query::Pairs;
-use super::request::{Document, Syntax};
-use super::route::BodyKind;
+use super::request::{Document, Patch, Syntax};
+use super::route::{self, BodyKind};
 use super::{content_length, header};
 use crate::response::refusal::{Reason, Refusal};
 
@@ -122,11 +122,12 @@ pub(super) fn check_headers(headers: &HeaderMap, kind: BodyKind, limits: &Limits
     let taken = match kind {
         BodyKind::None | BodyKind::Document => true,
         BodyKind::Resource => resource(),
+        BodyKind::Patch => resource() || media == route::JSON_PATCH,
         BodyKind::Parameters => resource() || form(),
         BodyKind::SearchForm | BodyKind::Form => form(),
     };
     if !taken {
-        return Err(media_refusal(&media, kind));
+        return Err(media_refusal(kind));
     }
     if kind == BodyKind::Document {
         return Ok(());
@@ -148,10 +149,10 @@ pub(super) fn check_headers(headers: &HeaderMap, kind: BodyKind, limits: &Limits
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-fn media_refusal(media: &str, kind: BodyKind) -> Refusal {
+fn media_refusal(kind: BodyKind) -> Refusal {
     let text = match kind {
         BodyKind::SearchForm | BodyKind::Form => "A form is needed: application/x-www-form-urlencoded.",
-        _ if media.contains("json-patch") => "Patches are not part of this version.",
+        BodyKind::Patch => "A patch is application/json-patch+json, or Parameters as application/fhir+json.",
         _ => "",
     };
     Refusal::new(Reason::MediaType, text)
@@ -161,7 +162,9 @@ fn bytes_max(kind: BodyKind, limits: &Limits) -> u64 {
     match kind {
         BodyKind::None => 0,
         BodyKind::SearchForm | BodyKind::Form => limits.form_bytes_max.min(limits.body_bytes_max),
-        BodyKind::Resource | BodyKind::Parameters | BodyKind::Document => limits.body_bytes_max,
+        BodyKind::Resource | BodyKind::Patch | BodyKind::Parameters | BodyKind::Document => {
+            limits.body_bytes_max
+        }
     }
 }
 
@@ -239,6 +242,17 @@ pub(super) fn resource(headers: &HeaderMap, body: Vec<u8>, limits: &Limits) -> R
         };
         let refusal = Refusal::new(reason, error.to_string());
         if error.path.is_empty() { refusal } else { refusal.at(error.path) }
+    })
+}
+
+/// A patch, by its media type (FHIR R4 http.html#patch).
+///
+/// Errors: those of [`resource`].
+pub(super) fn patch(headers: &HeaderMap, body: Vec<u8>, limits: &Limits) -> Result<Patch, Refusal> {
+    let media = header::single(headers, &name::CONTENT_TYPE)?.map(|text| header::media_type(text).0);
+    Ok(match media.as_deref() {
+        Some(route::JSON_PATCH) => Patch::Json(json(body, limits)?),
+        _ => Patch::Path(resource(headers, body, limits)?),
     })
 }
 

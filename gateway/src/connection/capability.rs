@@ -38,6 +38,7 @@ impl Statement<'_> {
             "implementation": { "description": "Sluis", "url": self.base },
             "fhirVersion": "4.0.1",
             "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+            "patchFormat": ["application/json-patch+json"],
             "implementationGuide": self.guides,
             "rest": [self.rest()],
         })
@@ -99,11 +100,12 @@ impl Statement<'_> {
             "interaction": interactions,
             "versioning": "versioned",
             "readHistory": offered(Kind::Vread),
-            "updateCreate": false,
-            "conditionalCreate": false,
+            // Ids of the sender's own namespace (docs/interactions/update.md).
+            "updateCreate": offered(Kind::Update),
+            "conditionalCreate": offered(Kind::Create),
             "conditionalRead": "full-support",
-            "conditionalUpdate": false,
-            "conditionalDelete": "not-supported",
+            "conditionalUpdate": offered(Kind::UpdateWhere),
+            "conditionalDelete": if offered(Kind::DeleteWhere) { "single" } else { "not-supported" },
             "referencePolicy": ["literal", "logical"],
         });
         if offered(Kind::Search) {
@@ -133,10 +135,11 @@ impl Statement<'_> {
 }
 
 /// Rows of the table that are an interaction of a type, and FHIR's code for it (valueset-type-restful-interaction.html).
-const INTERACTIONS: [(Kind, &str); 7] = [
+const INTERACTIONS: [(Kind, &str); 8] = [
     (Kind::Read, "read"),
     (Kind::Vread, "vread"),
     (Kind::Update, "update"),
+    (Kind::Patch, "patch"),
     (Kind::Delete, "delete"),
     (Kind::History, "history-instance"),
     (Kind::Create, "create"),

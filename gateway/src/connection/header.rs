@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
+use super::query;
 use super::request::{Preconditions, ReturnPreference, Syntax};
 use super::route::Produces;
 use crate::clock::Timestamp;
@@ -137,7 +138,7 @@ pub(super) fn media_type(text: &str) -> (String, Vec<(String, String)>) {
 
 /// `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`.
 ///
-/// Errors: `PreconditionInvalid` for an entity tag not of the form `W/"3"`. A tag of that form whose inside is no
+/// Errors: `Malformed` for criteria that cannot be read; `PreconditionInvalid` for an entity tag not of the form `W/"3"`. A tag of that form whose inside is no
 /// version of this gateway is version 0, which nothing has: `If-Match` fails on it, `If-None-Match` never matches.
 /// Source: FHIR R4 http.html#concurrency, #cread, #ccreate
 pub(super) fn preconditions(headers: &HeaderMap) -> Result<Preconditions, Refusal> {
@@ -157,7 +158,10 @@ pub(super) fn preconditions(headers: &HeaderMap) -> Result<Preconditions, Refusa
         (None, Some(text)) => http_date(text),
         _ => None,
     };
-    let if_none_exist = headers.contains_key(IF_NONE_EXIST);
+    let if_none_exist = match single(headers, &IF_NONE_EXIST)? {
+        None => None,
+        Some(text) => Some(query::criteria(text)?),
+    };
     Ok(Preconditions { if_match, if_none_match, if_modified_since, if_none_exist })
 }
 
@@ -345,7 +349,7 @@ mod tests {
         let found =
             preconditions(&headers(&[("if-none-match", "*"), ("if-none-exist", "identifier=x")])).unwrap();
         assert_eq!(found.if_none_match, Some(None));
-        assert!(found.if_none_exist);
+        assert_eq!(*found.if_none_exist.unwrap().pairs, [("identifier".to_owned(), "x".to_owned())]);
     }
 
     #[test]

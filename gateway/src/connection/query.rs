@@ -118,6 +118,16 @@ impl Pairs {
     }
 }
 
+/// Criteria as a header or an entry of a Bundle gives them: `identifier=urn:x|1`, perhaps behind `?` or `[type]?`
+/// (FHIR R4 http.html#ccreate).
+///
+/// Errors: `Malformed`.
+pub(crate) fn criteria(text: &str) -> Result<Parameters, Refusal> {
+    let mut pairs = Pairs::default();
+    pairs.add(text.split_once('?').map_or(text, |(_, query)| query))?;
+    Ok(pairs.finish())
+}
+
 /// Whether every `%` begins a byte.
 pub(crate) fn is_percent_encoded(text: &str) -> bool {
     let bytes = text.as_bytes();

@@ -61,8 +61,16 @@ pub enum Interaction {
     Create(ResourceType, Arc<Doc>),
     /// `PUT [type]/[id]`
     Update(ResourceType, ResourceId, Arc<Doc>),
+    /// `PUT [type]?…`
+    UpdateWhere(ResourceType, Parameters, Arc<Doc>),
+    /// `PATCH [type]/[id]`
+    Patch(ResourceType, ResourceId, Arc<Patch>),
+    /// `PATCH [type]?…`
+    PatchWhere(ResourceType, Parameters, Arc<Patch>),
     /// `DELETE [type]/[id]`
     Delete(ResourceType, ResourceId),
+    /// `DELETE [type]?…`
+    DeleteWhere(ResourceType, Parameters),
     /// `GET [type]?…` and `POST [type]/_search`
     Search(ResourceType, Parameters),
     /// `POST [base]` with a Bundle of type batch or transaction
@@ -99,8 +107,9 @@ impl Interaction {
             Interaction::Vread(..) => "vread",
             Interaction::History(..) => "history-instance",
             Interaction::Create(..) => "create",
-            Interaction::Update(..) => "update",
-            Interaction::Delete(..) => "delete",
+            Interaction::Update(..) | Interaction::UpdateWhere(..) => "update",
+            Interaction::Patch(..) | Interaction::PatchWhere(..) => "patch",
+            Interaction::Delete(..) | Interaction::DeleteWhere(..) => "delete",
             Interaction::Search(..) => "search-type",
             Interaction::Bundle(_) => "batch-or-transaction",
             Interaction::Ingest(_) => "ingest",
@@ -112,6 +121,15 @@ impl Interaction {
             Interaction::ExportCancel(_) => "export-cancel",
         }
     }
+}
+
+/// How a resource is to be changed in part (FHIR R4 http.html#patch).
+#[derive(Debug, Clone)]
+pub enum Patch {
+    /// JSON Patch (RFC 6902): a list of operations.
+    Json(Doc),
+    /// FHIRPath Patch: a Parameters resource (FHIR R4 fhirpatch.html).
+    Path(Doc),
 }
 
 /// Name and value pairs of a query string and form, in order, decoded; `raw` is kept for the audit record.
@@ -145,8 +163,8 @@ pub struct Preconditions {
     pub if_none_match: Option<Option<u32>>,
     /// `If-Modified-Since`, on reads
     pub if_modified_since: Option<Timestamp>,
-    /// `If-None-Exist` was given: conditional create, refused until it is built
-    pub if_none_exist: bool,
+    /// `If-None-Exist`: criteria of a conditional create
+    pub if_none_exist: Option<Parameters>,
 }
 
 /// How the answer shall look.

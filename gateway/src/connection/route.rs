@@ -9,16 +9,19 @@ mod table;
 
 use std::sync::Arc;
 
+use base64::Engine as _;
 use http::{HeaderValue, Method, header};
 use sluis_conformance::definitions;
-use sluis_conformance::json::Doc;
+use sluis_conformance::json::{Doc, JsonLimits};
 
 use super::query;
-use super::request::{Interaction, Parameters};
+use super::request::{self, Interaction, Parameters};
+use crate::clock::Timestamp;
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
 
 pub use super::header::etag;
+pub(crate) use super::query::criteria;
 pub use path::Captures;
 pub use table::{BASE, EXCEPTIONS, Exception, TABLE, offer};
 
@@ -77,7 +80,11 @@ pub enum Kind {
     History,
     Create,
     Update,
+    UpdateWhere,
+    Patch,
+    PatchWhere,
     Delete,
+    DeleteWhere,
     Search,
     SearchByForm,
     Bundle,
@@ -110,6 +117,8 @@ pub enum BodyKind {
     None,
     /// A resource, as FHIR JSON or XML.
     Resource,
+    /// A JSON Patch, or a Parameters resource that says what to change.
+    Patch,
     /// A Parameters resource, a form, or nothing.
     Parameters,
     /// A form, or nothing.
@@ -146,7 +155,8 @@ impl Kind {
     pub fn body(self) -> BodyKind {
         use Kind::*;
         match self {
-            Create | Update | Bundle => BodyKind::Resource,
+            Create | Update | UpdateWhere | Bundle => BodyKind::Resource,
+            Patch | PatchWhere => BodyKind::Patch,
             SearchByForm => BodyKind::SearchForm,
             Token => BodyKind::Form,
             Ingest => BodyKind::Document,
@@ -158,7 +168,18 @@ impl Kind {
     /// Whether a query string means something to it, beyond `_format` and `_pretty`.
     pub fn takes_query(self) -> bool {
         use Kind::*;
-        matches!(self, History | Search | SearchByForm | Quarantine | Replay | ExportStart)
+        matches!(
+            self,
+            History
+                | Search
+                | SearchByForm
+                | UpdateWhere
+                | PatchWhere
+                | DeleteWhere
+                | Quarantine
+                | Replay
+                | ExportStart
+        )
     }
 
     /// What it answers with.
@@ -253,18 +274,50 @@ pub fn entry(method: &str, url: &str, resource: Option<Doc>) -> Result<Interacti
     }
     use Kind::*;
     match route.kind {
-        Create | Update => {
+        Create | Update | UpdateWhere => {
             let resource = resource.ok_or_else(|| malformed("This entry needs a resource."))?;
-            build_resource(route.kind, captures, resource)
+            build_resource(route.kind, captures, parameters.finish(), resource)
         }
-        Read | Vread | History | Delete | Search if resource.is_some() => {
+        Patch | PatchWhere => {
+            let resource = resource.ok_or_else(|| malformed("This entry needs a resource."))?;
+            build_patch(route.kind, captures, parameters.finish(), entry_patch(resource)?)
+        }
+        Read | Vread | History | Delete | DeleteWhere | Search if resource.is_some() => {
             Err(malformed("An entry of this method has no resource."))
         }
-        Read | Vread | History | Delete | Search => build(route.kind, captures, parameters.finish()),
+        Read | Vread | History | Delete | DeleteWhere | Search => {
+            build(route.kind, captures, parameters.finish())
+        }
         _ => {
             Err(Refusal::new(Reason::BusinessRule, "Only interactions with resources may stand in an entry."))
         }
     }
+}
+
+/// Conditions of an entry: `ifMatch`, `ifNoneMatch`, `ifModifiedSince` (an instant), `ifNoneExist`.
+///
+/// Errors: `PreconditionInvalid`, `Malformed`. Source: FHIR R4 bundle-definitions.html#Bundle.entry.request
+pub fn entry_preconditions(texts: [Option<&str>; 4]) -> Result<request::Preconditions, Refusal> {
+    let [if_match, if_none_match, modified, exist] = texts;
+    let invalid =
+        |name: &str| Refusal::new(Reason::PreconditionInvalid, format!("{name} is not understood."));
+    let tag = |text: &str, name: &str| etag(text).ok_or_else(|| invalid(name));
+    Ok(request::Preconditions {
+        if_match: if_match.map(|text| tag(text, "ifMatch")).transpose()?,
+        if_none_match: match if_none_match {
+            None => None,
+            Some("*") => Some(None),
+            Some(text) => Some(Some(tag(text, "ifNoneMatch")?)),
+        },
+        if_modified_since: match modified {
+            None => None,
+            Some(text) => {
+                let moment: Result<jiff::Timestamp, _> = text.parse();
+                Some(Timestamp(moment.map_err(|_| invalid("ifModifiedSince"))?.as_microsecond()))
+            }
+        },
+        if_none_exist: exist.map(query::criteria).transpose()?,
+    })
 }
 
 /// The interaction of a row without a body.
@@ -272,6 +325,7 @@ pub fn entry(method: &str, url: &str, resource: Option<Doc>) -> Result<Interacti
 /// Errors: `NotFound` for an id that no resource can have.
 pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> Result<Interaction, Refusal> {
     use Kind::*;
+    needs_criteria(kind, &parameters)?;
     let interaction = match kind {
         Capabilities => Interaction::Capabilities,
         SmartConfiguration => Interaction::SmartConfiguration,
@@ -283,6 +337,7 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         Vread => Interaction::Vread(captures.resource_type()?, captures.id()?, captures.version()),
         History => Interaction::History(captures.resource_type()?, captures.id()?, parameters),
         Delete => Interaction::Delete(captures.resource_type()?, captures.id()?),
+        DeleteWhere => Interaction::DeleteWhere(captures.resource_type()?, parameters),
         Search | SearchByForm => Interaction::Search(captures.resource_type()?, parameters),
         Quarantine => Interaction::Quarantine(parameters),
         Replay => Interaction::Replay(parameters),
@@ -290,7 +345,7 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         ExportStatus => Interaction::ExportStatus(captures.id()?),
         ExportFile => Interaction::ExportFile(captures.id()?, captures.file()?),
         ExportCancel => Interaction::ExportCancel(captures.id()?),
-        Create | Update | Bundle | Token | Ingest | Absent(_) => {
+        Create | Update | UpdateWhere | Patch | PatchWhere | Bundle | Token | Ingest | Absent(_) => {
             // These are built from their body, or refused by `find`; arriving here is a fault of this file.
             return Err(Refusal::new(Reason::Internal, "").because("a row with a body was built without it"));
         }
@@ -303,7 +358,13 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
 /// Errors: `Malformed` when they do not agree with the path, `Invalid` for a Bundle of another type.
 /// Source: FHIR R4 http.html#create, http.html#update ("if no id element is provided, or the id disagrees with the id in
 /// the URL, the server SHALL respond with an HTTP 400 error code")
-pub(super) fn build_resource(kind: Kind, captures: Captures, doc: Doc) -> Result<Interaction, Refusal> {
+pub(super) fn build_resource(
+    kind: Kind,
+    captures: Captures,
+    parameters: Parameters,
+    doc: Doc,
+) -> Result<Interaction, Refusal> {
+    needs_criteria(kind, &parameters)?;
     let malformed = |text: String, at: &str| Err(Refusal::new(Reason::Malformed, text).at(at));
     let named = doc.root().get("resourceType").and_then(|node| node.as_str());
     let Some(named) = named else {
@@ -321,6 +382,9 @@ pub(super) fn build_resource(kind: Kind, captures: Captures, doc: Doc) -> Result
     }
     match kind {
         Kind::Create => Ok(Interaction::Create(captures.resource_type()?, Arc::new(doc))),
+        Kind::UpdateWhere => {
+            Ok(Interaction::UpdateWhere(captures.resource_type()?, parameters, Arc::new(doc)))
+        }
         Kind::Update => {
             let Some(id) = captures.id_if_valid() else {
                 return malformed("An id is 1 to 64 of A-Z a-z 0-9 - and . (not only points).".into(), "id");
@@ -342,6 +406,55 @@ pub(super) fn build_resource(kind: Kind, captures: Captures, doc: Doc) -> Result
         }
     }
 }
+
+/// The interaction of a row whose body is a patch.
+pub(super) fn build_patch(
+    kind: Kind,
+    captures: Captures,
+    parameters: Parameters,
+    patch: request::Patch,
+) -> Result<Interaction, Refusal> {
+    needs_criteria(kind, &parameters)?;
+    let patch = Arc::new(patch);
+    match kind {
+        Kind::PatchWhere => Ok(Interaction::PatchWhere(captures.resource_type()?, parameters, patch)),
+        _ => Ok(Interaction::Patch(captures.resource_type()?, captures.id()?, patch)),
+    }
+}
+
+/// A change of a type without an id says by criteria which one is meant.
+fn needs_criteria(kind: Kind, parameters: &Parameters) -> Result<(), Refusal> {
+    if matches!(kind, Kind::UpdateWhere | Kind::PatchWhere | Kind::DeleteWhere) && parameters.pairs.is_empty()
+    {
+        let text = "Without an id, criteria say which resource is meant: [type]?identifier=...";
+        return Err(Refusal::new(Reason::ParameterInvalid, text));
+    }
+    Ok(())
+}
+
+/// The patch an entry carries: a Parameters resource, or a JSON Patch inside a Binary, for a Bundle holds resources only.
+///
+/// Errors: `Malformed`. Source: FHIR R4 http.html#jsonpatch ("in batch/transaction ... a Binary resource")
+fn entry_patch(resource: Doc) -> Result<request::Patch, Refusal> {
+    let malformed = |text: String| Refusal::new(Reason::Malformed, text);
+    let text = |name: &str| resource.root().get(name).and_then(|node| node.as_str()).unwrap_or_default();
+    match &*text("resourceType") {
+        "Parameters" => Ok(request::Patch::Path(resource)),
+        "Binary" if text("contentType").split(';').next() == Some(JSON_PATCH) => {
+            let plain: String = text("data").chars().filter(|c| !c.is_ascii_whitespace()).collect();
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(plain)
+                .map_err(|_| malformed("Binary.data is not base64.".to_owned()))?;
+            let doc =
+                Doc::parse(bytes, JsonLimits::default()).map_err(|error| malformed(error.to_string()))?;
+            Ok(request::Patch::Json(doc))
+        }
+        _ => Err(malformed(format!("A patch is a Parameters resource, or a Binary of {JSON_PATCH}."))),
+    }
+}
+
+/// Media type of RFC 6902.
+pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
 
 /// Resource type of a name in a path.
 ///

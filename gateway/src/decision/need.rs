@@ -46,8 +46,12 @@ impl Need {
                 (Action::Read, Some(*kind))
             }
             Interaction::Create(kind, _) => (Action::Create, Some(*kind)),
-            Interaction::Update(kind, ..) => (Action::Update, Some(*kind)),
-            Interaction::Delete(kind, _) => (Action::Delete, Some(*kind)),
+            // SMART App Launch 2.2: `u` includes update as create and patch.
+            Interaction::Update(kind, ..)
+            | Interaction::UpdateWhere(kind, ..)
+            | Interaction::Patch(kind, ..)
+            | Interaction::PatchWhere(kind, ..) => (Action::Update, Some(*kind)),
+            Interaction::Delete(kind, _) | Interaction::DeleteWhere(kind, _) => (Action::Delete, Some(*kind)),
             Interaction::Search(kind, _) => (Action::Search, Some(*kind)),
             Interaction::Ingest(_) | Interaction::Replay(_) => (Action::Create, None),
             Interaction::Quarantine(_) => (Action::Read, None),

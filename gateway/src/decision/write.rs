@@ -9,7 +9,7 @@ use super::consent::{ConsentFact, Scope};
 use super::filter::Derived;
 use super::policy::{Role, known_kind};
 use super::{Action, Permit};
-use crate::ids::ResourceType;
+use crate::ids::{ResourceId, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
 
 /// Whether the permit's holder may turn `old` (`None`: nothing) into `new`. For a deletion, `new` is `old`.
@@ -34,7 +34,8 @@ pub fn may_write(
         return Err(Refusal::new(Reason::Forbidden, "The permit is not for writing."));
     };
     let letter = match (permit.action(), old) {
-        (Action::Create, None) => role.cells.create,
+        // SMART App Launch 2.2: the scope `u` includes update as create; the role's cell is asked all the same.
+        (Action::Create | Action::Update, None) => role.cells.create,
         // Ingest sends what it knows; whether that is new is the store's knowledge.
         (Action::Create | Action::Update, Some(_)) => role.cells.update,
         (Action::Delete, Some(_)) => role.cells.delete,
@@ -59,6 +60,18 @@ pub fn may_write(
         }
     }
     Ok(())
+}
+
+/// Whether the permit's holder may choose this id for a resource that is not there: one of its own namespace,
+/// `[URA].[rest]`, and only with a role that sees all its organisation has written, so that nothing hidden can stand in
+/// the way (docs/decisions/0011).
+pub fn may_name(permit: &Permit, id: &ResourceId) -> bool {
+    if permit.action() == Action::System {
+        return true;
+    }
+    let (Some(role), Some(actor)) = (permit.role(), permit.actor()) else { return false };
+    let rest = id.as_str().strip_prefix(actor.organisation.as_str()).and_then(|rest| rest.strip_prefix('.'));
+    role.own && rest.is_some_and(|rest| !rest.is_empty())
 }
 
 /// Only the own organisation's rows, before and after (access.md 8.2 row 28). One exception: a patient may end or

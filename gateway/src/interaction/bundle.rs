@@ -2,12 +2,12 @@
 //!
 //! This file takes a Bundle apart and orders it; every entry is then decided and performed like a request of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use sluis_conformance::definitions;
 use sluis_conformance::json::{Doc, JsonLimits, Kind, Node};
 
-use crate::connection::request::Interaction;
+use crate::connection::request::{Interaction, Preconditions};
 use crate::connection::route;
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
@@ -28,8 +28,8 @@ pub struct Entry {
     pub at: usize,
     /// What it asks.
     pub interaction: Interaction,
-    /// `request.ifMatch`
-    pub if_match: Option<u32>,
+    /// `request.ifMatch`, `ifNoneMatch`, `ifModifiedSince`, `ifNoneExist`
+    pub preconditions: Preconditions,
     /// `fullUrl`, when a new resource may be referred to by it.
     pub full_url: Option<String>,
     /// Id a create will get.
@@ -80,22 +80,13 @@ fn entry(at: usize, node: Node<'_>, fresh: &mut dyn FnMut() -> ResourceId) -> Re
         return Err(Refusal::new(Reason::Invalid, "Every entry needs request.method and request.url.")
             .at(place(".request")));
     };
-    for unsupported in ["ifNoneExist", "ifNoneMatch", "ifModifiedSince"] {
-        if text(unsupported).is_some() {
-            return Err(Refusal::new(
-                Reason::NotImplemented,
-                "Conditional entries are not part of this version.",
-            )
-            .at(place(&format!(".request.{unsupported}"))));
-        }
-    }
-    let if_match = match text("ifMatch") {
-        None => None,
-        Some(tag) => Some(
-            route::etag(&tag)
-                .ok_or_else(|| Refusal::new(Reason::PreconditionInvalid, "").at(place(".request.ifMatch")))?,
-        ),
-    };
+    let preconditions = route::entry_preconditions([
+        text("ifMatch").as_deref(),
+        text("ifNoneMatch").as_deref(),
+        text("ifModifiedSince").as_deref(),
+        text("ifNoneExist").as_deref(),
+    ])
+    .map_err(|refusal| locate(refusal, &place(".request")))?;
     let resource = node.get("resource").filter(|n| n.kind() == Kind::Object);
     let body = match resource {
         Some(resource) => Some(
@@ -107,8 +98,9 @@ fn entry(at: usize, node: Node<'_>, fresh: &mut dyn FnMut() -> ResourceId) -> Re
     let interaction =
         route::entry(&method, &url, body).map_err(|refusal| locate(refusal, &place(".request.url")))?;
     let full_url = node.get("fullUrl").and_then(|n| n.as_str()).map(|s| s.into_owned());
-    let new_id = matches!(interaction, Interaction::Create(..)).then(fresh);
-    Ok(Entry { at, interaction, if_match, full_url, new_id })
+    let makes = matches!(interaction, Interaction::Create(..) | Interaction::UpdateWhere(..));
+    let new_id = makes.then(fresh);
+    Ok(Entry { at, interaction, preconditions, full_url, new_id })
 }
 
 fn locate(mut refusal: Refusal, place: &str) -> Refusal {
@@ -125,7 +117,9 @@ fn check_overlap(entries: &mut [Result<Entry, Refusal>]) {
     for slot in entries.iter_mut() {
         let Ok(entry) = slot else { continue };
         let target = match &entry.interaction {
-            Interaction::Update(kind, id, _) | Interaction::Delete(kind, id) => Some((*kind, id.clone())),
+            Interaction::Update(kind, id, _)
+            | Interaction::Patch(kind, id, _)
+            | Interaction::Delete(kind, id) => Some((*kind, id.clone())),
             _ => None,
         };
         let twice_target = target.is_some_and(|t| !targets.insert(t));
@@ -139,36 +133,30 @@ fn check_overlap(entries: &mut [Result<Entry, Refusal>]) {
 }
 
 impl Parsed {
-    /// Order of a transaction: DELETE, POST, PUT, GET (FHIR R4 http.html#trules); among POSTs Patients first, so that
-    /// the others find their compartment. Indexes into `entries`.
+    /// Order of a transaction: DELETE, POST, PUT and PATCH, GET (FHIR R4 http.html#trules); among what is stored Patients
+    /// first, so that the others find their compartment. Indexes into `entries`.
     pub fn order(&self) -> Vec<usize> {
         let patient = definitions::r4().resource_type("Patient");
         let rank = |slot: &Result<Entry, Refusal>| match slot.as_ref().map(|e| &e.interaction) {
-            Ok(Interaction::Delete(..)) => 0,
-            Ok(Interaction::Create(kind, _)) if Some(*kind) == patient => 1,
+            Ok(Interaction::Delete(..) | Interaction::DeleteWhere(..)) => 0,
+            Ok(
+                Interaction::Create(kind, ..)
+                | Interaction::Update(kind, ..)
+                | Interaction::UpdateWhere(kind, ..)
+                | Interaction::Patch(kind, ..)
+                | Interaction::PatchWhere(kind, ..),
+            ) if Some(*kind) == patient => 1,
             Ok(Interaction::Create(..)) => 2,
-            Ok(Interaction::Update(..)) => 3,
+            Ok(
+                Interaction::Update(..)
+                | Interaction::UpdateWhere(..)
+                | Interaction::Patch(..)
+                | Interaction::PatchWhere(..),
+            ) => 3,
             _ => 4,
         };
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         order.sort_by_key(|&at| self.entries.get(at).map_or(4, rank));
         order
-    }
-
-    /// `fullUrl` -> `Type/id` of what the transaction makes, for references between its entries.
-    pub fn made(&self) -> HashMap<String, String> {
-        self.entries
-            .iter()
-            .flatten()
-            .filter_map(|entry| {
-                let url = entry.full_url.clone()?;
-                let (kind, id) = match &entry.interaction {
-                    Interaction::Create(kind, _) => (*kind, entry.new_id.as_ref()?),
-                    Interaction::Update(kind, id, _) => (*kind, id),
-                    _ => return None,
-                };
-                Some((url, format!("{}/{id}", definitions::r4().type_name(kind))))
-            })
-            .collect()
     }
 }

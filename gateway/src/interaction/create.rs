@@ -1,9 +1,8 @@
 //! create (FHIR R4 http.html#create). The gateway gives the id; an id in the body is ignored.
 
-use std::collections::HashMap;
-
 use http::{StatusCode, header};
 
+use super::reference::Links;
 use super::write::{self, Desk, Draft, Expect, Written};
 use super::{Facts, Outcome, Scene, found_body};
 use crate::connection::request::{Format, ReturnPreference};
@@ -18,9 +17,9 @@ pub fn create(
     writer: &mut dyn Writer,
     desk: &Desk,
     draft: &Draft,
-    entries: &HashMap<String, String>,
+    links: &Links<'_>,
 ) -> Result<Written, StoreError> {
-    write::put_draft(writer, desk, draft, Expect::New, entries)
+    write::put_draft(writer, desk, draft, Expect::New, links)
 }
 
 /// The answer to a create or update, as `Prefer: return=` wants it (FHIR R4 http.html#ops).
@@ -32,16 +31,16 @@ pub fn answer(written: &Written, scene: &Scene<'_>, prefer: ReturnPreference, fo
         ReturnPreference::Minimal => Answer::empty(status),
         ReturnPreference::OperationOutcome => {
             let done = if written.created { "Created" } else { "Updated" };
-            let issue = Issue {
-                severity: "information",
-                code: "informational",
-                diagnostics: format!("{done} {path}, version {}.", written.version),
-                expression: Vec::new(),
-            };
-            Answer::fhir(status, outcome(std::iter::once(&issue)))
+            said(status, format!("{done} {path}, version {}.", written.version))
         }
     };
     let location = format!("{}/{path}/_history/{}", scene.base, written.version);
     let answer = answer.versioned(written.version, written.updated).with(header::LOCATION, &location);
     Outcome { answer, facts: Facts::written(written) }
+}
+
+/// What was done, as an OperationOutcome.
+pub(super) fn said(status: StatusCode, diagnostics: String) -> Answer {
+    let issue = Issue { severity: "information", code: "informational", diagnostics, expression: Vec::new() };
+    Answer::fhir(status, outcome(std::iter::once(&issue)))
 }

@@ -55,6 +55,8 @@ pub fn history(
             url: if version.method == Method::Post { name } else { &url },
             status: match version.method {
                 Method::Post => "201",
+                // The first version of an update as create.
+                Method::Put if version.version == 1 => "201",
                 Method::Put => "200",
                 Method::Delete => "204",
             },

@@ -32,6 +32,17 @@ pub fn apply(permit: &Permit, stored: &mut Stored) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Refuses to change in part what the role does not see whole: a patch's tests and places would tell of the rest.
+///
+/// Errors: `Forbidden`, from the request alone.
+pub fn whole(permit: &Permit, kind: ResourceType) -> Result<(), Refusal> {
+    if hides_members(permit, kind) {
+        let text = "A role that does not see this type whole does not patch it.";
+        return Err(Refusal::new(Reason::Forbidden, text));
+    }
+    Ok(())
+}
+
 /// Refuses to search by what the role may not see, with the words for an unknown parameter: a mask that can be searched
 /// by can be bisected. At the far end of a reference (`_has:Group:member:...`) as in the type itself.
 pub fn check_search(permit: &Permit, parameters: &Parameters) -> Result<(), Refusal> {

@@ -2,17 +2,14 @@
 //!
 //! A read's record is durable before its answer is given back; a write's record is in the write's own transaction.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use sluis_conformance::json::Doc;
-
-use super::bundle::{self, Mode};
-use super::write::{self, Desk, Draft, commit, kinds};
+use super::change::Change;
+use super::reference::Links;
+use super::write::{self, Desk, commit, kinds};
 use super::{
-    Facts, Outcome, Scene, audit_event, create, delete, export, history, ingest, obligation, read, search,
-    update,
+    Facts, Outcome, Scene, audit_event, export, history, ingest, obligation, read, search, transaction,
 };
 use crate::audit::entry::{AuditRecord, Done, Entry};
 use crate::clock::Timestamp;
@@ -23,9 +20,8 @@ use crate::gateway::Gateway;
 use crate::identity::actor::Actor;
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::Answer;
-use crate::response::bundle::{BundleWriter, ResponseEntry};
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::{Reader, StoreError, Writer};
+use crate::store::{Reader, StoreError};
 
 /// Who asks, with the keys the store knows them by. `None`: security is off (benchmarks).
 #[derive(Clone)]
@@ -84,12 +80,12 @@ pub async fn perform(
     interaction: &Interaction,
     aside: &Aside,
 ) -> Result<Answer, Refusal> {
-    if aside.preconditions.if_none_exist {
-        return Err(Refusal::new(Reason::NotImplemented, "If-None-Exist: conditional create."));
+    if aside.preconditions.if_none_exist.is_some() && !matches!(interaction, Interaction::Create(..)) {
+        return Err(Refusal::new(Reason::PreconditionInvalid, "If-None-Exist is a create's."));
     }
     // Each entry of a Bundle is decided on its own.
     if let Interaction::Bundle(doc) = interaction {
-        return entries(gateway, caller, doc, aside).await;
+        return transaction::entries(gateway, caller, doc, aside).await;
     }
     let permit = gateway.permit(caller, interaction, aside.now)?;
     match interaction {
@@ -103,9 +99,13 @@ pub async fn perform(
         | Interaction::Vread(..)
         | Interaction::History(..)
         | Interaction::Search(..) => look(gateway, &permit, interaction, aside).await,
-        Interaction::Create(..) | Interaction::Update(..) | Interaction::Delete(..) => {
-            change(gateway, &permit, interaction, aside).await
-        }
+        Interaction::Create(..)
+        | Interaction::Update(..)
+        | Interaction::UpdateWhere(..)
+        | Interaction::Patch(..)
+        | Interaction::PatchWhere(..)
+        | Interaction::Delete(..)
+        | Interaction::DeleteWhere(..) => change(gateway, caller, &permit, interaction, aside).await,
         Interaction::Ingest(document) => ingest::ingest(gateway, &permit, document, interaction, aside).await,
         Interaction::Quarantine(parameters) => {
             ingest::waiting(gateway, &permit, parameters, interaction, aside).await
@@ -168,7 +168,7 @@ fn blocking<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// A read interaction with its search parsed.
-enum Prepared<'i> {
+pub(super) enum Prepared<'i> {
     Read(ResourceType, &'i ResourceId),
     Vread(ResourceType, &'i ResourceId, Option<u32>),
     History(ResourceType, &'i ResourceId, &'i Parameters),
@@ -176,7 +176,11 @@ enum Prepared<'i> {
 }
 
 impl<'i> Prepared<'i> {
-    fn of(scene: &Scene<'_>, permit: &Permit, interaction: &'i Interaction) -> Result<Prepared<'i>, Refusal> {
+    pub(super) fn of(
+        scene: &Scene<'_>,
+        permit: &Permit,
+        interaction: &'i Interaction,
+    ) -> Result<Prepared<'i>, Refusal> {
         Ok(match interaction {
             Interaction::Read(kind, id) => Prepared::Read(*kind, id),
             Interaction::Vread(kind, id, version) => Prepared::Vread(*kind, id, *version),
@@ -189,7 +193,7 @@ impl<'i> Prepared<'i> {
         })
     }
 
-    fn run(
+    pub(super) fn run(
         &self,
         reader: &mut dyn Reader,
         permit: &Permit,
@@ -211,237 +215,27 @@ impl<'i> Prepared<'i> {
     }
 }
 
-/// A change, checked before it takes the writer's time.
-enum Change {
-    Create(Draft),
-    Update(Draft, Option<u32>),
-    Delete(ResourceType, ResourceId, Option<u32>),
-}
-
-impl Change {
-    fn of(
-        interaction: &Interaction,
-        new_id: Option<ResourceId>,
-        if_match: Option<u32>,
-    ) -> Result<Change, Refusal> {
-        match interaction {
-            Interaction::Create(kind, doc) => {
-                write::check(doc)?;
-                Ok(Change::Create(Draft { kind: *kind, id: new_id, doc: Arc::clone(doc) }))
-            }
-            Interaction::Update(kind, id, doc) => {
-                write::check(doc)?;
-                let draft = Draft { kind: *kind, id: Some(id.clone()), doc: Arc::clone(doc) };
-                Ok(Change::Update(draft, if_match))
-            }
-            Interaction::Delete(kind, id) => Ok(Change::Delete(*kind, id.clone(), if_match)),
-            _ => Err(Refusal::new(Reason::BusinessRule, "This interaction cannot stand here.")),
-        }
-    }
-
-    fn run(
-        &self,
-        writer: &mut dyn Writer,
-        desk: &Desk,
-        scene: &Scene<'_>,
-        aside: &Aside,
-        made: &HashMap<String, String>,
-    ) -> Result<Outcome, StoreError> {
-        match self {
-            Change::Create(draft) => {
-                let written = create::create(writer, desk, draft, made)?;
-                Ok(create::answer(&written, scene, aside.prefer, aside.format))
-            }
-            Change::Update(draft, if_match) => {
-                let written = update::update(writer, desk, draft, *if_match, made)?;
-                Ok(create::answer(&written, scene, aside.prefer, aside.format))
-            }
-            Change::Delete(kind, id, if_match) => {
-                Ok(delete::answer(&delete::delete(writer, desk, *kind, id, *if_match)?))
-            }
-        }
-    }
-}
-
 async fn change(
     gateway: &Gateway,
+    caller: &Caller,
     permit: &Permit,
     interaction: &Interaction,
     aside: &Aside,
 ) -> Result<Answer, Refusal> {
-    let change = Change::of(interaction, None, aside.preconditions.if_match)?;
+    let change = Change::of(gateway, caller, permit, interaction, None, aside)?;
     let (desk, gateway_there, aside_there) =
         (gateway.desk(permit, aside.now), gateway.clone(), aside.clone());
     let interaction = interaction.clone();
     commit(&*gateway.parts().store, permit, move |writer| {
         let scene = gateway_there.scene(&desk.permit, aside_there.now);
-        let outcome = change.run(writer, &desk, &scene, &aside_there, &HashMap::new())?;
+        let change = change.settle(writer)?;
+        let outcome = change.run(writer, &desk, &scene, &aside_there, &Links::none())?;
         if desk.permit.actor().is_some() {
             writer.append_audit(&record(&aside_there, &desk.permit, &interaction, &outcome.facts))?;
         }
         Ok(outcome.answer)
     })
     .await
-}
-
-/// A batch or transaction (FHIR R4 http.html#transaction).
-async fn entries(gateway: &Gateway, caller: &Caller, doc: &Doc, aside: &Aside) -> Result<Answer, Refusal> {
-    let clock = Arc::clone(&gateway.parts().clock);
-    let entries_max = gateway.parts().limits.bundle_entries_max;
-    let parsed = bundle::parse(doc, entries_max, &mut || clock.uuid().into())?;
-    match parsed.mode {
-        Mode::Batch => batch(gateway, caller, parsed, aside).await,
-        Mode::Transaction => transaction(gateway, caller, parsed, aside).await,
-    }
-}
-
-async fn batch(
-    gateway: &Gateway,
-    caller: &Caller,
-    parsed: bundle::Parsed,
-    aside: &Aside,
-) -> Result<Answer, Refusal> {
-    let mut results = Vec::with_capacity(parsed.entries.len());
-    for slot in parsed.entries {
-        let result = match slot {
-            Err(refusal) => Err(refusal),
-            Ok(entry) => {
-                let mut inside = aside.clone();
-                inside.preconditions = Preconditions { if_match: entry.if_match, ..Default::default() };
-                // An entry is performed like a request of its own; it is never a Bundle, so this ends.
-                match Box::pin(perform(gateway, caller, &entry.interaction, &inside)).await {
-                    Ok(answer) => Ok(answer),
-                    Err(refusal) => {
-                        gateway.record_refusal(caller, &entry.interaction, &inside, &refusal).await?;
-                        Err(refusal)
-                    }
-                }
-            }
-        };
-        // The store or its disk failing is a failure of the whole, not of an entry.
-        if let Err(refusal) = &result
-            && refusal.reason == Reason::StoreUnavailable
-        {
-            return Err(refusal.clone());
-        }
-        results.push(result);
-    }
-    Ok(respond(gateway, "batch-response", &results, aside))
-}
-
-/// One entry of a transaction, ready for the writer.
-enum Step {
-    Change(Box<Change>),
-    Look,
-}
-
-async fn transaction(
-    gateway: &Gateway,
-    caller: &Caller,
-    parsed: bundle::Parsed,
-    aside: &Aside,
-) -> Result<Answer, Refusal> {
-    let (order, made) = (parsed.order(), parsed.made());
-    let mut steps = Vec::with_capacity(parsed.entries.len());
-    for slot in parsed.entries {
-        let entry = slot?;
-        let place = format!("Bundle.entry[{}]", entry.at);
-        let ready = |refusal: Refusal| located(refusal, &place);
-        let permit = gateway.permit(caller, &entry.interaction, aside.now).map_err(ready)?;
-        let step = match entry.interaction {
-            Interaction::Create(..) | Interaction::Update(..) | Interaction::Delete(..) => {
-                Step::Change(Box::new(
-                    Change::of(&entry.interaction, entry.new_id.clone(), entry.if_match).map_err(ready)?,
-                ))
-            }
-            _ => {
-                Prepared::of(&gateway.scene(&permit, aside.now), &permit, &entry.interaction)
-                    .map_err(ready)?;
-                Step::Look
-            }
-        };
-        steps.push((place, permit, step, entry.interaction));
-    }
-    // Old versions are looked for as a change looks for them; a bundle of reads alone, as its first one does.
-    let changing = steps.iter().find(|(_, _, step, _)| matches!(step, Step::Change(_)));
-    let Some(permit) = changing.or(steps.first()).map(|(_, permit, ..)| permit.clone()) else {
-        return Ok(respond(gateway, "transaction-response", &[], aside));
-    };
-    let (there, aside_there) = (gateway.clone(), aside.clone());
-    let answers = commit(&*gateway.parts().store, &permit, move |writer| {
-        let mut answers: Vec<Option<Answer>> = steps.iter().map(|_| None).collect();
-        for at in order {
-            let Some((place, permit, step, interaction)) = steps.get(at) else { continue };
-            let scene = there.scene(permit, aside_there.now);
-            let outcome = match step {
-                Step::Change(change) => {
-                    change.run(writer, &there.desk(permit, aside_there.now), &scene, &aside_there, &made)
-                }
-                Step::Look => Prepared::of(&scene, permit, interaction)
-                    .map_err(|refusal| StoreError::Refused(Box::new(refusal)))
-                    .and_then(|prepared| prepared.run(writer, permit, &scene, &aside_there)),
-            }
-            .map_err(|error| match error {
-                StoreError::Refused(refusal) => StoreError::Refused(Box::new(located(*refusal, place))),
-                other => other,
-            })?;
-            if permit.actor().is_some() {
-                writer.append_audit(&record(&aside_there, permit, interaction, &outcome.facts))?;
-            }
-            if let Some(slot) = answers.get_mut(at) {
-                *slot = Some(outcome.answer);
-            }
-        }
-        Ok(answers)
-    })
-    .await?;
-    let results: Vec<_> = answers.into_iter().flatten().map(Ok).collect();
-    Ok(respond(gateway, "transaction-response", &results, aside))
-}
-
-/// Says in which entry a refusal arose, keeping where in the entry.
-fn located(mut refusal: Refusal, place: &str) -> Refusal {
-    if refusal.expression.is_empty() {
-        refusal.expression.push(place.to_owned());
-    } else {
-        for expression in &mut refusal.expression {
-            if !expression.starts_with("Bundle.entry") {
-                *expression = format!("{place}.resource.ofType({expression})");
-            }
-        }
-    }
-    if !refusal.details.contains(place) {
-        refusal.details = format!("{place}: {}", refusal.details);
-    }
-    refusal
-}
-
-fn respond(gateway: &Gateway, kind: &str, results: &[Result<Answer, Refusal>], aside: &Aside) -> Answer {
-    let id = gateway.parts().clock.uuid().to_string();
-    let mut bundle = BundleWriter::new(&id, kind, &aside.now.to_instant(), None, &[]);
-    for result in results {
-        let refused;
-        let answer = match result {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                refused = Answer::refused(refusal);
-                &refused
-            }
-        };
-        let status = answer.status.to_string();
-        let body = std::str::from_utf8(&answer.body).ok().filter(|text| !text.is_empty());
-        let location = answer.header(&http::header::LOCATION);
-        let modified = answer.modified.map(Timestamp::to_instant);
-        bundle.response_entry(&ResponseEntry {
-            resource: body.filter(|_| result.is_ok()),
-            status: &status,
-            location,
-            etag: answer.header(&http::header::ETAG),
-            last_modified: modified.as_deref(),
-            outcome: body.filter(|_| result.is_err()),
-        });
-    }
-    Answer::fhir(http::StatusCode::OK, super::found_body(bundle.finish().into(), aside.format))
 }
 
 /// The record of an interaction under a permit.
@@ -454,9 +248,17 @@ pub fn record(aside: &Aside, permit: &Permit, interaction: &Interaction, facts: 
     if facts.claim_ignored {
         entry.notes.push("claim-ignored".to_owned());
     }
-    if let ([one], Interaction::Create(..) | Interaction::Update(..) | Interaction::Delete(..)) =
-        (facts.resources.as_slice(), interaction)
-    {
+    let changes = matches!(
+        interaction,
+        Interaction::Create(..)
+            | Interaction::Update(..)
+            | Interaction::UpdateWhere(..)
+            | Interaction::Patch(..)
+            | Interaction::PatchWhere(..)
+            | Interaction::Delete(..)
+            | Interaction::DeleteWhere(..)
+    );
+    if let ([one], true) = (facts.resources.as_slice(), changes) {
         entry.resource = Some(one.clone());
     }
     entry.record(permit.filter().organisation)
@@ -472,7 +274,16 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
             aside.entry(Done::HistoryInstance).about(*kind, Some(id), None).asking(&parameters.raw)
         }
         Interaction::Search(kind, parameters) => kind_only(Done::SearchType, kind).asking(&parameters.raw),
-        Interaction::Create(kind, _) => kind_only(Done::Create, kind),
+        Interaction::Create(kind, _) => {
+            let criteria = aside.preconditions.if_none_exist.as_ref().map_or("", |asked| &asked.raw);
+            kind_only(Done::Create, kind).asking(criteria)
+        }
+        Interaction::UpdateWhere(kind, parameters, _) => {
+            kind_only(Done::Update, kind).asking(&parameters.raw)
+        }
+        Interaction::Patch(kind, id, _) => aside.entry(Done::Patch).about(*kind, Some(id), None),
+        Interaction::PatchWhere(kind, parameters, _) => kind_only(Done::Patch, kind).asking(&parameters.raw),
+        Interaction::DeleteWhere(kind, parameters) => kind_only(Done::Delete, kind).asking(&parameters.raw),
         Interaction::Update(kind, id, _) => aside.entry(Done::Update).about(*kind, Some(id), None),
         Interaction::Delete(kind, id) => aside.entry(Done::Delete).about(*kind, Some(id), None),
         Interaction::Bundle(_) => aside.entry(Done::Transaction),
@@ -510,15 +321,22 @@ impl Gateway {
         interaction: &Interaction,
         now: Timestamp,
     ) -> Result<Permit, Refusal> {
+        let Needs::One(need) = Need::of(interaction) else {
+            return Err(Refusal::new(Reason::BusinessRule, "This interaction cannot stand here."));
+        };
+        self.leave(caller, &need, now)
+    }
+
+    /// Leave for one thing needed.
+    ///
+    /// Errors: `Forbidden`, from the request alone.
+    pub fn leave(&self, caller: &Caller, need: &Need, now: Timestamp) -> Result<Permit, Refusal> {
         let parts = self.parts();
         let (Some(actor), Some(parties)) = (&caller.actor, &caller.parties) else {
             return Ok(decision::system(&parts.policy, now, "benchmark-without-security"));
         };
-        let Needs::One(need) = Need::of(interaction) else {
-            return Err(Refusal::new(Reason::BusinessRule, "This interaction cannot stand here."));
-        };
         let context = decision::Context { policy: &parts.policy, organisations: &parts.organisations, now };
-        decision::decide(&context, actor, &need, parties)
+        decision::decide(&context, actor, need, parties)
     }
 
     /// What a write under a permit works with.

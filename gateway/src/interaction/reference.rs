@@ -3,7 +3,10 @@
 //! Spellings are made one (`Type/id`) at write, so that a search by reference is an equality and no spelling slips past
 //! a filter. A reference to what is hidden and one to what never was are refused alike.
 
-use std::collections::{HashMap, HashSet};
+mod address;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use sluis_conformance::definitions;
 use sluis_conformance::json::{self, Kind, Node};
@@ -122,6 +125,98 @@ pub fn parse(text: &str, base: &str) -> Target {
     }
 }
 
+/// Where references lead that name what the same transaction or document stores.
+#[derive(Debug, Clone, Copy)]
+pub struct Links<'l> {
+    made: &'l HashMap<String, String>,
+    versions: Option<&'l HashMap<String, u32>>,
+    base: Option<&'l str>,
+}
+
+impl<'l> Links<'l> {
+    /// None.
+    pub fn none() -> Links<'static> {
+        static NONE: LazyLock<HashMap<String, String>> = LazyLock::new(HashMap::new);
+        Links { made: &NONE, versions: None, base: None }
+    }
+
+    /// Spellings (`fullUrl`s, criteria) and the `Type/id` each leads to.
+    pub fn of(made: &'l HashMap<String, String>) -> Links<'l> {
+        Links { made, versions: None, base: None }
+    }
+
+    /// As [`Links::of`], with the version each `Type/id` will have, for references of one version.
+    pub fn versioned(made: &'l HashMap<String, String>, versions: &'l HashMap<String, u32>) -> Links<'l> {
+        Links { made, versions: Some(versions), base: None }
+    }
+
+    /// The same for an entry with this `fullUrl`: its relative references are relative to that server
+    /// (FHIR R4 bundle.html#references).
+    #[must_use]
+    pub fn seen_from(self, full_url: Option<&'l str>) -> Links<'l> {
+        let base = full_url.filter(|url| url.contains("://")).and_then(|url| {
+            let (rest, _) = url.rsplit_once('/')?;
+            rest.rsplit_once('/').map(|(base, _)| base)
+        });
+        Links { base, ..self }
+    }
+
+    /// `Type/id`, or `Type/id/_history/n`, that a text leads to.
+    fn target(&self, text: &str) -> Option<String> {
+        let (plain, version) = match text.split_once("/_history/") {
+            Some((plain, version)) => (plain, Some(version)),
+            None => (text, None),
+        };
+        let found = self.made.get(plain).or_else(|| {
+            let base = self.base.filter(|_| !plain.contains(':'))?;
+            self.made.get(&format!("{base}/{plain}"))
+        })?;
+        Some(match version {
+            None => found.clone(),
+            // What was version n over there is the version this transaction stores here (FHIR R4 http.html#trules:
+            // version-specific references remain so).
+            Some(sent) => match self.versions.and_then(|versions| versions.get(found)) {
+                Some(stored) => format!("{found}/_history/{stored}"),
+                None => format!("{found}/_history/{sent}"),
+            },
+        })
+    }
+
+    /// Whether this transaction stores it, in this version when one is named.
+    fn stores(&self, plain: &str, version: Option<u32>) -> bool {
+        match (self.versions, version) {
+            (Some(versions), None) => versions.contains_key(plain),
+            (Some(versions), Some(version)) => versions.get(plain) == Some(&version),
+            (None, _) => self.made.values().any(|made| made == plain),
+        }
+    }
+}
+
+/// Texts of the conditional references of a resource, each once: `Practitioner?identifier=urn:x|1`.
+/// Source: FHIR R4 http.html#trules (conditional references)
+pub fn conditional(root: Node<'_>) -> Vec<String> {
+    // Most resources have none, and a look at the bytes says so.
+    if !root.raw().contains('?') {
+        return Vec::new();
+    }
+    let mut texts: Vec<String> = collect(root)
+        .into_iter()
+        .filter_map(|found| match found.says {
+            Says::Literal(_, text) => criteria(&text).map(|_| text.clone()),
+            Says::Bsn(_) => None,
+        })
+        .collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts
+}
+
+/// Type and query of a conditional reference.
+pub fn criteria(text: &str) -> Option<(ResourceType, &str)> {
+    let (name, query) = text.split_once('?')?;
+    Some((definitions::r4().resource_type(name)?, query))
+}
+
 /// What a reference is to become: lookups are the caller's (inside the write), the rules are here.
 pub trait Lookup {
     /// Whether a live resource (and version, when named) is there for the sender to see.
@@ -136,30 +231,33 @@ pub trait Lookup {
     fn patient_by_bsn(&mut self, bsn: &str) -> Result<ResourceId, crate::store::StoreError>;
 }
 
-/// Edits that make every reference of `root` one spelling; `entries` maps `fullUrl`s of a transaction to `Type/id`.
+/// Edits that make every reference of `root` one spelling. Addresses elsewhere in it (elements of type uri, url, oid and
+/// uuid, links of the narrative) that name an entry of the same transaction follow; canonicals do not (http.html#trules).
 ///
 /// Errors: `Refused` with every reference that leads nowhere, each named by its FHIRPath.
 pub fn resolve(
+    kind: ResourceType,
     root: Node<'_>,
     base: &str,
-    entries: &HashMap<String, String>,
+    links: &Links<'_>,
     lookup: &mut dyn Lookup,
 ) -> Result<Edits, crate::store::StoreError> {
     let mut edits = Edits::default();
     let mut lost: Vec<String> = Vec::new();
-    let made: HashSet<&str> = entries.values().map(String::as_str).collect();
+    let mut followed = 0;
     for found in collect(root) {
         match &found.says {
             Says::Literal(node, text) => {
-                if let Some(entry) = entries.get(text.as_str()) {
-                    edits.replace(*node, quoted(entry));
+                if let Some(entry) = links.target(text) {
+                    edits.replace(*node, quoted(&entry));
+                    followed += 1;
                     continue;
                 }
                 match parse(text, base) {
                     Target::Local(kind, id, version) => {
                         // What this same transaction stores is there by the time it commits.
                         let plain = format!("{}/{id}", definitions::r4().type_name(kind));
-                        if !made.contains(plain.as_str()) && !lookup.visible(kind, &id, version)? {
+                        if !links.stores(&plain, version) && !lookup.visible(kind, &id, version)? {
                             lost.push(found.expression.clone());
                         }
                         let canonical = match version {
@@ -181,6 +279,9 @@ pub fn resolve(
         }
     }
     if lost.is_empty() {
+        if links.versions.is_some() && address::may_follow(root.raw(), followed, links) {
+            address::follow(kind, root, links, &mut edits);
+        }
         return Ok(edits);
     }
     let mut refusal = Refusal::new(Reason::ReferenceUnresolved, format!("Found at: {}.", lost.join(", ")));

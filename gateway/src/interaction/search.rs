@@ -42,8 +42,20 @@ pub fn prepare(scene: &Scene<'_>, kind: ResourceType, parameters: &Parameters) -
             (cursor.pairs, Some(cursor.position))
         }
     };
+    let request = understand(scene, kind, &pairs)?;
+    Ok(Prepared { kind, pairs, request, position })
+}
+
+/// The question a search's pairs ask, without what its asker has no scope to look at.
+///
+/// Errors: those of [`prepare`], `Forbidden`.
+pub(super) fn understand(
+    scene: &Scene<'_>,
+    kind: ResourceType,
+    pairs: &[(String, String)],
+) -> Result<SearchRequest, Refusal> {
     let context = SearchContext { base: scene.base, now: scene.now };
-    let mut request = parameter::parse(kind, &pairs, scene.search_limits, &context)?;
+    let mut request = parameter::parse(kind, pairs, scene.search_limits, &context)?;
     if let Some(actor) = scene.actor {
         // What a search looks at past a reference is searched too, and needs the scope of its type
         // (SMART App Launch 2.2, scopes-and-launch-context.html#scopes-for-requesting-fhir-resources).
@@ -51,7 +63,7 @@ pub fn prepare(scene: &Scene<'_>, kind: ResourceType, parameters: &Parameters) -
         request.criteria.iter_mut().try_for_each(|criterion| criterion.prune(&reach))?;
         request.includes.iter_mut().try_for_each(|include| include.prune(&reach))?;
     }
-    Ok(Prepared { kind, pairs, request, position })
+    Ok(request)
 }
 
 impl Prepared {

@@ -1,21 +1,22 @@
-//! update (FHIR R4 http.html#update). There is no update-as-create: ids are the gateway's, so that nobody can probe for
-//! those of another organisation.
+//! update (FHIR R4 http.html#update), and update as create within the sender's own namespace: elsewhere ids are the
+//! gateway's, so that nobody can probe for those of another organisation (docs/decisions/0011).
 
-use std::collections::HashMap;
-
+use super::change::Guard;
+use super::reference::Links;
 use super::write::{self, Desk, Draft, Expect, Written};
 use crate::store::{StoreError, Writer};
 
-/// Stores a new version of a resource the permit may change.
+/// Stores a new version of a resource the permit may change, or the first of one whose id its holder may choose.
 ///
-/// Errors (nothing is stored): `NotFound` when never stored or not visible, `Forbidden` when visible and not the
-/// sender's own, `VersionConflict` when `if_match` is not the current version, and those of a create.
+/// Errors (nothing is stored): `NotFound` when never stored or not visible and the id is not of the own namespace,
+/// `Forbidden` when visible and not the sender's own, `VersionConflict` when the guard does not hold, and those of a
+/// create.
 pub fn update(
     writer: &mut dyn Writer,
     desk: &Desk,
     draft: &Draft,
-    if_match: Option<u32>,
-    entries: &HashMap<String, String>,
+    guard: Guard,
+    links: &Links<'_>,
 ) -> Result<Written, StoreError> {
-    write::put_draft(writer, desk, draft, Expect::Existing(if_match), entries)
+    write::put_draft(writer, desk, draft, Expect::ExistingOrOwn(guard), links)
 }

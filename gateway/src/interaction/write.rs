@@ -2,7 +2,6 @@
 //!
 //! Everything here runs inside one `work` of the writer, so that what was judged is what is changed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,14 +10,15 @@ use sluis_conformance::{definitions, path, validate};
 use sluis_mappings::bsn::Bsn;
 use sluis_mappings::directive;
 
-use super::reference::{self, Lookup};
+use super::change::Guard;
+use super::reference::{self, Links, Lookup};
 use super::splice::{self, Meta};
 use crate::clock::{Clock, Timestamp};
 use crate::decision::filter::Derived;
 use crate::decision::label::PatientReference;
 use crate::decision::organisation::Organisations;
 use crate::decision::policy::{Policy, known_kind};
-use crate::decision::{Permit, consent, grant, label, may_record, may_write};
+use crate::decision::{Permit, consent, grant, label, may_name, may_record, may_write};
 use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType, SYSTEM_BSN, SYSTEM_URA};
 use crate::response::refusal::{Issue, Reason, Refusal};
 use crate::store::{Method, Record, Store, StoreError, Stored, Writer};
@@ -41,6 +41,8 @@ pub enum Expect {
     New,
     /// A current version the permit may change, of this number when given (`If-Match`).
     Existing(Option<u32>),
+    /// The same, or nothing under an id that the permit's holder may choose (update as create).
+    ExistingOrOwn(Guard),
     /// Either (ingest: a resource of the sender's own namespace).
     Either,
 }
@@ -158,7 +160,7 @@ pub fn check(doc: &Doc) -> Result<(), Refusal> {
 /// Stores a draft as a new version: resolves its references, derives its columns, judges the right to write, stores
 /// it with its index entries, and compiles grants when it is a Consent or CareTeam.
 ///
-/// `entries` maps `fullUrl`s of the same transaction to `Type/id`.
+/// `links` lead to what the same transaction or document stores.
 /// Errors (the writer's savepoint is undone by the caller's error): `NotFound`, `VersionConflict`, `Forbidden`,
 /// `ReferenceUnresolved`, `Conflict`, `BusinessRule`, and the consent compiler's.
 pub fn put_draft(
@@ -166,13 +168,13 @@ pub fn put_draft(
     desk: &Desk,
     draft: &Draft,
     expect: Expect,
-    entries: &HashMap<String, String>,
+    links: &Links<'_>,
 ) -> Result<Written, StoreError> {
     let id = draft.id.clone().unwrap_or_else(|| desk.clock.uuid().into());
-    let old = previous(writer, draft.kind, &id, expect)?;
+    let old = previous(writer, desk, draft.kind, &id, expect)?;
     let version = old.as_ref().map_or(1, |old| old.version + 1);
     let root = draft.doc.root();
-    let edits = reference::resolve(root, &desk.base, entries, &mut Resolver { writer, desk })?;
+    let edits = reference::resolve(draft.kind, root, &desk.base, links, &mut Resolver { writer, desk })?;
     let source = desk.source();
     let meta = Meta { version, updated: desk.now, source: &source };
     let text = splice::canonical(&draft.doc, root, &id, meta, &edits);
@@ -200,7 +202,8 @@ pub fn put_draft(
     }
 
     let extracted = path::extract(definitions::r4(), draft.kind, root);
-    let method = if old.is_some() { Method::Put } else { Method::Post };
+    let named = matches!(expect, Expect::ExistingOrOwn(_));
+    let method = if old.is_some() || named { Method::Put } else { Method::Post };
     let key = writer.put(&Record {
         kind: draft.kind,
         id: &id,
@@ -307,7 +310,7 @@ pub fn patient_by_bsn(
     let doc = Doc::parse(text.into_bytes(), JsonLimits::default())
         .map_err(|error| failed(format!("patient stub: {error}")))?;
     let draft = Draft { kind: kinds().patient, id: None, doc: Arc::new(doc) };
-    let written = put_draft(writer, desk, &draft, Expect::New, &HashMap::new())?;
+    let written = put_draft(writer, desk, &draft, Expect::New, &Links::none())?;
     let key = written.derived.patient.ok_or_else(|| failed("a Patient without row key".to_owned()))?;
     Ok((key, written.id))
 }
@@ -343,6 +346,7 @@ pub fn kinds() -> &'static Kinds {
 
 fn previous(
     writer: &mut dyn Writer,
+    desk: &Desk,
     kind: ResourceType,
     id: &ResourceId,
     expect: Expect,
@@ -355,11 +359,26 @@ fn previous(
             match_version(&old, if_match)?;
             Ok(Some(old))
         }
+        Expect::ExistingOrOwn(guard) => match writer.current(kind, id)? {
+            Some(old) => {
+                match_version(&old, guard.if_match)?;
+                if guard.must_be_new && !old.deleted {
+                    let text = "If-None-Match: * was sent, and it is there.";
+                    return Err(refused(Refusal::new(Reason::VersionConflict, text)));
+                }
+                Ok(Some(old))
+            }
+            None if !may_name(&desk.permit, id) => Err(refused(Refusal::not_found())),
+            None if guard.if_match.is_some() => {
+                Err(refused(Refusal::new(Reason::VersionConflict, "It is not there.")))
+            }
+            None => Ok(None),
+        },
     }
 }
 
 /// `If-Match` (FHIR R4 http.html#concurrency): another version is 412.
-fn match_version(old: &Stored, if_match: Option<u32>) -> Result<(), StoreError> {
+pub(super) fn match_version(old: &Stored, if_match: Option<u32>) -> Result<(), StoreError> {
     match if_match {
         Some(version) if version != old.version => {
             let text = format!("The current version is {}.", old.version);

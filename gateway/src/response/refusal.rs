@@ -110,6 +110,10 @@ reasons! {
     MediaType => UNSUPPORTED_MEDIA_TYPE, "not-supported", "This content type is not accepted here.", "Send application/fhir+json or application/fhir+xml (or, to $ingest, a format of its documentation).";
     /// `If-Match` names another version.
     VersionConflict => PRECONDITION_FAILED, "conflict", "The resource has changed since that version.", "Read it again and repeat the change on the current version.";
+    /// Criteria of a conditional request match more than one resource.
+    SeveralMatch => PRECONDITION_FAILED, "multiple-matches", "The criteria match more than one resource.", "Add criteria until one is meant, or use its id.";
+    /// A patch operation does not apply to the resource, or its test does not hold.
+    PatchFailed => UNPROCESSABLE_ENTITY, "processing", "The patch does not fit the resource; nothing was changed.", "Read the resource again and correct the operation named.";
     /// A precondition header that cannot be evaluated.
     PreconditionInvalid => BAD_REQUEST, "invalid", "A precondition header is not understood.", "Send an ETag of the form W/\"3\".";
     /// The same thing in another state, or twice in one transaction.

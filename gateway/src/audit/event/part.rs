@@ -32,6 +32,7 @@ pub(super) fn subtype(done: Done) -> Value {
         Done::SearchType => "search-type",
         Done::Create => "create",
         Done::Update => "update",
+        Done::Patch => "patch",
         Done::Delete => "delete",
         Done::Batch => "batch",
         Done::Transaction => "transaction",

@@ -23,10 +23,6 @@ const fn later(method: Method, shape: &'static [Segment], name: &'static str) ->
     Route { method, shape, kind: Kind::Absent(name), offer: Offer::Later }
 }
 
-const fn never(method: Method, shape: &'static [Segment], name: &'static str, why: &'static str) -> Route {
-    Route { method, shape, kind: Kind::Absent(name), offer: Offer::Never(why) }
-}
-
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
@@ -58,19 +54,23 @@ pub static TABLE: &[Route] = &[
     row(POST, &[B], Kind::Bundle),
     row(GET, &[B, Type, Id], Kind::Read),
     row(PUT, &[B, Type, Id], Kind::Update),
+    row(PATCH, &[B, Type, Id], Kind::Patch),
     row(DELETE, &[B, Type, Id], Kind::Delete),
     row(GET, &[B, Type, Id, Text("_history")], Kind::History),
     row(GET, &[B, Type, Id, Text("_history"), Version], Kind::Vread),
     row(GET, &[B, Type], Kind::Search),
     row(POST, &[B, Type], Kind::Create),
     row(POST, &[B, Type, Text("_search")], Kind::SearchByForm),
+    // By criteria instead of an id (FHIR R4 http.html#cond-update, #3.1.0.7.1).
+    row(PUT, &[B, Type], Kind::UpdateWhere),
+    row(PATCH, &[B, Type], Kind::PatchWhere),
+    row(DELETE, &[B, Type], Kind::DeleteWhere),
     // FHIR has them, this version has not.
     later(GET, &[B], "search-system"),
     later(POST, &[B, Text("_search")], "search-system"),
     later(GET, &[B, Text("_history")], "history-system"),
     later(GET, &[B, Type, Text("_history")], "history-type"),
     later(GET, &[B, Type, Id, Type], "a compartment search; use a search with patient="),
-    later(PATCH, &[B, Type, Id], "patch"),
     later(GET, &[B, Text("Patient"), Id, Text("$everything")], "$everything"),
     later(POST, &[B, Text("Patient"), Id, Text("$everything")], "$everything"),
     later(GET, &[B, Text("Patient"), Text("$everything")], "$everything"),
@@ -82,15 +82,6 @@ pub static TABLE: &[Route] = &[
     later(POST, &[B, Text("$export")], "$export of the system; use Group/[id]/$export"),
     later(GET, &[B, Text("Patient"), Text("$export")], "$export of patients; use Group/[id]/$export"),
     later(POST, &[B, Text("Patient"), Text("$export")], "$export of patients; use Group/[id]/$export"),
-    // FHIR has them, and they do more than their sender can see.
-    never(DELETE, &[B, Type], "conditional delete", "Delete by id: criteria may match more than is meant."),
-    never(
-        PUT,
-        &[B, Type],
-        "conditional update",
-        "Update by id: criteria may match another resource than is meant.",
-    ),
-    never(PATCH, &[B, Type], "conditional patch", "Change by id: criteria may match more than is meant."),
 ];
 
 /// A type that offers less than the rows say.

@@ -87,14 +87,13 @@ fn what_a_path_says_is_kept() {
 
 #[test]
 fn method_not_offered_is_405_with_the_ones_that_are() {
-    assert_eq!(allowed("POST", "/fhir/Patient/p1"), "GET, HEAD, PUT, DELETE");
+    assert_eq!(allowed("POST", "/fhir/Patient/p1"), "GET, HEAD, PUT, PATCH, DELETE");
     assert_eq!(allowed("DELETE", "/fhir"), "POST");
-    assert_eq!(allowed("DELETE", "/fhir/Patient"), "GET, HEAD, POST");
-    assert_eq!(allowed("PUT", "/fhir/Patient"), "GET, HEAD, POST");
+    assert_eq!(allowed("TRACE", "/fhir/Patient"), "GET, HEAD, POST, PUT, PATCH, DELETE");
     assert_eq!(allowed("POST", "/fhir/metadata"), "GET, HEAD");
     assert_eq!(allowed("GET", "/fhir/oauth/token"), "POST");
-    assert_eq!(allowed("TRACE", "/fhir/Patient/p1"), "GET, HEAD, PUT, DELETE");
-    assert_eq!(allowed("OPTIONS", "/fhir/Patient"), "GET, HEAD, POST");
+    assert_eq!(allowed("TRACE", "/fhir/Patient/p1"), "GET, HEAD, PUT, PATCH, DELETE");
+    assert_eq!(allowed("OPTIONS", "/fhir/Patient"), "GET, HEAD, POST, PUT, PATCH, DELETE");
 }
 
 #[test]
@@ -112,7 +111,6 @@ fn place_of_fhir_that_is_not_built_says_so() {
     for (method, path) in [
         ("GET", "/fhir/_history"),
         ("GET", "/fhir/Patient/_history"),
-        ("PATCH", "/fhir/Patient/p1"),
         ("GET", "/fhir/Patient/p1/$everything"),
         ("GET", "/fhir/Patient/p1/Observation"),
         ("GET", "/fhir"),
@@ -189,6 +187,10 @@ fn entry_of_a_bundle_reads_like_a_request() {
     assert_eq!(asked("GET", "Patient/p1", None).name(), "read");
     assert_eq!(asked("POST", "Patient", doc(r#"{"resourceType":"Patient"}"#)).name(), "create");
     assert_eq!(asked("PUT", "Patient/p1", doc(r#"{"resourceType":"Patient","id":"p1"}"#)).name(), "update");
+    assert_eq!(asked("DELETE", "Patient?identifier=x", None).name(), "delete");
+    let binary = r#"{"resourceType":"Binary","contentType":"application/json-patch+json","data":"W10="}"#;
+    assert_eq!(asked("PATCH", "Patient/p1", doc(binary)).name(), "patch");
+    assert_eq!(asked("PATCH", "Patient?identifier=x", doc(binary)).name(), "patch");
     let Interaction::Search(_, parameters) = asked("GET", "Observation?code=a%7Cb&_format=json", None) else {
         unreachable!("a search was asked")
     };
@@ -210,8 +212,14 @@ fn entry_that_is_no_interaction_with_a_resource_is_refused() {
         ("POST", "Patient", None, Reason::Malformed),
         ("GET", "Patient/1?_summary=true", None, Reason::ParameterUnknown),
         ("GET", "Patient/1", doc("{}"), Reason::Malformed),
-        ("PATCH", "Patient/1", None, Reason::NotImplemented),
-        ("DELETE", "Patient?name=x", None, Reason::MethodNotAllowed),
+        ("PATCH", "Patient/1", None, Reason::Malformed),
+        (
+            "PATCH",
+            "Patient/1",
+            doc(r#"{"resourceType":"Binary","contentType":"text/csv","data":"W10="}"#),
+            Reason::Malformed,
+        ),
+        ("DELETE", "Patient?name=x", doc("{}"), Reason::Malformed),
         ("GET", "Foo/1", None, Reason::UnknownType),
     ];
     for (method, url, body, reason) in cases {

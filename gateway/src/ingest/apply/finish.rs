@@ -10,6 +10,7 @@ use crate::ingest::note::Note;
 use crate::ingest::provenance::{self, Origin};
 use crate::ingest::quarantine::{self, Entry};
 use crate::ingest::receipt::Receipt;
+use crate::interaction::reference::Links;
 use crate::interaction::write::{self, Draft, Expect};
 use crate::store::{StoreError, Writer};
 
@@ -78,7 +79,8 @@ impl Job {
             .ok_or_else(|| StoreError::Database("the definitions know no Provenance".to_owned()))?;
         for text in provenance::resources(&turn.targets, origin) {
             let draft = Draft { kind, id: None, doc: Arc::new(provenance::parse(text)?) };
-            let written = write::put_draft(writer, &self.desk, &draft, Expect::New, &turn.entries)?;
+            let written =
+                write::put_draft(writer, &self.desk, &draft, Expect::New, &Links::of(&turn.entries))?;
             turn.facts.touch(
                 written.derived,
                 Some(&format!("Provenance/{}/_history/{}", written.id, written.version)),

@@ -12,6 +12,7 @@ use crate::ingest::prepare::{Prepared, Ready};
 use crate::ingest::provenance::Target;
 use crate::ingest::quarantine;
 use crate::ingest::statement::{Order, Statement};
+use crate::interaction::reference::Links;
 use crate::interaction::write::{self, Draft, Expect};
 use crate::store::{StoreError, Writer};
 
@@ -117,7 +118,8 @@ impl Job {
             }
         }
         let draft = Draft { kind: ready.kind, id: Some(id.clone()), doc };
-        let written = write::put_draft(writer, &self.desk, &draft, Expect::Either, &turn.entries)?;
+        let written =
+            write::put_draft(writer, &self.desk, &draft, Expect::Either, &Links::of(&turn.entries))?;
         turn.unblocked.append(&mut statement.waiting);
         statement.source_time = ready.source_time.clone().or(statement.source_time);
         statement.content = Some(content);
@@ -231,7 +233,7 @@ impl Job {
         }
         let expect = if id.is_some() { Expect::Either } else { Expect::New };
         let draft = Draft { kind: ready.kind, id, doc: ready.doc.clone() };
-        let written = write::put_draft(writer, &self.desk, &draft, expect, &turn.entries)?;
+        let written = write::put_draft(writer, &self.desk, &draft, expect, &Links::of(&turn.entries))?;
         link::learn(writer, &self.desk, subject, &written.id)?;
         self.spell_patient(ready, &written.id, turn);
         statement.source_time = ready.source_time.clone().or(statement.source_time);
