@@ -36,6 +36,9 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// Mapping folders; default: those built in.
     pub mappings: Option<PathBuf>,
+    /// `[[mllp]]`: addresses that take HL7v2 messages over MLLP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mllp: Vec<Mllp>,
     /// Overrides of the table of limits.
     #[serde(default)]
     pub limits: crate::connection::limits::Limits,
@@ -72,6 +75,71 @@ pub struct Tls {
     pub key: PathBuf,
     /// Authorities of client certificates; with it, mutual TLS is offered.
     pub client_authorities: Option<PathBuf>,
+}
+
+/// An address that takes HL7v2 messages over MLLP, and whose they may be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mllp {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// With the certificate of `[tls]` (default); without it only loopback addresses may be listened on.
+    #[serde(default = "yes")]
+    pub tls: bool,
+    /// `[[mllp.peer]]`: who may send. A connection no line fits is answered AR.
+    #[serde(rename = "peer")]
+    pub peers: Vec<MllpPeer>,
+}
+
+/// A sender of an MLLP listener: by what it is known, and for whom it speaks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MllpPeer {
+    /// Registered client (`clients.toml`) that the messages are of.
+    pub client: String,
+    /// URA of the organisation it acts for.
+    pub organisation: String,
+    /// Purpose of use the messages are sent for.
+    #[serde(default = "treatment")]
+    pub purpose: String,
+    /// Its client certificate: SHA-256 of the DER, base64url. Needs `tls.client_authorities`.
+    pub certificate: Option<String>,
+    /// Its address. With a certificate, both must fit.
+    pub address: Option<std::net::IpAddr>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn treatment() -> String {
+    "TREAT".to_owned()
+}
+
+impl Mllp {
+    fn check(&self, tls: Option<&Tls>) -> Result<(), String> {
+        let at = self.listen;
+        if !self.tls && !at.ip().is_loopback() {
+            return Err(format!("mllp.listen = {at}: without TLS only a loopback address is allowed"));
+        }
+        if self.tls && tls.is_none() {
+            return Err(format!("mllp.listen = {at}: TLS is wanted and there is no [tls]"));
+        }
+        let authorities = self.tls && tls.is_some_and(|tls| tls.client_authorities.is_some());
+        for peer in &self.peers {
+            let who = &peer.client;
+            if crate::ids::Ura::parse(&peer.organisation).is_none() {
+                return Err(format!("mllp.peer {who}: {:?} is no URA (8 digits)", peer.organisation));
+            }
+            if peer.certificate.is_none() && peer.address.is_none() {
+                return Err(format!("mllp.peer {who}: name its certificate, its address or both"));
+            }
+            if peer.certificate.is_some() && !authorities {
+                return Err(format!("mllp.peer {who}: a certificate needs tls and tls.client_authorities"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Why there is no configuration.
@@ -120,6 +188,9 @@ impl Config {
                 self.listen
             ));
         }
+        for mllp in &self.mllp {
+            mllp.check(self.tls.as_ref())?;
+        }
         self.limits.check().map_err(|error| error.to_string())?;
         if self.bench_without_security && !loopback {
             return Err("bench_without_security: only on a loopback address".to_owned());
@@ -157,6 +228,24 @@ pub fn read_text(path: &Path) -> Result<String, ConfigError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot set up fails")]
     use super::*;
+
+    #[test]
+    fn a_listener_for_messages_says_who_may_send_and_is_safe_by_itself() {
+        let check = |mllp: &str, tls: bool| {
+            let mllp: Mllp = toml::from_str(mllp).unwrap();
+            let tls =
+                Tls { certificate: "c".into(), key: "k".into(), client_authorities: tls.then(|| "a".into()) };
+            mllp.check(Some(&tls)).err().unwrap_or_default()
+        };
+        let peer = "[[peer]]\nclient = \"lab\"\norganisation = \"90000101\"\n";
+        let by_certificate = format!("listen = \"0.0.0.0:2575\"\n{peer}certificate = \"x\"");
+        assert_eq!(check(&by_certificate, true), "");
+        assert!(check(&by_certificate, false).contains("client_authorities"));
+        assert!(check(&format!("listen = \"0.0.0.0:2575\"\n{peer}"), true).contains("its address"));
+        let plain = format!("tls = false\nlisten = \"0.0.0.0:2575\"\n{peer}address = \"10.0.0.1\"");
+        assert!(check(&plain, true).contains("loopback"));
+        assert!(check(&by_certificate.replace("90000101", "1"), true).contains("URA"));
+    }
 
     #[test]
     fn the_annotated_example_names_every_setting_and_is_as_safe_as_the_defaults() {

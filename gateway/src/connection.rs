@@ -10,6 +10,8 @@ pub mod tls;
 
 pub mod serve;
 
+pub mod mllp;
+
 pub mod route;
 
 pub(crate) mod header;

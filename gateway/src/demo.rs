@@ -121,6 +121,7 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
         clients: "clients.toml".into(),
         policy: None,
         mappings: Some("mappings".into()),
+        mllp: Vec::new(),
         limits: Limits::default(),
         cohort_min: 10,
         bench_without_security: options.without_security,

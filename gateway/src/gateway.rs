@@ -2,6 +2,8 @@
 //!
 //! This file joins the stages and holds no rule of any of them.
 
+pub mod mllp;
+
 use std::sync::Arc;
 use std::time::Duration;
 

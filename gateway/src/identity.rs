@@ -18,6 +18,8 @@ pub mod oauth;
 
 pub mod token;
 
+pub mod bound;
+
 pub mod actor;
 
 mod jwt;

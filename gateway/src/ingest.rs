@@ -7,6 +7,8 @@
 
 pub mod source;
 
+pub mod batch;
+
 pub mod receipt;
 
 pub mod map;
@@ -29,6 +31,8 @@ pub mod replay;
 
 pub mod answer;
 
+pub mod acknowledge;
+
 pub mod note;
 
 pub mod digest;
@@ -48,6 +52,7 @@ use crate::response::refusal::{Reason, Refusal};
 use crate::store::Store;
 use answer::{Did, Report};
 use apply::Job;
+use batch::Batch;
 use map::{Bad, Maps};
 use prepare::Prepared;
 use receipt::MessageKey;
@@ -72,7 +77,7 @@ pub type Audit = Arc<dyn Fn(&IngestFacts) -> AuditRecord + Send + Sync>;
 pub struct Ingested {
     /// HTTP status: 200 when something of the document is in the store, 422 when it is kept as a whole.
     pub status: StatusCode,
-    /// OperationOutcome (`$ingest`) or Parameters (`$replay`), JSON text.
+    /// OperationOutcome (`$ingest`; of a batch a Bundle of them) or Parameters (`$replay`), JSON text.
     pub body: String,
     /// What was touched; already in the audit log.
     pub facts: IngestFacts,
@@ -160,20 +165,37 @@ impl Intake {
         audit: Audit,
     ) -> Result<Ingested, Refusal> {
         let notation = Notation::of(document)?;
+        if let Some(batch) = Batch::of(notation, &document.bytes)? {
+            return self.batch(store, desk, notation, batch, &audit).await;
+        }
+        let key = document.idempotency_key.as_deref();
+        self.one(store, desk, notation, document.bytes.clone(), key, &audit).await
+    }
+
+    /// One document, or one message of a batch.
+    async fn one(
+        &self,
+        store: &dyn Store,
+        desk: &Desk,
+        notation: Notation,
+        bytes: Bytes,
+        idempotency_key: Option<&str>,
+        audit: &Audit,
+    ) -> Result<Ingested, Refusal> {
         let sender = sender(&desk.permit)?;
-        let read = self.read(sender.clone(), notation, document.bytes.clone()).await?;
+        let read = self.read(sender.clone(), notation, bytes.clone()).await?;
         let key = MessageKey::new(
             desk.permit.filter().organisation,
             notation,
             read.control_id.as_deref(),
-            document.idempotency_key.as_deref(),
+            idempotency_key,
             read.sha256.clone(),
         );
         let job = Job {
             desk: desk.clone(),
             sender,
             notation,
-            original: document.bytes.clone(),
+            original: bytes,
             sha256: read.sha256,
             map: read.map,
             mapping: read.mapping,
@@ -186,7 +208,7 @@ impl Intake {
         };
         let done = apply::apply(store, Arc::new(job)).await?;
         // A failure here leaves the withdrawal waiting; the document itself is stored and answered.
-        if let Err(refusal) = replay::withdrawals(self, store, desk, done.unblocked, &audit).await {
+        if let Err(refusal) = replay::withdrawals(self, store, desk, done.unblocked, audit).await {
             tracing::warn!(reason = ?refusal.reason, "a waiting withdrawal was not applied");
         }
         Ok(Ingested { status: done.status, body: done.body, facts: done.facts })

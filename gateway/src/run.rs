@@ -22,17 +22,19 @@ use crate::clock::{Clock, System};
 use crate::config::{self, Config, Synchronous};
 use crate::connection::limits::Limits;
 use crate::connection::tls::{self, TlsFiles};
-use crate::connection::{Peer, serve};
+use crate::connection::{Peer, mllp, serve};
 use crate::decision::organisation::Organisations;
 use crate::decision::policy::Policy;
 use crate::decision::{self, Permit};
 use crate::export;
 use crate::export::profile::Profile;
+use crate::gateway::mllp::{BoundPeer, Inbox};
 use crate::gateway::{Gateway, Parts, capabilities};
 use crate::identity::Identity;
+use crate::identity::bound::Binding;
 use crate::identity::client::Clients;
 use crate::identity::signing::SigningKey;
-use crate::ids::PartyKey;
+use crate::ids::{PartyKey, Ura};
 use crate::ingest::Intake;
 use crate::ingest::map::Maps;
 use crate::interaction::cursor::CursorSeal;
@@ -54,6 +56,8 @@ pub struct Running {
     stop: Option<oneshot::Sender<()>>,
     end: watch::Sender<bool>,
     serving: JoinHandle<()>,
+    mailboxes: Vec<(SocketAddr, JoinHandle<()>)>,
+    closing: watch::Sender<bool>,
     background: [JoinHandle<()>; 2],
     checkpoints: Arc<CheckpointKey>,
 }
@@ -67,6 +71,11 @@ impl Running {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it takes messages over MLLP, in the order of the settings.
+    pub fn mllp_addresses(&self) -> Vec<SocketAddr> {
+        self.mailboxes.iter().map(|(address, _)| *address).collect()
     }
 
     /// Reads the mapping folders again, runs their cases and puts them in force as a whole; documents under way finish on
@@ -91,12 +100,19 @@ impl Running {
 
     /// Stops accepting, lets requests in work finish, signs the log's head.
     pub async fn stop(mut self) {
+        // Nobody listens when there are no listeners for messages.
+        let _ = self.closing.send(true);
         if let Some(stop) = self.stop.take() {
             // The receiver is gone only when serving has ended already.
             let _ = stop.send(());
         }
         if let Err(error) = self.serving.await {
             tracing::error!(cause = %error, "serving ended badly");
+        }
+        for (_, mailbox) in self.mailboxes {
+            if let Err(error) = mailbox.await {
+                tracing::error!(cause = %error, "a listener for messages ended badly");
+            }
         }
         // Jobs stop between two blocks and go on at the next start. Nobody listens when there are none.
         let _ = self.end.send(true);
@@ -132,6 +148,8 @@ pub async fn start(settings: &Path, clock: Arc<dyn Clock>) -> Result<Running> {
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
     let address = listener.local_addr()?;
+    let (closing, closed) = watch::channel(false);
+    let mailboxes = mailboxes(&config, &gateway, acceptor.as_ref(), &closed).await?;
     let (stop, stopped) = oneshot::channel();
     let limits = Arc::clone(&gateway.parts().limits);
     let service = {
@@ -165,9 +183,51 @@ pub async fn start(settings: &Path, clock: Arc<dyn Clock>) -> Result<Running> {
         stop: Some(stop),
         end,
         serving,
+        mailboxes,
+        closing,
         background,
         checkpoints,
     })
+}
+
+/// Listens for messages over MLLP on every address of the settings.
+async fn mailboxes(
+    config: &Config,
+    gateway: &Gateway,
+    acceptor: Option<&tokio_rustls::TlsAcceptor>,
+    closed: &watch::Receiver<bool>,
+) -> Result<Vec<(SocketAddr, JoinHandle<()>)>> {
+    let mut mailboxes = Vec::new();
+    for settings in &config.mllp {
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .with_context(|| format!("listen on {}", settings.listen))?;
+        let address = listener.local_addr()?;
+        let bound = |peer: &config::MllpPeer| {
+            let organisation = Ura::parse(&peer.organisation).context("mllp.peer: organisation")?;
+            let binding =
+                Binding { client: peer.client.clone(), organisation, purpose: peer.purpose.clone() };
+            Ok(BoundPeer { certificate: peer.certificate.clone(), address: peer.address, binding })
+        };
+        let peers = settings.peers.iter().map(bound).collect::<Result<Vec<_>>>()?;
+        let inbox = Inbox::new(gateway.clone(), peers);
+        let tls = acceptor.filter(|_| settings.tls).cloned();
+        let limits = Arc::clone(&gateway.parts().limits);
+        let mut closed = closed.clone();
+        let serving = tokio::spawn(async move {
+            let until = async {
+                // A dropped sender stops as well.
+                let _ = closed.wait_for(|closed| *closed).await;
+            };
+            match mllp::serve(listener, tls, limits, inbox, until).await {
+                Ok(serve::Drained::Whole) => tracing::info!("stopped; every message was answered"),
+                Ok(serve::Drained::Cut) => tracing::warn!("stopped; some messages were cut off"),
+                Err(error) => tracing::error!(cause = %error, "serving MLLP did not begin"),
+            }
+        });
+        mailboxes.push((address, serving));
+    }
+    Ok(mailboxes)
 }
 
 /// The gateway of these settings, not yet serving.

@@ -90,6 +90,14 @@ limits! {
     bundle_entries_max = 5_000, 1 => 100_000, "413 too-costly";
     /// Time for an answer to begin, once the body is there.
     handler_ms = 30_000, 100 => 3_600_000, "503 timeout";
+    /// MLLP connections of one listener served at one time.
+    mllp_connections_max = 256, 1 => 100_000, "further connections wait in the kernel's queue";
+    /// Bytes of one MLLP frame.
+    mllp_frame_bytes_max = 16 * 1024 * 1024, 1024 => 1024 * 1024 * 1024, "AR, and the connection is closed";
+    /// Time for an MLLP frame to arrive whole once begun, and for its answer to be taken.
+    mllp_frame_ms = 30_000, 100 => 600_000, "AR where that can be said, and the connection is closed";
+    /// Time an MLLP connection may stay without a message.
+    mllp_idle_ms = 3_600_000, 1_000 => 86_400_000, "the connection is closed";
     /// Time that requests in work have to finish when the gateway stops.
     drain_ms = 20_000, 0 => 600_000, "what is not finished is cut off";
 }

@@ -113,6 +113,12 @@ impl Report {
         json!({ "resourceType": "OperationOutcome", "issue": issues }).to_string()
     }
 
+    /// The findings about the whole alone, as OperationOutcome.
+    pub fn to_findings(&self) -> String {
+        let issues: Vec<Value> = self.notes.iter().take(ISSUES_MAX).map(issue).collect();
+        json!({ "resourceType": "OperationOutcome", "issue": issues }).to_string()
+    }
+
     fn summary(&self) -> Value {
         let outcome = self.outcome();
         let counts = [Did::Created, Did::Updated, Did::Unchanged, Did::Stale, Did::Kept]

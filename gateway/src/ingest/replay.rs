@@ -200,7 +200,8 @@ fn reports(group: &[Entry], units: &[UnitReport], notes: &[Note]) -> Vec<(String
     units.iter().cloned().chain(lost).map(|report| (sha256.clone(), report)).collect()
 }
 
-fn merge(all: &mut IngestFacts, one: &IngestFacts) {
+/// Adds what one document touched to what several did.
+pub(super) fn merge(all: &mut IngestFacts, one: &IngestFacts) {
     all.patients.extend(&one.patients);
     all.patients.sort_unstable();
     all.patients.dedup();

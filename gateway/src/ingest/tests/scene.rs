@@ -131,6 +131,11 @@ impl Scene {
         self.try_ingest(&*self.store, ura, media, bytes).unwrap()
     }
 
+    /// A document that is no document: why.
+    pub(super) fn refused(&self, ura: &str, media: &str, bytes: &[u8]) -> Refusal {
+        self.try_ingest(&*self.store, ura, media, bytes).unwrap_err()
+    }
+
     /// The same document three times at once.
     pub(super) fn ingest_at_once(&self, ura: &str, media: &str, bytes: &[u8]) -> [Ingested; 3] {
         let document = document(media, bytes);
