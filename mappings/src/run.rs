@@ -15,7 +15,9 @@ use crate::plan::{Limits, Options, Plan, Record, Trace};
 use crate::source;
 
 /// Maps every sender's map may import: (file name, text). Found by the url they declare.
-pub const LIBRARY: [(&str, &str); 9] = [
+pub const LIBRARY: [(&str, &str); 11] = [
+    ("lib/v2/datatypes.fml", include_str!("../lib/v2/datatypes.fml")),
+    ("lib/v2/problem.fml", include_str!("../lib/v2/problem.fml")),
     ("lib/stu3/advance-directive.fml", include_str!("../lib/stu3/advance-directive.fml")),
     ("lib/stu3/clinical.fml", include_str!("../lib/stu3/clinical.fml")),
     ("lib/stu3/common.fml", include_str!("../lib/stu3/common.fml")),

@@ -52,3 +52,8 @@ fn umc_lab() {
 fn gesp_export() {
     prove("gesp-export", 2);
 }
+
+#[test]
+fn umc_problems() {
+    prove("umc-problems", 4);
+}
