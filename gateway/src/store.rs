@@ -10,6 +10,8 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 
+pub mod history;
+
 pub mod migrate;
 
 pub mod postgres;
@@ -114,6 +116,10 @@ pub trait Reader {
         before: Option<u32>,
         limit: u32,
     ) -> Result<(Vec<Stored>, u64), StoreError>;
+
+    /// Versions of a resource, a type or the system by the moment they were made: one page, and the total of all that
+    /// are asked for. A version is there if both it and the current one of its resource are visible.
+    fn changes(&mut self, query: &history::HistoryQuery) -> Result<(Vec<Stored>, u64), StoreError>;
 
     /// Runs a search plan: one page of matches, their includes, and the exact total when asked.
     fn search(&mut self, plan: &Plan) -> Result<Found, StoreError>;

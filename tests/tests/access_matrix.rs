@@ -197,7 +197,7 @@ async fn every_route_answers_everybody_as_the_printed_matrix_says() -> Result<()
     }
     let mut text = String::from(
         "Every row of the route table, asked by everybody in the demo region about one patient's records.\n\
-         A number is the HTTP status. A search answers 200 with what the caller may see, perhaps nothing;\n\
+         A number is the HTTP status. A search or history answers 200 with what the caller may see, perhaps nothing;\n\
          an empty 200 and a full one are told apart: 200- is empty.\n\n",
     );
     write!(text, "{:<62}", "")?;
@@ -233,7 +233,8 @@ async fn every_route_answers_everybody_as_the_printed_matrix_says() -> Result<()
                     answer.status,
                     answer.text()
                 );
-                let empty = answer.json()["type"] == "searchset" && entries(&answer.json()).is_empty();
+                let listed = matches!(answer.json()["type"].as_str(), Some("searchset" | "history"));
+                let empty = listed && entries(&answer.json()).is_empty();
                 let cell = format!("{}{}", answer.status.as_u16(), if empty { "-" } else { "" });
                 // Without a token nothing but the open doors.
                 if caller.is_none() && answer.status.is_success() {

@@ -534,7 +534,7 @@ fn remove_hidden(real: &Path, twin: &Path, case: &Case, written: &Written) -> Re
     Ok((rows.len() - hidden, hidden))
 }
 
-const QUESTIONS: usize = 24;
+const QUESTIONS: usize = 26;
 
 /// A question from the grammar: what it is about, then how it is sorted, cut and joined.
 fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, usize, usize)) -> String {
@@ -600,6 +600,12 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
         20 => one.clone(),
         21 => format!("{one}/_history{}", if b % 2 == 0 { "" } else { "?_count=1" }),
         22 => format!("{one}/_history/{}", 1 + b % 3),
+        23 => format!(
+            "{kind}/_history?_count={}{}",
+            1 + b % 3,
+            ["", "&_since=2026-11-02", "&_at=2026-11", "&_sort=_lastUpdated"][row % 4]
+        ),
+        24 => format!("_history?_count={}{}", 1 + b, ["", "&_since=2026-11-02"][row % 2]),
         _ => format!(
             "Patient?birthdate=lt1990-01-01&_sort={}birthdate&_count=1",
             if b % 2 == 0 { "" } else { "-" }

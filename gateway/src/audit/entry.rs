@@ -84,6 +84,10 @@ pub enum Done {
     Vread,
     /// instance history
     HistoryInstance,
+    /// history of a type
+    HistoryType,
+    /// history of everything in scope
+    HistorySystem,
     /// search
     SearchType,
     /// create

@@ -154,6 +154,12 @@ mod tests {
         ) -> Result<(Vec<Stored>, u64), StoreError> {
             not_asked()
         }
+        fn changes(
+            &mut self,
+            _: &crate::store::history::HistoryQuery,
+        ) -> Result<(Vec<Stored>, u64), StoreError> {
+            not_asked()
+        }
         fn search(&mut self, _: &Plan) -> Result<Found, StoreError> {
             not_asked()
         }

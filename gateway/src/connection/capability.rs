@@ -53,7 +53,7 @@ impl Statement<'_> {
             "documentation": "What a caller may not see does not exist for it: it is not found, not listed and not counted.",
             "security": self.security(),
             "resource": resources,
-            "interaction": [{ "code": "transaction" }, { "code": "batch" }],
+            "interaction": [{ "code": "transaction" }, { "code": "batch" }, { "code": "history-system" }],
             "operation": [{
                 "name": "export",
                 "definition": "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export",
@@ -135,13 +135,14 @@ impl Statement<'_> {
 }
 
 /// Rows of the table that are an interaction of a type, and FHIR's code for it (valueset-type-restful-interaction.html).
-const INTERACTIONS: [(Kind, &str); 8] = [
+const INTERACTIONS: [(Kind, &str); 9] = [
     (Kind::Read, "read"),
     (Kind::Vread, "vread"),
     (Kind::Update, "update"),
     (Kind::Patch, "patch"),
     (Kind::Delete, "delete"),
     (Kind::History, "history-instance"),
+    (Kind::HistoryType, "history-type"),
     (Kind::Create, "create"),
     (Kind::Search, "search-type"),
 ];

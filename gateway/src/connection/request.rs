@@ -57,6 +57,10 @@ pub enum Interaction {
     Vread(ResourceType, ResourceId, Option<u32>),
     /// `GET [type]/[id]/_history`
     History(ResourceType, ResourceId, Parameters),
+    /// `GET [type]/_history`
+    HistoryType(ResourceType, Parameters),
+    /// `GET [base]/_history`
+    HistorySystem(Parameters),
     /// `POST [type]`
     Create(ResourceType, Arc<Doc>),
     /// `PUT [type]/[id]`
@@ -106,6 +110,8 @@ impl Interaction {
             Interaction::Read(..) => "read",
             Interaction::Vread(..) => "vread",
             Interaction::History(..) => "history-instance",
+            Interaction::HistoryType(..) => "history-type",
+            Interaction::HistorySystem(_) => "history-system",
             Interaction::Create(..) => "create",
             Interaction::Update(..) | Interaction::UpdateWhere(..) => "update",
             Interaction::Patch(..) | Interaction::PatchWhere(..) => "patch",

@@ -78,6 +78,8 @@ pub enum Kind {
     Read,
     Vread,
     History,
+    HistoryType,
+    HistorySystem,
     Create,
     Update,
     UpdateWhere,
@@ -171,6 +173,8 @@ impl Kind {
         matches!(
             self,
             History
+                | HistoryType
+                | HistorySystem
                 | Search
                 | SearchByForm
                 | UpdateWhere
@@ -282,10 +286,12 @@ pub fn entry(method: &str, url: &str, resource: Option<Doc>) -> Result<Interacti
             let resource = resource.ok_or_else(|| malformed("This entry needs a resource."))?;
             build_patch(route.kind, captures, parameters.finish(), entry_patch(resource)?)
         }
-        Read | Vread | History | Delete | DeleteWhere | Search if resource.is_some() => {
+        Read | Vread | History | HistoryType | HistorySystem | Delete | DeleteWhere | Search
+            if resource.is_some() =>
+        {
             Err(malformed("An entry of this method has no resource."))
         }
-        Read | Vread | History | Delete | DeleteWhere | Search => {
+        Read | Vread | History | HistoryType | HistorySystem | Delete | DeleteWhere | Search => {
             build(route.kind, captures, parameters.finish())
         }
         _ => {
@@ -336,6 +342,8 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         Read => Interaction::Read(captures.resource_type()?, captures.id()?),
         Vread => Interaction::Vread(captures.resource_type()?, captures.id()?, captures.version()),
         History => Interaction::History(captures.resource_type()?, captures.id()?, parameters),
+        HistoryType => Interaction::HistoryType(captures.resource_type()?, parameters),
+        HistorySystem => Interaction::HistorySystem(parameters),
         Delete => Interaction::Delete(captures.resource_type()?, captures.id()?),
         DeleteWhere => Interaction::DeleteWhere(captures.resource_type()?, parameters),
         Search | SearchByForm => Interaction::Search(captures.resource_type()?, parameters),

@@ -52,7 +52,8 @@ impl Need {
             | Interaction::Patch(kind, ..)
             | Interaction::PatchWhere(kind, ..) => (Action::Update, Some(*kind)),
             Interaction::Delete(kind, _) | Interaction::DeleteWhere(kind, _) => (Action::Delete, Some(*kind)),
-            Interaction::Search(kind, _) => (Action::Search, Some(*kind)),
+            Interaction::HistorySystem(_) => (Action::Search, None),
+            Interaction::HistoryType(kind, _) | Interaction::Search(kind, _) => (Action::Search, Some(*kind)),
             Interaction::Ingest(_) | Interaction::Replay(_) => (Action::Create, None),
             Interaction::Quarantine(_) => (Action::Read, None),
             // Status and files need what the kick-off needed (Bulk Data, security considerations).

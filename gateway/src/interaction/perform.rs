@@ -5,7 +5,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use sluis_conformance::definitions;
+
 use super::change::Change;
+use super::history::Scope;
 use super::reference::Links;
 use super::write::{self, Desk, commit, kinds};
 use super::{
@@ -13,9 +16,9 @@ use super::{
 };
 use crate::audit::entry::{AuditRecord, Done, Entry};
 use crate::clock::Timestamp;
-use crate::connection::request::{Format, Interaction, Parameters, Preconditions, Request, ReturnPreference};
+use crate::connection::request::{Format, Interaction, Preconditions, Request, ReturnPreference};
 use crate::decision::need::Needs;
-use crate::decision::{self, Need, Parties, Permit};
+use crate::decision::{self, Action, Need, Parties, Permit};
 use crate::gateway::Gateway;
 use crate::identity::actor::Actor;
 use crate::ids::{ResourceId, ResourceType};
@@ -98,6 +101,8 @@ pub async fn perform(
         Interaction::Read(..)
         | Interaction::Vread(..)
         | Interaction::History(..)
+        | Interaction::HistoryType(..)
+        | Interaction::HistorySystem(_)
         | Interaction::Search(..) => look(gateway, &permit, interaction, aside).await,
         Interaction::Create(..)
         | Interaction::Update(..)
@@ -148,7 +153,7 @@ async fn look(
     match prepared {
         // A point read costs less than handing it to another thread.
         Prepared::Read(..) | Prepared::Vread(..) => read(),
-        Prepared::History(..) | Prepared::Search(_) => blocking(read),
+        Prepared::History(_) | Prepared::Search(_) => blocking(read),
     }
     .map_err(write::refusal)?;
     let outcome: Outcome =
@@ -171,7 +176,7 @@ fn blocking<T>(work: impl FnOnce() -> T) -> T {
 pub(super) enum Prepared<'i> {
     Read(ResourceType, &'i ResourceId),
     Vread(ResourceType, &'i ResourceId, Option<u32>),
-    History(ResourceType, &'i ResourceId, &'i Parameters),
+    History(history::Prepared<'i>),
     Search(search::Prepared),
 }
 
@@ -184,7 +189,15 @@ impl<'i> Prepared<'i> {
         Ok(match interaction {
             Interaction::Read(kind, id) => Prepared::Read(*kind, id),
             Interaction::Vread(kind, id, version) => Prepared::Vread(*kind, id, *version),
-            Interaction::History(kind, id, parameters) => Prepared::History(*kind, id, parameters),
+            Interaction::History(kind, id, parameters) => {
+                Prepared::History(history::prepare(scene, Scope::Instance(*kind, id), parameters)?)
+            }
+            Interaction::HistoryType(kind, parameters) => {
+                Prepared::History(history::prepare(scene, Scope::Type(*kind), parameters)?)
+            }
+            Interaction::HistorySystem(parameters) => {
+                Prepared::History(history::prepare(scene, Scope::System, parameters)?)
+            }
             Interaction::Search(kind, parameters) => {
                 obligation::check_search(permit, parameters)?;
                 Prepared::Search(search::prepare(scene, *kind, parameters)?)
@@ -207,9 +220,7 @@ impl<'i> Prepared<'i> {
             Prepared::Vread(kind, id, version) => {
                 read::vread(reader, permit, *kind, id, *version, &aside.preconditions, aside.format)
             }
-            Prepared::History(kind, id, parameters) => {
-                history::history(reader, permit, scene, *kind, id, parameters, aside.format)
-            }
+            Prepared::History(prepared) => prepared.run(reader, permit, scene, aside.format),
             Prepared::Search(prepared) => prepared.run(reader, permit, scene, aside.format),
         }
     }
@@ -273,6 +284,10 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
         Interaction::History(kind, id, parameters) => {
             aside.entry(Done::HistoryInstance).about(*kind, Some(id), None).asking(&parameters.raw)
         }
+        Interaction::HistoryType(kind, parameters) => {
+            kind_only(Done::HistoryType, kind).asking(&parameters.raw)
+        }
+        Interaction::HistorySystem(parameters) => aside.entry(Done::HistorySystem).asking(&parameters.raw),
         Interaction::Search(kind, parameters) => kind_only(Done::SearchType, kind).asking(&parameters.raw),
         Interaction::Create(kind, _) => {
             let criteria = aside.preconditions.if_none_exist.as_ref().map_or("", |asked| &asked.raw);
@@ -324,6 +339,14 @@ impl Gateway {
         let Needs::One(need) = Need::of(interaction) else {
             return Err(Refusal::new(Reason::BusinessRule, "This interaction cannot stand here."));
         };
+        if matches!(interaction, Interaction::HistorySystem(_)) {
+            // Leave to search some type is leave to ask; the query keeps to the types the scopes name.
+            let each = definitions::r4().resource_types();
+            let some = each.map(|kind| Need::new(Action::Search, kind));
+            if let Some(permit) = some.filter_map(|need| self.leave(caller, &need, now).ok()).next() {
+                return Ok(permit);
+            }
+        }
         self.leave(caller, &need, now)
     }
 

@@ -134,6 +134,8 @@ impl Step {
             Interaction::Read(..)
                 | Interaction::Vread(..)
                 | Interaction::History(..)
+                | Interaction::HistoryType(..)
+                | Interaction::HistorySystem(_)
                 | Interaction::Search(..)
         );
         let change = if looks {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a check stops at what it did not expect")]
 
+pub mod history;
 pub mod links;
 pub mod pages;
 pub mod search;
@@ -53,6 +54,10 @@ pub const ALL: &[Check] = checks![
     search::includes_come_once_and_have_a_limit,
     search::absent_values_sort_last,
     search::the_largest_search_runs,
+    history::a_history_of_a_type_shows_every_version_in_order,
+    history::a_history_keeps_to_its_moments,
+    history::a_history_shows_what_is_visible_now,
+    history::pages_of_a_history_hold_every_version_once,
     links::chains_and_reverse_chains_find_their_rows,
     links::hidden_far_ends_do_not_exist,
     links::the_far_end_is_judged_in_every_way_of_finding_it,

@@ -25,14 +25,26 @@ pub const SQLITE: &[Migration] = &[
         name: "0002_audit_tail",
         sql: include_str!("../../migrations/sqlite/0002_audit_tail.sql"),
     },
+    Migration {
+        number: 3,
+        name: "0003_history",
+        sql: include_str!("../../migrations/sqlite/0003_history.sql"),
+    },
 ];
 
 /// The files of the PostgreSQL store, in order.
-pub const POSTGRES: &[Migration] = &[Migration {
-    number: 1,
-    name: "0001_start",
-    sql: include_str!("../../migrations/postgres/0001_start.sql"),
-}];
+pub const POSTGRES: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "0001_start",
+        sql: include_str!("../../migrations/postgres/0001_start.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "0002_history",
+        sql: include_str!("../../migrations/postgres/0002_history.sql"),
+    },
+];
 
 /// Applies what is missing; returns how many files that was.
 ///

@@ -1,6 +1,7 @@
 //! One snapshot or transaction under one filter: what [`Reader`] and [`Writer`] are made of, whichever database it is in.
 
 pub(crate) mod base;
+mod changes;
 mod found;
 mod index;
 pub(crate) mod log;
@@ -23,6 +24,7 @@ use crate::decision::filter::{Arm, CareRelation, Derived, Filter};
 use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::plan::{Found, Plan};
+use crate::store::history::HistoryQuery;
 use crate::store::visible::{bits, mask};
 use crate::store::{
     AuditQuery, AuditRow, Checkpoint, Method, Reader, Record, Shelf, StoreError, Stored, Writer,
@@ -267,6 +269,10 @@ impl Reader for Session<'_> {
         limit: u32,
     ) -> Result<(Vec<Stored>, u64), StoreError> {
         self.read_history(kind, id, before, limit)
+    }
+
+    fn changes(&mut self, query: &HistoryQuery) -> Result<(Vec<Stored>, u64), StoreError> {
+        self.read_changes(query)
     }
 
     fn search(&mut self, plan: &Plan) -> Result<Found, StoreError> {

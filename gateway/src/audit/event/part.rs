@@ -29,6 +29,8 @@ pub(super) fn subtype(done: Done) -> Value {
         Done::Read => "read",
         Done::Vread => "vread",
         Done::HistoryInstance => "history-instance",
+        Done::HistoryType => "history-type",
+        Done::HistorySystem => "history-system",
         Done::SearchType => "search-type",
         Done::Create => "create",
         Done::Update => "update",

@@ -53,7 +53,17 @@ fn types_claim_what_the_table_offers_and_no_more() {
         let interactions = resource(&statement, name).unwrap()["interaction"].as_array().unwrap();
         interactions.iter().map(|interaction| interaction["code"].as_str().unwrap().to_owned()).collect()
     };
-    let all = ["read", "vread", "update", "patch", "delete", "history-instance", "create", "search-type"];
+    let all = [
+        "read",
+        "vread",
+        "update",
+        "patch",
+        "delete",
+        "history-instance",
+        "history-type",
+        "create",
+        "search-type",
+    ];
     assert_eq!(codes("Observation"), all);
     assert_eq!(codes("AuditEvent"), ["read", "search-type"]);
     assert_eq!(resource(&statement, "AuditEvent").unwrap()["readHistory"], false);

@@ -58,6 +58,8 @@ pub static TABLE: &[Route] = &[
     row(DELETE, &[B, Type, Id], Kind::Delete),
     row(GET, &[B, Type, Id, Text("_history")], Kind::History),
     row(GET, &[B, Type, Id, Text("_history"), Version], Kind::Vread),
+    row(GET, &[B, Type, Text("_history")], Kind::HistoryType),
+    row(GET, &[B, Text("_history")], Kind::HistorySystem),
     row(GET, &[B, Type], Kind::Search),
     row(POST, &[B, Type], Kind::Create),
     row(POST, &[B, Type, Text("_search")], Kind::SearchByForm),
@@ -68,8 +70,6 @@ pub static TABLE: &[Route] = &[
     // FHIR has them, this version has not.
     later(GET, &[B], "search-system"),
     later(POST, &[B, Text("_search")], "search-system"),
-    later(GET, &[B, Text("_history")], "history-system"),
-    later(GET, &[B, Type, Text("_history")], "history-type"),
     later(GET, &[B, Type, Id, Type], "a compartment search; use a search with patient="),
     later(GET, &[B, Text("Patient"), Id, Text("$everything")], "$everything"),
     later(POST, &[B, Text("Patient"), Id, Text("$everything")], "$everything"),

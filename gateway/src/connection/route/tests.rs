@@ -51,6 +51,8 @@ fn paths_of_fhir_find_their_interaction() {
         ("GET", "/fhir/Patient/p1", Kind::Read),
         ("HEAD", "/fhir/Patient/p1", Kind::Read),
         ("GET", "/fhir/Patient/p1/_history", Kind::History),
+        ("GET", "/fhir/Patient/_history", Kind::HistoryType),
+        ("GET", "/fhir/_history", Kind::HistorySystem),
         ("GET", "/fhir/Patient/p1/_history/2", Kind::Vread),
         ("PUT", "/fhir/Patient/p1", Kind::Update),
         ("DELETE", "/fhir/Patient/p1", Kind::Delete),
@@ -109,8 +111,6 @@ fn the_log_cannot_be_written_by_callers() {
 #[test]
 fn place_of_fhir_that_is_not_built_says_so() {
     for (method, path) in [
-        ("GET", "/fhir/_history"),
-        ("GET", "/fhir/Patient/_history"),
         ("GET", "/fhir/Patient/p1/$everything"),
         ("GET", "/fhir/Patient/p1/Observation"),
         ("GET", "/fhir"),

@@ -10,7 +10,7 @@ use crate::store::visible::Visible;
 use crate::store::{StoreError, Stored};
 
 /// Columns of `version` (alias `v`) under those of its `resource` (alias `r`).
-const VERSION_COLUMNS: &str = "r.key, r.kind, r.id, v.version, v.updated, v.deleted, v.method, v.patient, \
+pub(super) const VERSION_COLUMNS: &str = "r.key, r.kind, r.id, v.version, v.updated, v.deleted, v.method, v.patient, \
                                v.category, v.labels, v.confidentiality, v.day, v.author, v.body";
 
 impl Session<'_> {
@@ -183,7 +183,7 @@ impl Session<'_> {
         }
     }
 
-    fn all(&mut self, text: &str, values: &[Value<'_>]) -> Result<Vec<Stored>, StoreError> {
+    pub(super) fn all(&mut self, text: &str, values: &[Value<'_>]) -> Result<Vec<Stored>, StoreError> {
         let rows = self.base.all(text, values, |row| self.stored(row))?;
         let mut all = Vec::with_capacity(rows.len());
         for row in rows {
