@@ -13,9 +13,29 @@ use sluis_mappings::source::Format;
 
 /// FHIR JSON -> FHIR XML (FHIR R4 json.html read backwards).
 fn to_xml(json: &str) -> String {
-    let value: Value = serde_json::from_str(json).unwrap();
+    let value: Value = serde_json::from_str(&numbers_as_text(json)).unwrap();
     let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
     resource(&value, " xmlns=\"http://hl7.org/fhir\"", &mut out);
+    out
+}
+
+/// Numbers in quotes: an attribute has the same text either way, and `71.50` keeps its digits.
+fn numbers_as_text(json: &str) -> String {
+    let (mut out, mut text, mut escaped, mut number) =
+        (String::with_capacity(json.len()), false, false, false);
+    for c in json.chars() {
+        let digit =
+            !text && (c.is_ascii_digit() || c == '-' || (number && matches!(c, '.' | 'e' | 'E' | '+')));
+        if digit != number {
+            out.push('"');
+            number = digit;
+        }
+        out.push(c);
+        if c == '"' && !escaped {
+            text = !text;
+        }
+        escaped = text && c == '\\' && !escaped;
+    }
     out
 }
 
