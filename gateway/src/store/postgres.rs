@@ -14,13 +14,13 @@ mod migrate;
 mod pen;
 mod pool;
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use crate::decision::Permit;
 use crate::decision::filter::Filter;
 use crate::ids::{PartyKey, PatientKey, ResourceId};
 use crate::store::session::names::NameTable;
+use crate::store::session::parties::Parties;
 use crate::store::session::{self, Bounds, Session};
 use crate::store::{Reader, Store, StoreError, WriteReceipt, WriteWork};
 
@@ -90,7 +90,7 @@ pub struct PostgresStore {
     names: Arc<NameTable>,
     settings: Arc<Settings>,
     /// Parties never change their key, so they may be remembered; this is no permission.
-    parties: RwLock<HashMap<String, PartyKey>>,
+    parties: Parties,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -98,9 +98,6 @@ impl std::fmt::Debug for PostgresStore {
         f.debug_struct("PostgresStore").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
-
-/// Names of parties remembered at most.
-const PARTIES_MAX: usize = 10_000;
 
 impl PostgresStore {
     /// Connects, making or upgrading the tables; gateways that start at once take turns.
@@ -111,7 +108,7 @@ impl PostgresStore {
         let lines = Arc::new(Lines::new(&settings)?);
         let names = Arc::new(migrate::prepare(&lines)?);
         let writer = WriterThread::start(Arc::clone(&lines), Arc::clone(&names), Arc::clone(&settings))?;
-        Ok(PostgresStore { writer, lines, names, settings, parties: RwLock::default() })
+        Ok(PostgresStore { writer, lines, names, settings, parties: Parties::default() })
     }
 
     /// Runs `work` on one snapshot under `filter`.
@@ -177,24 +174,9 @@ impl Store for PostgresStore {
     }
 
     fn party(&self, name: &str) -> Result<PartyKey, StoreError> {
-        if let Some(key) = self.parties.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Ok(*key);
-        }
-        let known =
-            self.snapshot(&Filter::own_work(), |session| session::find_party(session.base(), name))?;
-        let key = match known {
-            Some(key) => key,
-            None => {
-                let name = name.to_owned();
-                self.write_now(move |writer| writer.party(&name))?
-            }
-        };
-        let mut parties = self.parties.write().unwrap_or_else(PoisonError::into_inner);
-        if parties.len() >= PARTIES_MAX {
-            parties.clear();
-        }
-        parties.insert(name.to_owned(), key);
-        Ok(key)
+        let find = || self.snapshot(&Filter::own_work(), |session| session::find_party(session.base(), name));
+        let interned = name.to_owned();
+        self.parties.key(name, find, || self.write_now(move |writer| writer.party(&interned)))
     }
 
     fn patient_key(&self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {

@@ -6,6 +6,7 @@ mod found;
 mod index;
 pub(crate) mod log;
 pub(crate) mod names;
+pub(crate) mod parties;
 mod put;
 mod read;
 mod shelf;

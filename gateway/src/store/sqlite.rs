@@ -13,15 +13,15 @@ mod failure;
 mod pen;
 mod pool;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use crate::audit::entry::AuditRecord;
 use crate::decision::Permit;
 use crate::decision::filter::Filter;
 use crate::ids::{PartyKey, PatientKey, ResourceId};
 use crate::store::session::names::NameTable;
+use crate::store::session::parties::Parties;
 use crate::store::session::{self, Bounds, Session};
 use crate::store::{Reader, Store, StoreError, WriteReceipt, WriteWork, migrate};
 
@@ -99,7 +99,7 @@ pub struct SqliteStore {
     names: Arc<NameTable>,
     settings: Arc<Settings>,
     /// Parties never change their key, so they may be remembered; this is no permission.
-    parties: RwLock<HashMap<String, PartyKey>>,
+    parties: Parties,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -107,9 +107,6 @@ impl std::fmt::Debug for SqliteStore {
         f.debug_struct("SqliteStore").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
-
-/// Names of parties remembered at most.
-const PARTIES_MAX: usize = 10_000;
 
 impl SqliteStore {
     /// Opens the database, making or upgrading its tables.
@@ -123,7 +120,7 @@ impl SqliteStore {
         let names = Arc::new(line.names()?);
         let readers = Pool::open(&settings)?;
         let writer = WriterThread::start(line, Arc::clone(&names), Arc::clone(&settings))?;
-        Ok(SqliteStore { writer, readers, names, settings, parties: RwLock::default() })
+        Ok(SqliteStore { writer, readers, names, settings, parties: Parties::default() })
     }
 
     /// Runs `work` on one snapshot under `filter`.
@@ -206,25 +203,11 @@ impl Store for SqliteStore {
     fn append(&self, permit: Permit, record: AuditRecord) -> WriteReceipt {
         self.queue(permit.filter().clone(), Task::Record(record))
     }
+
     fn party(&self, name: &str) -> Result<PartyKey, StoreError> {
-        if let Some(key) = self.parties.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Ok(*key);
-        }
-        let known =
-            self.snapshot(&Filter::own_work(), |session| session::find_party(session.base(), name))?;
-        let key = match known {
-            Some(key) => key,
-            None => {
-                let name = name.to_owned();
-                self.write_now(move |writer| writer.party(&name))?
-            }
-        };
-        let mut parties = self.parties.write().unwrap_or_else(PoisonError::into_inner);
-        if parties.len() >= PARTIES_MAX {
-            parties.clear();
-        }
-        parties.insert(name.to_owned(), key);
-        Ok(key)
+        let find = || self.snapshot(&Filter::own_work(), |session| session::find_party(session.base(), name));
+        let interned = name.to_owned();
+        self.parties.key(name, find, || self.write_now(move |writer| writer.party(&interned)))
     }
 
     fn patient_key(&self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {

@@ -418,7 +418,7 @@ fn with_writer(folder: &Folder, prepare: impl FnOnce(&Line)) -> SqliteStore {
     let readers = Pool::open(&settings).unwrap();
     prepare(&line);
     let writer = WriterThread::start(line, Arc::clone(&names), Arc::clone(&settings)).unwrap();
-    SqliteStore { writer, readers, names, settings, parties: RwLock::default() }
+    SqliteStore { writer, readers, names, settings, parties: Parties::default() }
 }
 
 /// A full disk refuses writes as such, undoes them whole, and reads go on.
