@@ -22,6 +22,8 @@ mod session;
 
 pub mod visible;
 
+mod writer;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -107,15 +109,6 @@ pub trait Reader {
         id: &ResourceId,
         version: u32,
     ) -> Result<Option<Stored>, StoreError>;
-
-    /// Versions newest first, from `before` (exclusive; `None`: newest), at most `limit`, with the visible total.
-    fn history(
-        &mut self,
-        kind: ResourceType,
-        id: &ResourceId,
-        before: Option<u32>,
-        limit: u32,
-    ) -> Result<(Vec<Stored>, u64), StoreError>;
 
     /// Versions of a resource, a type or the system by the moment they were made: one page, and the total of all that
     /// are asked for. A version is there if both it and the current one of its resource are visible.

@@ -145,15 +145,6 @@ mod tests {
         fn version(&mut self, _: ResourceType, _: &ResourceId, _: u32) -> Result<Option<Stored>, StoreError> {
             not_asked()
         }
-        fn history(
-            &mut self,
-            _: ResourceType,
-            _: &ResourceId,
-            _: Option<u32>,
-            _: u32,
-        ) -> Result<(Vec<Stored>, u64), StoreError> {
-            not_asked()
-        }
         fn changes(
             &mut self,
             _: &crate::store::history::HistoryQuery,

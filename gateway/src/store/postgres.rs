@@ -22,9 +22,9 @@ use crate::ids::{PartyKey, PatientKey, ResourceId};
 use crate::store::session::names::NameTable;
 use crate::store::session::parties::Parties;
 use crate::store::session::{self, Bounds, Session};
+use crate::store::writer::{Task, WriterThread};
 use crate::store::{Reader, Store, StoreError, WriteReceipt, WriteWork};
 
-use pen::{Job, WriterThread};
 use pool::Lines;
 
 /// How the store on PostgreSQL is set up.
@@ -107,7 +107,7 @@ impl PostgresStore {
         let settings = Arc::new(settings);
         let lines = Arc::new(Lines::new(&settings)?);
         let names = Arc::new(migrate::prepare(&lines)?);
-        let writer = WriterThread::start(Arc::clone(&lines), Arc::clone(&names), Arc::clone(&settings))?;
+        let writer = pen::start(Arc::clone(&lines), Arc::clone(&names), Arc::clone(&settings))?;
         Ok(PostgresStore { writer, lines, names, settings, parties: Parties::default() })
     }
 
@@ -121,29 +121,6 @@ impl PostgresStore {
             .read(|line| work(&mut Session::new(line, &self.names, self.settings.bounds(), filter, None)))
             .map_err(|error| error.within(self.settings.query_ms_max))
     }
-
-    /// Runs `work` on the writer and waits for the commit. For the gateway's own small numbers, not on a hot path.
-    fn write_now<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut dyn crate::store::Writer) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (answer, answered) = std::sync::mpsc::channel();
-        let (value, values) = std::sync::mpsc::channel();
-        self.writer.submit(Job {
-            filter: Filter::own_work(),
-            work: Box::new(move |writer| {
-                // The receiver waits below for as long as the job lives.
-                let _ = value.send(work(writer)?);
-                Ok(())
-            }),
-            answer: Box::new(move |result| {
-                let _ = answer.send(result);
-            }),
-        });
-        let stopped = || StoreError::Database("the writer has stopped".to_owned());
-        answered.recv().map_err(|_| stopped())??;
-        values.recv().map_err(|_| stopped())
-    }
 }
 
 impl Store for PostgresStore {
@@ -156,27 +133,13 @@ impl Store for PostgresStore {
     }
 
     fn write(&self, permit: Permit, work: WriteWork) -> WriteReceipt {
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        self.writer.submit(Job {
-            filter: permit.filter().clone(),
-            work,
-            answer: Box::new(move |result| {
-                // The caller may have gone (a closed connection); the write stands all the same.
-                let _ = answer.send(result);
-            }),
-        });
-        Box::pin(async move {
-            match answered.await {
-                Ok(result) => result,
-                Err(_) => Err(StoreError::Database("the writer has stopped".to_owned())),
-            }
-        })
+        self.writer.queue(permit.filter().clone(), Task::Work(work))
     }
 
     fn party(&self, name: &str) -> Result<PartyKey, StoreError> {
         let find = || self.snapshot(&Filter::own_work(), |session| session::find_party(session.base(), name));
         let interned = name.to_owned();
-        self.parties.key(name, find, || self.write_now(move |writer| writer.party(&interned)))
+        self.parties.key(name, find, || self.writer.write_now(move |writer| writer.party(&interned)))
     }
 
     fn patient_key(&self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {
@@ -184,7 +147,7 @@ impl Store for PostgresStore {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        self.write_now(|writer| writer.probe())
+        self.writer.write_now(|writer| writer.probe())
     }
 }
 

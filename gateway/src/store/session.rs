@@ -262,16 +262,6 @@ impl Reader for Session<'_> {
         self.read_version(kind, id, version)
     }
 
-    fn history(
-        &mut self,
-        kind: ResourceType,
-        id: &ResourceId,
-        before: Option<u32>,
-        limit: u32,
-    ) -> Result<(Vec<Stored>, u64), StoreError> {
-        self.read_history(kind, id, before, limit)
-    }
-
     fn changes(&mut self, query: &HistoryQuery) -> Result<(Vec<Stored>, u64), StoreError> {
         self.read_changes(query)
     }

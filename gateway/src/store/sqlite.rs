@@ -23,9 +23,9 @@ use crate::ids::{PartyKey, PatientKey, ResourceId};
 use crate::store::session::names::NameTable;
 use crate::store::session::parties::Parties;
 use crate::store::session::{self, Bounds, Session};
+use crate::store::writer::{Task, WriterThread};
 use crate::store::{Reader, Store, StoreError, WriteReceipt, WriteWork, migrate};
 
-use pen::{Job, Task, WriterThread};
 use pool::{Line, Pool};
 
 /// How the embedded store is set up.
@@ -119,7 +119,7 @@ impl SqliteStore {
         migrate::migrate(&mut line.connection, migrate::SQLITE)?;
         let names = Arc::new(line.names()?);
         let readers = Pool::open(&settings)?;
-        let writer = WriterThread::start(line, Arc::clone(&names), Arc::clone(&settings))?;
+        let writer = pen::start(line, Arc::clone(&names), Arc::clone(&settings))?;
         Ok(SqliteStore { writer, readers, names, settings, parties: Parties::default() })
     }
 
@@ -143,48 +143,6 @@ impl SqliteStore {
         };
         self.readers.with(run).map_err(|error| error.within(limit))
     }
-
-    /// Queues a task; resolves once it is durable or undone.
-    fn queue(&self, filter: Filter, task: Task) -> WriteReceipt {
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        self.writer.submit(Job {
-            filter,
-            task,
-            answer: Box::new(move |result| {
-                // The caller may have gone (a closed connection); the write stands all the same.
-                let _ = answer.send(result);
-            }),
-        });
-        Box::pin(async move {
-            match answered.await {
-                Ok(result) => result,
-                Err(_) => Err(StoreError::Database("the writer has stopped".to_owned())),
-            }
-        })
-    }
-
-    /// Runs `work` on the writer and waits for the commit. For the gateway's own small numbers, not on a hot path.
-    fn write_now<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut dyn crate::store::Writer) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (answer, answered) = std::sync::mpsc::channel();
-        let (value, values) = std::sync::mpsc::channel();
-        self.writer.submit(Job {
-            filter: Filter::own_work(),
-            task: Task::Work(Box::new(move |writer| {
-                // The receiver waits below for as long as the job lives.
-                let _ = value.send(work(writer)?);
-                Ok(())
-            })),
-            answer: Box::new(move |result| {
-                let _ = answer.send(result);
-            }),
-        });
-        let stopped = || StoreError::Database("the writer has stopped".to_owned());
-        answered.recv().map_err(|_| stopped())??;
-        values.recv().map_err(|_| stopped())
-    }
 }
 
 impl Store for SqliteStore {
@@ -197,17 +155,17 @@ impl Store for SqliteStore {
     }
 
     fn write(&self, permit: Permit, work: WriteWork) -> WriteReceipt {
-        self.queue(permit.filter().clone(), Task::Work(work))
+        self.writer.queue(permit.filter().clone(), Task::Work(work))
     }
 
     fn append(&self, permit: Permit, record: AuditRecord) -> WriteReceipt {
-        self.queue(permit.filter().clone(), Task::Record(record))
+        self.writer.queue(permit.filter().clone(), Task::Record(record))
     }
 
     fn party(&self, name: &str) -> Result<PartyKey, StoreError> {
         let find = || self.snapshot(&Filter::own_work(), |session| session::find_party(session.base(), name));
         let interned = name.to_owned();
-        self.parties.key(name, find, || self.write_now(move |writer| writer.party(&interned)))
+        self.parties.key(name, find, || self.writer.write_now(move |writer| writer.party(&interned)))
     }
 
     fn patient_key(&self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {
@@ -216,7 +174,7 @@ impl Store for SqliteStore {
 
     fn check(&self) -> Result<(), StoreError> {
         self.snapshot(&Filter::own_work(), |session| session.mark())?;
-        self.write_now(|writer| writer.probe())
+        self.writer.write_now(|writer| writer.probe())
     }
 }
 

@@ -30,9 +30,9 @@ pub fn versions_count_up_and_history_reads_newest_first(store: &dyn Store) {
     assert_eq!((&*first.body, first.method), (basic("b", "one").as_bytes(), Method::Post));
     assert!(read(store, &system(), |r| r.version(kind, &id, 4)).unwrap().is_none());
 
-    let (page, total) = read(store, &system(), |r| r.history(kind, &id, None, 2)).unwrap();
+    let (page, total) = history(store, &system(), kind, &id, None, 2);
     assert_eq!((page.iter().map(|v| v.version).collect::<Vec<_>>(), total), (vec![3, 2], 3));
-    let (page, total) = read(store, &system(), |r| r.history(kind, &id, Some(2), 2)).unwrap();
+    let (page, total) = history(store, &system(), kind, &id, page.last(), 2);
     assert_eq!((page.iter().map(|v| v.version).collect::<Vec<_>>(), total), (vec![1], 3));
 }
 
@@ -57,7 +57,7 @@ pub fn a_deletion_leaves_a_mark_and_its_past(store: &dyn Store) {
     write(store, move |writer| put(writer, &basic("b", "again"), derived(None, AUTHOR), Method::Put))
         .unwrap();
     assert_eq!(found(store, &author, "Basic?"), ["b"]);
-    assert_eq!(read(store, &author, |r| r.history(kind, &id, None, 9)).unwrap().1, 3);
+    assert_eq!(history(store, &author, kind, &id, None, 9).1, 3);
 }
 
 /// A put must be exactly one version further.

@@ -27,7 +27,7 @@ pub fn what_is_hidden_does_not_exist(store: &dyn Store) {
     let (kind, id) = (kind("Observation"), id("o1"));
     assert!(read(store, &stranger, |r| r.current(kind, &id)).unwrap().is_none());
     assert!(read(store, &stranger, |r| r.version(kind, &id, 1)).unwrap().is_none());
-    assert_eq!(read(store, &stranger, |r| r.history(kind, &id, None, 9)).unwrap().1, 0);
+    assert_eq!(history(store, &stranger, kind, &id, None, 9).1, 0);
     for query in ["_id=o1", "patient=p1", "code=c", "_sort=date", "patient=p1&_sort=-date", "date=2025", ""] {
         let page = search(store, &stranger, &format!("Observation?{query}&_total=accurate"));
         assert!(page.matches.is_empty(), "{query}");
@@ -108,8 +108,7 @@ pub fn a_past_version_needs_the_current_one(store: &dyn Store) {
         |name, version| read(store, &reader, |r| r.version(kind("Observation"), &id(name), version)).unwrap();
     assert!(version("later", 1).is_none() && version("later", 2).is_none());
     assert!(version("former", 1).is_none() && version("former", 2).is_some());
-    let history =
-        |name| read(store, &reader, |r| r.history(kind("Observation"), &id(name), None, 9)).unwrap();
+    let history = |name| history(store, &reader, kind("Observation"), &id(name), None, 9);
     assert_eq!(history("later").1, 0);
     let (versions, total) = history("former");
     assert_eq!((versions.len(), total), (1, 1));

@@ -12,6 +12,7 @@ use crate::decision::{Action, Permit};
 use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
 use crate::search::parameter::{SearchContext, SearchLimits, parse};
 use crate::search::plan::{Found, Plan, plan};
+use crate::store::history::{HistoryOf, HistoryPlace, HistoryQuery};
 use crate::store::{Method, Reader, Record, Store, StoreError, Stored, Writer};
 
 /// Base address of the stores under test.
@@ -187,4 +188,28 @@ pub fn found(store: &dyn Store, filter: &Filter, query: &str) -> Vec<String> {
 /// Ids of rows, in order.
 pub fn ids(rows: &[Stored]) -> Vec<String> {
     rows.iter().map(|row| row.id.to_string()).collect()
+}
+
+/// Versions of one resource newest first, after `after`, with the visible total; none when the current one is hidden.
+pub fn history(
+    store: &dyn Store,
+    filter: &Filter,
+    kind: ResourceType,
+    id: &ResourceId,
+    after: Option<&Stored>,
+    limit: u32,
+) -> (Vec<Stored>, u64) {
+    read(store, filter, |reader| {
+        let Some(current) = reader.current(kind, id)? else { return Ok((Vec::new(), 0)) };
+        reader.changes(&HistoryQuery {
+            of: HistoryOf::Row(current.key),
+            since: None,
+            at: None,
+            until: Timestamp::MAX,
+            after: after.map(|row| HistoryPlace { updated: row.updated, key: row.key, version: row.version }),
+            oldest_first: false,
+            limit,
+        })
+    })
+    .unwrap()
 }

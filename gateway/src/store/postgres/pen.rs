@@ -4,79 +4,33 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::Settings;
 use super::base::Line;
 use super::pool::{Lent, Lines};
-use crate::decision::filter::Filter;
 use crate::store::session::base::{Base, values};
 use crate::store::session::names::NameTable;
 use crate::store::session::{Hand, Pen, Session, log};
+use crate::store::writer::{Answer, Job, Task, WriterThread, settle};
 use crate::store::{StoreError, WriteWork};
 
-/// Work and whom to answer.
-pub(super) struct Job {
-    /// What the work may see.
-    pub(super) filter: Filter,
-    /// The work.
-    pub(super) work: WriteWork,
-    /// Told once the work is durable, or undone.
-    pub(super) answer: Answer,
-}
-
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-
-/// The writer's queue and thread; dropping it lets what waits be written first.
-pub(super) struct WriterThread {
-    queue: Option<SyncSender<Job>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl WriterThread {
-    pub(super) fn start(
-        lines: Arc<Lines>,
-        names: Arc<NameTable>,
-        settings: Arc<Settings>,
-    ) -> Result<Self, StoreError> {
-        let (queue, jobs) = sync_channel(settings.queue_max);
-        let thread = std::thread::Builder::new()
-            .name("sluis-writer".to_owned())
-            .spawn(move || {
-                let mut hand = Hand::default();
-                // Records since the log's index entries were last made; others' are counted when it is time.
-                let mut tail = settings.audit_tail_max;
-                // Ends when the store is dropped and the queue is empty.
-                while let Ok(first) = jobs.recv() {
-                    group(&lines, &names, &settings, &jobs, first, &mut hand, &mut tail);
-                }
-            })
-            .map_err(|error| StoreError::Database(format!("the writer's thread did not start: {error}")))?;
-        Ok(WriterThread { queue: Some(queue), thread: Some(thread) })
-    }
-
-    /// Queues a job; a full queue answers it `Busy` at once.
-    pub(super) fn submit(&self, job: Job) {
-        let Some(queue) = &self.queue else { return };
-        match queue.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(job)) => (job.answer)(Err(StoreError::Busy)),
-            Err(TrySendError::Disconnected(job)) => {
-                (job.answer)(Err(StoreError::Database("the writer has stopped".to_owned())));
-            }
+/// Starts the writer.
+pub(super) fn start(
+    lines: Arc<Lines>,
+    names: Arc<NameTable>,
+    settings: Arc<Settings>,
+) -> Result<WriterThread, StoreError> {
+    WriterThread::start(settings.queue_max, move |jobs| {
+        let mut hand = Hand::default();
+        // Records since the log's index entries were last made; others' are counted when it is time.
+        let mut tail = settings.audit_tail_max;
+        // Ends when the store is dropped and the queue is empty.
+        while let Ok(first) = jobs.recv() {
+            group(&lines, &names, &settings, &jobs, first, &mut hand, &mut tail);
         }
-    }
-}
-
-impl Drop for WriterThread {
-    fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+    })
 }
 
 /// Applies one group of jobs and answers them.
@@ -105,12 +59,12 @@ fn group(
     let mut answers: Vec<(Answer, Result<(), StoreError>)> = Vec::new();
     let mut next = Some(first);
     let mut outcome = Ok(());
-    while let Some(Job { filter, work, answer }) = next.take() {
+    while let Some(Job { filter, task, answer }) = next.take() {
         sequence += 1;
         let result = lent.line(limit).and_then(|line| {
             let pen = Pen { sequence, hand: &mut *hand };
             let session = Session::new(&line, names, settings.bounds(), &filter, Some(pen));
-            let result = apply(&line, session, work);
+            let result = apply(&line, session, task);
             match line.broken() {
                 true => Err((StoreError::Database("the connection was lost".to_owned()), result)),
                 false => Ok(result),
@@ -142,13 +96,7 @@ fn group(
         hand.clear();
         tracing::error!(works = answers.len(), error = %error, "a commit failed; its works are undone");
     }
-    for (answer, result) in answers {
-        answer(match (&outcome, result) {
-            (_, Err(error)) => Err(error),
-            (Ok(()), Ok(())) => Ok(()),
-            (Err(error), Ok(())) => Err(error.again()),
-        });
-    }
+    settle(&outcome, answers);
 }
 
 /// Makes index entries of the log when enough records wait for them; how many wait afterwards. When it fails, what was
@@ -232,8 +180,12 @@ fn fate(lines: &Lines, transaction: &str) -> Option<bool> {
     None
 }
 
-/// Applies one work in a savepoint; undoes it alone when it fails or panics.
-fn apply(line: &Line<'_>, mut session: Session<'_>, work: WriteWork) -> Result<(), StoreError> {
+/// Applies one task in a savepoint; undoes it alone when it fails or panics.
+fn apply(line: &Line<'_>, mut session: Session<'_>, task: Task) -> Result<(), StoreError> {
+    let work: WriteWork = match task {
+        Task::Work(work) => work,
+        Task::Record(record) => Box::new(move |writer| writer.append_audit(&record).map(|_| ())),
+    };
     line.batch("SAVEPOINT work")?;
     // The session is dropped right after, and the database is put back by the savepoint: no broken state survives.
     let result = match catch_unwind(AssertUnwindSafe(|| work(&mut session))) {

@@ -1,4 +1,4 @@
-//! Rows by their name: current version, versions, history, identifiers, a whole compartment.
+//! Rows by their name: current version, versions, identifiers, a whole compartment.
 
 use sluis_conformance::definitions::{self, SearchKind};
 
@@ -56,39 +56,6 @@ impl Session<'_> {
         sql.push(" AND v.version = ").bind(i64::from(version)).push(" AND ");
         Visible::probed(self.filter).write(&mut sql, "v");
         self.one(&sql)
-    }
-
-    pub(super) fn read_history(
-        &mut self,
-        kind: ResourceType,
-        id: &ResourceId,
-        before: Option<u32>,
-        limit: u32,
-    ) -> Result<(Vec<Stored>, u64), StoreError> {
-        let Some(current) = self.read_current(kind, id)? else { return Ok((Vec::new(), 0)) };
-        let visible = Visible::probed(self.filter);
-        let mut sql = Sql::new(self.base.dialect());
-        sql.push("SELECT count(*) FROM version v WHERE v.key = ").bind(current.key).push(" AND ");
-        visible.write(&mut sql, "v");
-        let past = self.base.number(&sql.text, &sql.bound())?;
-        let total = 1 + u64::try_from(past).unwrap_or(0);
-
-        let mut sql = Sql::new(self.base.dialect());
-        sql.push("SELECT ").push(VERSION_COLUMNS);
-        sql.push(" FROM resource r")
-            .then()
-            .push("version v ON v.key = r.key WHERE r.key = ")
-            .bind(current.key);
-        sql.push(" AND v.version < ").bind(before.map_or(i64::MAX, i64::from)).push(" AND ");
-        visible.write(&mut sql, "v");
-        sql.push(" ORDER BY v.version DESC LIMIT ").bind(i64::from(limit));
-        let mut versions = Vec::new();
-        if before.is_none_or(|before| current.version < before) {
-            versions.push(current);
-        }
-        versions.extend(self.all(&sql.text, &sql.bound())?);
-        versions.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok((versions, total))
     }
 
     pub(super) fn read_patient_by_identifier(

@@ -7,91 +7,37 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::pool::Line;
 use super::{Settings, checkpoint};
-use crate::audit::entry::AuditRecord;
-use crate::decision::filter::Filter;
 use crate::store::session::names::NameTable;
 use crate::store::session::{Hand, Pen, Session, log};
+use crate::store::writer::{Answer, Job, Task, WriterThread, settle};
 use crate::store::{StoreError, WriteWork};
 
-/// A task and whom to answer.
-pub(super) struct Job {
-    /// What the task may see.
-    pub(super) filter: Filter,
-    /// The task.
-    pub(super) task: Task,
-    /// Told once the task is durable, or undone.
-    pub(super) answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
-}
-
-/// What the writer is asked to do.
-pub(super) enum Task {
-    /// Any changes, as one.
-    Work(WriteWork),
-    /// One record for the audit log: what every read waits for.
-    Record(AuditRecord),
-}
-
-/// The writer's queue and thread; dropping it lets what waits be written first.
-pub(super) struct WriterThread {
-    queue: Option<SyncSender<Job>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl WriterThread {
-    /// Starts the thread on its own connection.
-    pub(super) fn start(
-        line: Line,
-        names: Arc<NameTable>,
-        settings: Arc<Settings>,
-    ) -> Result<Self, StoreError> {
-        let (queue, jobs) = sync_channel(settings.queue_max);
-        let (committed, commits) = channel();
-        let keeper = match settings.checkpoint_external {
-            true => None,
-            false => Some(checkpoint::start(Arc::clone(&settings), commits)?),
-        };
-        let thread = std::thread::Builder::new()
-            .name("sluis-writer".to_owned())
-            .spawn(move || {
-                run(&line, &names, &settings, &jobs, &committed);
-                // The checkpointer ends when nobody can tell it of a commit any more.
-                drop(committed);
-                if let Some(keeper) = keeper {
-                    let _ = keeper.join();
-                }
-            })
-            .map_err(|error| StoreError::Database(format!("the writer's thread did not start: {error}")))?;
-        Ok(WriterThread { queue: Some(queue), thread: Some(thread) })
-    }
-
-    /// Queues a job; a full queue answers it `Busy` at once.
-    pub(super) fn submit(&self, job: Job) {
-        let Some(queue) = &self.queue else { return };
-        match queue.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(job)) => (job.answer)(Err(StoreError::Busy)),
-            Err(TrySendError::Disconnected(job)) => {
-                (job.answer)(Err(StoreError::Database("the writer has stopped".to_owned())));
-            }
+/// Starts the writer on its own connection, and the thread that moves what it commits into the file.
+pub(super) fn start(
+    line: Line,
+    names: Arc<NameTable>,
+    settings: Arc<Settings>,
+) -> Result<WriterThread, StoreError> {
+    let (committed, commits) = channel();
+    let keeper = match settings.checkpoint_external {
+        true => None,
+        false => Some(checkpoint::start(Arc::clone(&settings), commits)?),
+    };
+    WriterThread::start(settings.queue_max, move |jobs| {
+        run(&line, &names, &settings, &jobs, &committed);
+        // The checkpointer ends when nobody can tell it of a commit any more.
+        drop(committed);
+        if let Some(keeper) = keeper {
+            let _ = keeper.join();
         }
-    }
-}
-
-impl Drop for WriterThread {
-    fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+    })
 }
 
 fn run(line: &Line, names: &NameTable, settings: &Settings, jobs: &Receiver<Job>, committed: &Sender<()>) {
@@ -128,8 +74,6 @@ fn index_log(line: &Line, settings: &Settings) -> Result<u64, StoreError> {
     made.map(|()| 0)
 }
 
-type Answer = (Box<dyn FnOnce(Result<(), StoreError>) + Send>, Result<(), StoreError>);
-
 /// Applies one group of jobs and answers them.
 fn group(
     line: &Line,
@@ -139,7 +83,7 @@ fn group(
     first: Job,
     hand: &mut Hand,
 ) {
-    let mut answers: Vec<Answer> = Vec::new();
+    let mut answers: Vec<(Answer, Result<(), StoreError>)> = Vec::new();
     let started = Instant::now();
     let span = Duration::from_millis(settings.group_ms_max);
     let sequence = match begin(line) {
@@ -193,13 +137,7 @@ fn group(
             tracing::error!("the writer could not undo its transaction");
         }
     }
-    for (answer, result) in answers {
-        answer(match (&outcome, result) {
-            (_, Err(error)) => Err(error),
-            (Ok(()), Ok(())) => Ok(()),
-            (Err(error), Ok(())) => Err(error.again()),
-        });
-    }
+    settle(&outcome, answers);
 }
 
 /// Opens the transaction; the sequence number of the last work applied.

@@ -417,7 +417,7 @@ fn with_writer(folder: &Folder, prepare: impl FnOnce(&Line)) -> SqliteStore {
     let names = Arc::new(line.names().unwrap());
     let readers = Pool::open(&settings).unwrap();
     prepare(&line);
-    let writer = WriterThread::start(line, Arc::clone(&names), Arc::clone(&settings)).unwrap();
+    let writer = pen::start(line, Arc::clone(&names), Arc::clone(&settings)).unwrap();
     SqliteStore { writer, readers, names, settings, parties: Parties::default() }
 }
 
