@@ -176,7 +176,7 @@ impl Head {
             headers,
         } = self;
         let preconditions = header::preconditions(&headers)?;
-        let (prefer_return, respond_async) = header::preferences(&headers);
+        let header::Preferences { prefer_return, respond_async, lenient } = header::preferences(&headers);
         let interaction = match route.kind.body() {
             BodyKind::None => route::build(route.kind, captures, pairs.finish())?,
             BodyKind::Resource => {
@@ -227,6 +227,7 @@ impl Head {
             format,
             prefer_return,
             respond_async,
+            lenient,
             credentials,
             origin,
             received,

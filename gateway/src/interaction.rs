@@ -137,6 +137,8 @@ pub struct Scene<'s> {
     pub count_max: u32,
     /// `Bundle.id` of the answer.
     pub bundle_id: String,
+    /// Whether a search leaves out what it does not know (`Prefer: handling=lenient`). Never for criteria of a change.
+    pub lenient: bool,
 }
 
 impl Scene<'_> {

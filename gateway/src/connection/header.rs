@@ -180,23 +180,44 @@ fn http_date(text: &str) -> Option<Timestamp> {
     Some(Timestamp(zoned.timestamp().as_microsecond()))
 }
 
-/// `Prefer: return=`, `respond-async` (RFC 7240, FHIR R4 http.html#ops). A preference not known is no error.
-pub(super) fn preferences(headers: &HeaderMap) -> (ReturnPreference, bool) {
-    let mut wanted = ReturnPreference::default();
+/// What a `Prefer` asks for.
+#[derive(Debug, Default)]
+pub(super) struct Preferences {
+    /// `return=`
+    pub(super) prefer_return: ReturnPreference,
+    /// `respond-async`
+    pub(super) respond_async: bool,
+    /// `handling=lenient`
+    pub(super) lenient: bool,
+}
+
+/// `Prefer: return=`, `respond-async`, `handling=` (RFC 7240, FHIR R4 http.html#ops, search.html#errors). A preference not
+/// known is no error; of one given twice the first counts (RFC 7240 section 2).
+pub(super) fn preferences(headers: &HeaderMap) -> Preferences {
+    let (mut answer, mut handling) = (None, None);
     let mut respond_async = false;
     for value in headers.get_all("prefer") {
         let Ok(text) = value.to_str() else { continue };
         for preference in text.split([',', ';']).map(str::trim) {
-            match preference {
-                "return=minimal" => wanted = ReturnPreference::Minimal,
-                "return=representation" => wanted = ReturnPreference::Representation,
-                "return=OperationOutcome" => wanted = ReturnPreference::OperationOutcome,
-                "respond-async" => respond_async = true,
+            let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+            match (name.trim_end(), value.trim_start().trim_matches('"')) {
+                ("return", "minimal") => _ = answer.get_or_insert(ReturnPreference::Minimal),
+                ("return", "representation") => _ = answer.get_or_insert(ReturnPreference::Representation),
+                ("return", "OperationOutcome") => {
+                    _ = answer.get_or_insert(ReturnPreference::OperationOutcome)
+                }
+                ("respond-async", _) => respond_async = true,
+                ("handling", "lenient") => _ = handling.get_or_insert(true),
+                ("handling", "strict") => _ = handling.get_or_insert(false),
                 _ => {}
             }
         }
     }
-    (wanted, respond_async)
+    Preferences {
+        prefer_return: answer.unwrap_or_default(),
+        respond_async,
+        lenient: handling.unwrap_or_default(),
+    }
 }
 
 /// Bearer token, and whether an `Authorization` header was there that holds none.

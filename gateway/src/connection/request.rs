@@ -25,6 +25,8 @@ pub struct Request {
     pub prefer_return: ReturnPreference,
     /// `Prefer: respond-async` was given.
     pub respond_async: bool,
+    /// `Prefer: handling=lenient` was given: a search leaves out what it does not know, and says so.
+    pub lenient: bool,
     /// Who says they ask.
     pub credentials: Credentials,
     /// From where, for the audit record.

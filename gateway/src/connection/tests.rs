@@ -437,6 +437,15 @@ fn preferences_are_kept() {
     assert_eq!(request.prefer_return, request::ReturnPreference::Minimal);
     assert!(request.respond_async && request.preconditions.if_none_exist.is_some());
     assert_eq!(request.preconditions.if_match, Some(3));
+    for (prefer, lenient) in [
+        ("handling=lenient", true),
+        ("respond-async; handling = \"lenient\"", true),
+        ("handling=strict, handling=lenient", false),
+        ("handling=loose", false),
+    ] {
+        let request = json("POST", "/fhir/Patient", PATIENT).header("prefer", prefer).parse().unwrap();
+        assert_eq!(request.lenient, lenient, "{prefer}");
+    }
 }
 
 /// A body that comes in the frames given, and then never ends.

@@ -64,6 +64,7 @@ impl Inbox {
             format: Format::default(),
             prefer: ReturnPreference::default(),
             respond_async: false,
+            lenient: false,
         };
         let interaction = Interaction::Ingest(Document {
             media: "x-application/hl7-v2+er7".into(),

@@ -52,6 +52,8 @@ pub struct Aside {
     pub prefer: ReturnPreference,
     /// `Prefer: respond-async`
     pub respond_async: bool,
+    /// `Prefer: handling=lenient`
+    pub lenient: bool,
 }
 
 impl Aside {
@@ -65,6 +67,7 @@ impl Aside {
             format: request.format,
             prefer: request.prefer_return,
             respond_async: request.respond_async,
+            lenient: request.lenient,
         }
     }
 
@@ -141,7 +144,7 @@ async fn look(
     interaction: &Interaction,
     aside: &Aside,
 ) -> Result<Answer, Refusal> {
-    let scene = gateway.scene(permit, aside.now);
+    let scene = Scene { lenient: aside.lenient, ..gateway.scene(permit, aside.now) };
     let prepared = Prepared::of(&scene, permit, interaction)?;
     let mut outcome = None;
     let mut read = || {
@@ -387,6 +390,7 @@ impl Gateway {
             search_limits: &parts.search_limits,
             count_max: parts.search_limits.count_max,
             bundle_id: parts.clock.uuid().to_string(),
+            lenient: false,
         }
     }
 

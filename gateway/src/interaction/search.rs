@@ -12,7 +12,7 @@ use crate::decision::{self, Action, Need, Permit};
 use crate::ids::{ResourceType, SYSTEM_BSN};
 use crate::response::Answer;
 use crate::response::bundle::{BundleWriter, SearchMode};
-use crate::response::refusal::{Reason, Refusal};
+use crate::response::refusal::{self, Issue, Reason, Refusal};
 use crate::search::criterion::{SearchRequest, Total};
 use crate::search::parameter::{self, SearchContext};
 use crate::search::plan;
@@ -21,14 +21,13 @@ use crate::store::{Reader, StoreError, Stored};
 /// A search, ready to run: parsed from the request, or from the cursor of an earlier page.
 pub struct Prepared {
     kind: ResourceType,
-    pairs: Vec<(String, String)>,
     request: SearchRequest,
     position: Option<Vec<u8>>,
 }
 
 /// Parses a search. A `_cursor` stands alone: it carries the whole question.
 ///
-/// Errors: `ParameterUnknown` naming the nearest known one, `ParameterInvalid`.
+/// Errors: those of [`parameter::parse`].
 pub fn prepare(scene: &Scene<'_>, kind: ResourceType, parameters: &Parameters) -> Result<Prepared, Refusal> {
     let (pairs, position) = match parameters.pairs.iter().find(|(name, _)| name == "_cursor") {
         None => (parameters.pairs.to_vec(), None),
@@ -43,7 +42,7 @@ pub fn prepare(scene: &Scene<'_>, kind: ResourceType, parameters: &Parameters) -
         }
     };
     let request = understand(scene, kind, &pairs)?;
-    Ok(Prepared { kind, pairs, request, position })
+    Ok(Prepared { kind, request, position })
 }
 
 /// The question a search's pairs ask, without what its asker has no scope to look at.
@@ -54,7 +53,7 @@ pub(super) fn understand(
     kind: ResourceType,
     pairs: &[(String, String)],
 ) -> Result<SearchRequest, Refusal> {
-    let context = SearchContext { base: scene.base, now: scene.now };
+    let context = SearchContext { base: scene.base, now: scene.now, lenient: scene.lenient };
     let mut request = parameter::parse(kind, pairs, scene.search_limits, &context)?;
     if let Some(actor) = scene.actor {
         // What a search looks at past a reference is searched too, and needs the scope of its type
@@ -88,7 +87,8 @@ impl Prepared {
             && let Some(actor) = scene.actor
         {
             let cursor = Cursor {
-                pairs: self.pairs.clone(),
+                // What was left out is not asked again, so that a later page needs no leniency.
+                pairs: self.request.applied.clone(),
                 position: position.to_vec(),
                 expires: scene.now.plus_seconds(cursor::LIFE_SECONDS),
             };
@@ -115,6 +115,11 @@ impl Prepared {
                     bundle.search_entry(&full_url, text, mode);
                 }
             }
+        }
+        if !self.request.ignored.is_empty() {
+            bundle.outcome_entry(&refusal::outcome(
+                self.request.ignored.iter().map(left_out).collect::<Vec<_>>().iter(),
+            ));
         }
         let mut facts = Facts::of(&found.matches);
         facts.add(&found.includes);
@@ -153,6 +158,17 @@ impl Prepared {
             }
         }
         out
+    }
+}
+
+/// A parameter that was left out, as an issue of the answer: the search was done, and found more than was asked for.
+fn left_out(refusal: &Refusal) -> Issue {
+    let diagnostics = format!("This parameter was left out. {}", refusal.details);
+    Issue {
+        severity: "warning",
+        code: refusal.reason.row().code,
+        diagnostics,
+        expression: refusal.expression.clone(),
     }
 }
 

@@ -16,7 +16,7 @@ use super::criteria::Criteria;
 use super::perform::{Aside, Caller, Prepared, perform, record};
 use super::reference::{self, Links};
 use super::write::commit;
-use super::{Outcome, found_body};
+use super::{Outcome, Scene, found_body};
 use crate::clock::Timestamp;
 use crate::connection::request::Interaction;
 use crate::connection::route;
@@ -139,7 +139,8 @@ impl Step {
                 | Interaction::Search(..)
         );
         let change = if looks {
-            Prepared::of(&gateway.scene(&permit, aside.now), &permit, &entry.interaction)?;
+            let scene = Scene { lenient: aside.lenient, ..gateway.scene(&permit, aside.now) };
+            Prepared::of(&scene, &permit, &entry.interaction)?;
             None
         } else {
             Some(Change::of(gateway, caller, &permit, &entry.interaction, entry.new_id, &aside)?)
@@ -267,7 +268,7 @@ impl Course<'_> {
     fn perform(&mut self, writer: &mut dyn Writer, at: usize) -> Result<(), StoreError> {
         let Some(step) = self.steps.get(at) else { return Ok(()) };
         let Step { place, full_url, permit, interaction, aside, change } = step;
-        let scene = self.gateway.scene(permit, aside.now);
+        let scene = Scene { lenient: aside.lenient, ..self.gateway.scene(permit, aside.now) };
         let outcome = match change {
             Some(change) => {
                 let links = Links::versioned(&self.made, &self.versions).seen_from(full_url.as_deref());

@@ -16,8 +16,6 @@ pub enum SearchMode {
     Match,
     /// Included because a match refers to it.
     Include,
-    /// An OperationOutcome about the search.
-    Outcome,
 }
 
 impl BundleWriter {
@@ -75,8 +73,15 @@ impl BundleWriter {
         self.out.push_str(match mode {
             SearchMode::Match => ",\"search\":{\"mode\":\"match\"}}",
             SearchMode::Include => ",\"search\":{\"mode\":\"include\"}}",
-            SearchMode::Outcome => ",\"search\":{\"mode\":\"outcome\"}}",
         });
+    }
+
+    /// The entry of a search page that tells about the search itself. An OperationOutcome made here has no address.
+    pub fn outcome_entry(&mut self, outcome: &str) {
+        self.open_entry();
+        self.out.push_str("\"resource\":");
+        self.out.push_str(outcome);
+        self.out.push_str(",\"search\":{\"mode\":\"outcome\"}}");
     }
 
     /// An entry of a history: `resource` is `None` for a deletion (FHIR R4 http.html#history).

@@ -74,8 +74,11 @@ macro_rules! reasons {
 reasons! {
     /// Not well-formed: JSON, HL7v2 framing, a query string.
     Malformed => BAD_REQUEST, "structure", "The request is not well-formed.", "Correct it at the place named and send it again.";
-    /// A parameter, modifier, prefix or value that is not understood.
+    /// A parameter that is not known or not offered.
     ParameterUnknown => BAD_REQUEST, "not-supported", "A search or operation parameter is not known here.", "Use a parameter of the CapabilityStatement ([base]/metadata).";
+    /// A search parameter is known, its modifier is not offered for it. Never ignored, whatever `Prefer` says (FHIR R4
+    /// search.html#modifiers: a server SHALL reject it).
+    ModifierUnknown => BAD_REQUEST, "not-supported", "A modifier of a search parameter is not offered here.", "Use a modifier named here, or none.";
     /// A parameter is known, its value is not valid.
     ParameterInvalid => BAD_REQUEST, "invalid", "A parameter has an invalid value.", "Correct the value.";
     /// The resource breaks the structure of its type.

@@ -62,8 +62,9 @@ pub(super) async fn regrant(
 /// Row keys of all patients.
 fn patients(store: &Arc<dyn Store>, permit: &Permit, base: &str, now: Timestamp) -> Result<Vec<PatientKey>> {
     let limits = SearchLimits { count_default: 1000, ..SearchLimits::default() };
-    let request = parameter::parse(kinds().patient, &[], &limits, &SearchContext { base, now })
-        .map_err(|refusal| anyhow!("{:?}", refusal.reason))?;
+    let request =
+        parameter::parse(kinds().patient, &[], &limits, &SearchContext { base, now, lenient: false })
+            .map_err(|refusal| anyhow!("{:?}", refusal.reason))?;
     let mut all = Vec::new();
     let mut position: Option<Vec<u8>> = None;
     loop {

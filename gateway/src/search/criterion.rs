@@ -6,6 +6,7 @@
 use sluis_conformance::definitions::{self, ParamId, SearchKind};
 
 use crate::ids::{ResourceId, ResourceType};
+use crate::response::refusal::Refusal;
 
 /// A search, understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub struct SearchRequest {
     pub elements: Vec<String>,
     /// Parameters as applied, for the `self` link (FHIR R4 search.html#conformance).
     pub applied: Vec<(String, String)>,
+    /// What was not understood and left out, where the client asked for that (FHIR R4 search.html#errors).
+    pub ignored: Vec<Refusal>,
 }
 
 /// One condition on the rows.

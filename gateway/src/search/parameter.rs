@@ -68,12 +68,14 @@ pub struct SearchContext<'c> {
     pub base: &'c str,
     /// The present, for `ap` on dates.
     pub now: Timestamp,
+    /// `Prefer: handling=lenient`: parameters not known are left out and listed.
+    pub lenient: bool,
 }
 
 /// Reads the decoded pairs of a query string and form.
 ///
-/// Errors: `ParameterUnknown` names what is supported or the nearest known name, `ParameterInvalid` what is wrong with
-/// a value, `TooCostly` the limit passed; all name the parameter as their expression.
+/// Errors: `ParameterUnknown` names the nearest known name, `ModifierUnknown` the modifiers offered, `ParameterInvalid`
+/// what is wrong with a value, `TooCostly` the limit passed; all name the parameter as their expression.
 /// Source: FHIR R4 search.html
 pub fn parse(
     kind: ResourceType,
@@ -94,6 +96,7 @@ pub fn parse(
         includes: Vec::new(),
         elements: Vec::new(),
         applied: Vec::new(),
+        ignored: Vec::new(),
     };
     let mut single = Vec::new();
     let mut values = 0;
@@ -105,18 +108,28 @@ pub fn parse(
         if text.is_empty() {
             return Err(invalid(name, "It has no value.".to_owned()));
         }
-        if result::read(&mut request, name, text, &mut single, limits)? {
-            continue;
+        let mut one = || {
+            if result::read(&mut request, name, text, &mut single, limits)? {
+                return Ok(());
+            }
+            values += split_values(text, ',').len();
+            if values > limits.values_total_max {
+                return Err(too_costly(name, format!("At most {} values in all.", limits.values_total_max)));
+            }
+            let asked = chain::Asked { name, text, limits, context, links: &links };
+            let criterion = asked.criterion(kind, name, 0)?;
+            request.criteria.extend(narrowed(&criterion));
+            request.criteria.push(criterion);
+            request.applied.push((name.clone(), text.clone()));
+            Ok(())
+        };
+        match one() {
+            // What is known and written wrong, or too much, is refused all the same.
+            Err(refusal) if context.lenient && refusal.reason == Reason::ParameterUnknown => {
+                request.ignored.push(Refusal { expression: vec![name.clone()], ..refusal });
+            }
+            other => other?,
         }
-        values += split_values(text, ',').len();
-        if values > limits.values_total_max {
-            return Err(too_costly(name, format!("At most {} values in all.", limits.values_total_max)));
-        }
-        let asked = chain::Asked { name, text, limits, context, links: &links };
-        let criterion = asked.criterion(kind, name, 0)?;
-        request.criteria.extend(narrowed(&criterion));
-        request.criteria.push(criterion);
-        request.applied.push((name.clone(), text.clone()));
     }
     Ok(request)
 }
@@ -159,7 +172,7 @@ fn criterion(kind: ResourceType, end: &str, asked: &chain::Asked<'_>) -> Result<
             _ => return Err(invalid(name, "`:missing` takes true or false.".to_owned())),
         };
         if matches!(code, "_id" | "_lastUpdated") {
-            return Err(unsupported(name, "Every resource has one; `:missing` says nothing here."));
+            return Err(no_modifier(name, "Every resource has one; `:missing` says nothing here."));
         }
         return Ok(Criterion::Index(parameter, Condition::Missing(missing)));
     }
@@ -305,6 +318,10 @@ fn unescape(text: &str) -> String {
 
 fn unsupported(name: &str, text: &str) -> Refusal {
     Refusal::new(Reason::ParameterUnknown, text).at(name)
+}
+
+fn no_modifier(name: &str, text: &str) -> Refusal {
+    Refusal::new(Reason::ModifierUnknown, text).at(name)
 }
 
 fn invalid(name: &str, text: String) -> Refusal {

@@ -178,7 +178,7 @@ impl<'r> Reading<'r> {
             // To the millisecond; `lines` compares exactly.
             pairs.push(("_lastUpdated".to_owned(), format!("ge{}", Timestamp(since).to_instant())));
         }
-        let context = SearchContext { base, now: filter.now };
+        let context = SearchContext { base, now: filter.now, lenient: false };
         let request = parse(kind, &pairs, &SearchLimits::default(), &context).map_err(refused)?;
         let mut plan = plan(&request, filter);
         if let Some(after) = after {

@@ -82,7 +82,9 @@ impl Asked<'_> {
             match self.criterion(target, rest, depth + 1) {
                 Ok(criterion) => links.push(Link { kind: target, criterion: Box::new(criterion) }),
                 // Another type of target may know the parameter; a wrong value or too much is so for each of them.
-                Err(refusal) if refusal.reason == Reason::ParameterUnknown => {
+                Err(refusal)
+                    if matches!(refusal.reason, Reason::ParameterUnknown | Reason::ModifierUnknown) =>
+                {
                     refused.get_or_insert(refusal);
                 }
                 Err(refusal) => return Err(refusal),

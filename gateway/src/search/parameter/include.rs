@@ -8,7 +8,7 @@ use crate::ids::ResourceType;
 use crate::response::refusal::Refusal;
 use crate::search::criterion::Include;
 
-use super::{find, invalid, parameter_of, unsupported};
+use super::{find, invalid, no_modifier, parameter_of, unsupported};
 
 /// Reads one; `None` when the name is neither.
 ///
@@ -20,7 +20,7 @@ pub(super) fn read(kind: ResourceType, name: &str, text: &str) -> Result<Option<
         "_revinclude" => (true, false),
         "_revinclude:iterate" => (true, true),
         _ if matches!(name.split(':').next(), Some("_include" | "_revinclude")) => {
-            return Err(unsupported(name, "Of modifiers it takes :iterate."));
+            return Err(no_modifier(name, "Of modifiers it takes :iterate."));
         }
         _ => return Ok(None),
     };

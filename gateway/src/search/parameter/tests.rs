@@ -3,13 +3,42 @@
 use super::*;
 use crate::search::criterion::{SystemTest, TokenTest};
 
-const CONTEXT: SearchContext<'_> = SearchContext { base: "https://sluis.example/fhir", now: Timestamp(0) };
+const CONTEXT: SearchContext<'_> =
+    SearchContext { base: "https://sluis.example/fhir", now: Timestamp(0), lenient: false };
 
 fn read(kind: &str, pairs: &[(&str, &str)]) -> Result<SearchRequest, Refusal> {
     let kind = definitions::r4().resource_type(kind).unwrap();
     let pairs: Vec<(String, String)> =
         pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     parse(kind, &pairs, &SearchLimits::default(), &CONTEXT)
+}
+
+/// `Prefer: handling=lenient` leaves out what is not known; what is known and wrong stays wrong.
+#[test]
+fn leniency_leaves_out_what_is_not_known_alone() {
+    let lenient = |pairs: &[(&str, &str)]| {
+        let pairs: Vec<(String, String)> =
+            pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let kind = definitions::r4().resource_type("Observation").unwrap();
+        parse(kind, &pairs, &SearchLimits::default(), &SearchContext { lenient: true, ..CONTEXT })
+    };
+    let request =
+        lenient(&[("cod", "x"), ("code", "c"), ("patient.nam", "y"), ("_sort", "nonsense"), ("_score", "1")]);
+    let request = request.unwrap();
+    let names: Vec<_> = request.ignored.iter().flat_map(|refusal| &refusal.expression).collect();
+    assert_eq!(names, ["cod", "patient.nam", "_sort", "_score"]);
+    assert_eq!(request.applied, [("code".to_owned(), "c".to_owned())]);
+    assert_eq!((request.criteria.len(), request.order.len()), (1, 0));
+    for (pair, reason) in [
+        (("code:nonsense", "x"), Reason::ModifierUnknown),
+        (("patient.name:nonsense", "x"), Reason::ModifierUnknown),
+        (("date", "yesterday"), Reason::ParameterInvalid),
+        (("_total", "many"), Reason::ParameterInvalid),
+    ] {
+        assert_eq!(lenient(&[pair]).unwrap_err().reason, reason, "{pair:?}");
+    }
+    let many = vec![("nonsense", "x"); 500];
+    assert_eq!(lenient(&many).unwrap_err().reason, Reason::TooCostly);
 }
 
 /// Parameter, value -> reason and a word of the text.
@@ -49,23 +78,23 @@ fn what_is_not_understood_is_refused_with_what_would_be() {
         ("_revinclude", "Provenance:target:Patient", Reason::ParameterInvalid, "_revinclude:iterate"),
         ("_revinclude", "AuditEvent:entity", Reason::ParameterUnknown, "log"),
         ("_revinclude:iterate", "*", Reason::ParameterInvalid, "Name the type"),
-        ("_revinclude:recurse", "Provenance:target", Reason::ParameterUnknown, ":iterate"),
+        ("_revinclude:recurse", "Provenance:target", Reason::ModifierUnknown, ":iterate"),
         ("_filter", "x", Reason::ParameterUnknown, "Filter"),
         ("_text", "x", Reason::ParameterUnknown, "Full text"),
         ("_content", "x", Reason::ParameterUnknown, "Full text"),
         ("_list", "x", Reason::ParameterUnknown, "Lists"),
-        ("code:in", "x", Reason::ParameterUnknown, "not offered"),
+        ("code:in", "x", Reason::ModifierUnknown, "not offered"),
         ("code:text", "  ", Reason::ParameterInvalid, "no letter"),
         ("identifier:of-type", "a|b", Reason::ParameterInvalid, "system|code|value"),
         ("identifier:of-type", "|b|c", Reason::ParameterInvalid, "system|code|value"),
         ("identifier:of-type", "a|b|c|d", Reason::ParameterInvalid, "system|code|value"),
         ("_profile:below", "urn:uuid:x", Reason::ParameterInvalid, "URN"),
         ("_profile:above", "http://a/////////////////////////////////////x", Reason::ParameterInvalid, "32"),
-        ("_profile:contains", "http://a", Reason::ParameterUnknown, ":below"),
-        ("code:nonsense", "x", Reason::ParameterUnknown, "not known"),
-        ("value-string:not", "x", Reason::ParameterUnknown, ":exact"),
-        ("subject:Nonsense", "x", Reason::ParameterUnknown, ":identifier"),
-        ("date:exact", "2020", Reason::ParameterUnknown, ":missing"),
+        ("_profile:contains", "http://a", Reason::ModifierUnknown, ":below"),
+        ("code:nonsense", "x", Reason::ModifierUnknown, "not known"),
+        ("value-string:not", "x", Reason::ModifierUnknown, ":exact"),
+        ("subject:Nonsense", "x", Reason::ModifierUnknown, ":identifier"),
+        ("date:exact", "2020", Reason::ModifierUnknown, ":missing"),
         ("date", "abc", Reason::ParameterInvalid, "YYYY"),
         ("date", "2021-13-01", Reason::ParameterInvalid, "YYYY"),
         ("date", "xx2021", Reason::ParameterInvalid, "prefix"),
@@ -84,7 +113,7 @@ fn what_is_not_understood_is_refused_with_what_would_be() {
         ("subject", "Nonsense/1", Reason::ParameterInvalid, "reference"),
         ("subject:Patient", "Group/1", Reason::ParameterInvalid, "another type"),
         ("_id", "a/b", Reason::ParameterInvalid, "id"),
-        ("_id:missing", "true", Reason::ParameterUnknown, "Every resource"),
+        ("_id:missing", "true", Reason::ModifierUnknown, "Every resource"),
         ("code-value-quantity", "a", Reason::ParameterInvalid, "2 values"),
         ("code-value-quantity", "a$", Reason::ParameterInvalid, "no value"),
         ("_count", "-1", Reason::ParameterInvalid, "whole number"),

@@ -7,7 +7,7 @@ use crate::response::refusal::Refusal;
 use crate::search::criterion::{SystemTest, Test, TokenTest, UnitTest};
 use crate::search::text::normalise;
 
-use super::{SearchContext, invalid, range, split_values, unescape, unsupported};
+use super::{SearchContext, invalid, no_modifier, range, split_values, unescape, unsupported};
 
 /// Parts of the path of an address that `:above` takes apart.
 const PARTS_MAX: usize = 32;
@@ -142,7 +142,7 @@ impl Reader<'_> {
         let named = match modifier {
             None => None,
             Some(name) => Some(definitions.resource_type(name).ok_or_else(|| {
-                unsupported(
+                no_modifier(
                     self.name,
                     "The modifiers of a reference are :identifier, :missing and a type's name.",
                 )
@@ -210,7 +210,7 @@ impl Reader<'_> {
         let known =
             ["text", "in", "not-in", "below", "above", "ofType", "of-type", "iterate", "exact", "contains"];
         let what = if known.contains(&modifier) || modifier == "not" { "not offered" } else { "not known" };
-        unsupported(self.name, &format!("This modifier is {what}; a parameter of this kind takes {offered}."))
+        no_modifier(self.name, &format!("This modifier is {what}; a parameter of this kind takes {offered}."))
     }
 }
 

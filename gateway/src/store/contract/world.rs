@@ -170,7 +170,7 @@ pub fn planned(query: &str, filter: &Filter) -> Plan {
         .map(|pair| pair.split_once('=').unwrap())
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let context = SearchContext { base: BASE, now: NOW };
+    let context = SearchContext { base: BASE, now: NOW, lenient: false };
     plan(&parse(kind(name), &pairs, &SearchLimits::default(), &context).unwrap(), filter)
 }
 
