@@ -165,10 +165,15 @@ pub(super) fn preconditions(headers: &HeaderMap) -> Result<Preconditions, Refusa
     Ok(Preconditions { if_match, if_none_match, if_modified_since, if_none_exist })
 }
 
-/// Version of an entity tag `W/"3"` or `"3"`; `None` when the text is no entity tag, 0 when it names no version.
+/// Version of an entity tag `W/"3"` or `"3"`; `None` when the text is no entity tag, 0 when it names no version. A bare
+/// `3` is taken too: clients that copy `meta.versionId` into the header send it (fhirpy does), and it can mean one thing.
 pub fn etag(text: &str) -> Option<u32> {
     let quoted = text.strip_prefix("W/").unwrap_or(text);
-    let inside = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    let inside = match quoted.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"')?,
+        None if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => text,
+        None => return None,
+    };
     if inside.contains('"') {
         return None;
     }
@@ -351,7 +356,8 @@ mod tests {
             ("\"3\"", Some(3)),
             ("W/\"abc\"", Some(0)),
             ("W/\"03\"", Some(0)),
-            ("3", None),
+            ("3", Some(3)),
+            ("03", Some(0)),
             ("W/3", None),
             ("banana", None),
             ("W/\"1\", W/\"2\"", None),
