@@ -13,3 +13,5 @@ pub mod plan;
 pub mod sql;
 
 pub mod text;
+
+pub mod unit;

@@ -328,7 +328,7 @@ fn resource(fact: &Fact, month: u8, psy: bool, subject: &Value) -> Value {
         let mut observation = json!({
             "resourceType": "Observation", "status": "final", "subject": subject, "effectiveDateTime": date,
             "code": { "coding": [{ "system": system, "code": code }] },
-            "valueQuantity": { "value": month, "system": "http://unitsofmeasure.org", "code": "1" },
+            "valueQuantity": { "value": month, "system": "http://unitsofmeasure.org", "code": "L" },
         });
         if *category == "vitals" {
             observation["category"] = json!([{ "coding": [{
@@ -559,7 +559,8 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
         0 => format!("Observation?patient={patient}&_sort={sort}{shape}"),
         1 => format!("Observation?code={system}|{code}&_sort={sort}{shape}"),
         2 => format!("Observation?subject=Patient/{patient}&date=ge2026-{:02}-01{shape}", b + 1),
-        3 => format!("Observation?value-quantity=gt{row}{shape}"),
+        3 if a % 2 == 0 => format!("Observation?value-quantity=gt{row}{shape}"),
+        3 => format!("Observation?value-quantity=gt{row}000|http://unitsofmeasure.org|mL{shape}"),
         4 => format!("Observation?subject:Patient.birthdate=195{a}-02-03{shape}"),
         5 => format!("Observation?patient.gender=female&_sort={sort}{shape}"),
         6 => format!("Patient?_has:Observation:patient:code={code}&_sort=birthdate"),

@@ -172,13 +172,15 @@ pub enum SystemTest {
     Is(String),
 }
 
-/// The unit part of a quantity (FHIR R4 search.html#quantity). Units are compared as sent; nothing is converted.
+/// The unit part of a quantity (FHIR R4 search.html#quantity).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitTest {
     /// Not said.
     Any,
-    /// `system|code`.
+    /// `system|code`, compared as sent.
     Coded(SystemTest, String),
+    /// `system|code` of a unit that has a canonical one, to which the number is converted.
+    Canonical(String),
     /// `||unit`: code or human unit.
     Named(String),
 }

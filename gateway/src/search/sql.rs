@@ -19,7 +19,7 @@ use crate::store::visible::Visible;
 
 pub(crate) use dialect::indexed;
 pub use dialect::{Bind, Dialect};
-pub(crate) use test::typed;
+pub(crate) use test::{mirrored, typed};
 
 /// Numbers the database has given to names.
 pub trait Names {

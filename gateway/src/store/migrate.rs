@@ -30,6 +30,11 @@ pub const SQLITE: &[Migration] = &[
         name: "0003_history",
         sql: include_str!("../../migrations/sqlite/0003_history.sql"),
     },
+    Migration {
+        number: 4,
+        name: "0004_canonical_quantity",
+        sql: include_str!("../../migrations/sqlite/0004_canonical_quantity.sql"),
+    },
 ];
 
 /// The files of the PostgreSQL store, in order.
@@ -43,6 +48,11 @@ pub const POSTGRES: &[Migration] = &[
         number: 2,
         name: "0002_history",
         sql: include_str!("../../migrations/postgres/0002_history.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "0003_canonical_quantity",
+        sql: include_str!("../../migrations/postgres/0003_canonical_quantity.sql"),
     },
 ];
 

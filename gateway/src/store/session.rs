@@ -25,6 +25,7 @@ use crate::decision::filter::{Arm, CareRelation, Derived, Filter};
 use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::plan::{Found, Plan};
+use crate::search::unit::Canonical;
 use crate::store::history::HistoryQuery;
 use crate::store::visible::{bits, mask};
 use crate::store::{
@@ -65,6 +66,8 @@ pub(crate) struct Pen<'s> {
 pub(crate) struct Hand {
     /// Interned systems. They stay in the database, so they are kept from one transaction to the next.
     pub(crate) symbols: HashMap<String, i64>,
+    /// Canonical units by unit, with those that have none. True of any transaction.
+    pub(crate) units: HashMap<String, Option<Arc<Canonical>>>,
     /// Number and hash of the log's last record, once it has been looked up. Another process may append between two
     /// transactions, so each looks it up anew.
     pub(crate) log_head: Option<(u64, [u8; 32])>,

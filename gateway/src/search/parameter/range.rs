@@ -5,6 +5,7 @@ use sluis_conformance::path::{FhirDateTime, Precise};
 use crate::clock::Timestamp;
 use crate::response::refusal::Refusal;
 use crate::search::criterion::{DateTest, NumberTest, Prefix};
+use crate::search::unit::Canonical;
 
 use super::invalid;
 
@@ -56,6 +57,18 @@ pub(super) fn number(name: &str, text: &str) -> Result<NumberTest, Refusal> {
         (low, high) = (low.min(value - tenth), high.max(value + tenth));
     }
     Ok(NumberTest { prefix, value, low, high })
+}
+
+/// A number in another unit: the precision is that of the digits in the unit they were written in.
+///
+/// `None`: beyond what a double holds.
+pub(super) fn canonical(number: &NumberTest, unit: &Canonical) -> Option<NumberTest> {
+    Some(NumberTest {
+        prefix: number.prefix,
+        value: unit.convert(number.value)?,
+        low: unit.convert(number.low)?,
+        high: unit.convert(number.high)?,
+    })
 }
 
 #[cfg(test)]

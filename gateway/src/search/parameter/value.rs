@@ -6,6 +6,7 @@ use crate::ids::ResourceId;
 use crate::response::refusal::Refusal;
 use crate::search::criterion::{SystemTest, Test, TokenTest, UnitTest};
 use crate::search::text::normalise;
+use crate::search::unit::Canonical;
 
 use super::{SearchContext, invalid, no_modifier, range, split_values, unescape, unsupported};
 
@@ -129,7 +130,14 @@ impl Reader<'_> {
             }
         };
         let number = parts.first().map(String::as_str).unwrap_or("");
-        Ok(Test::Quantity(range::number(self.name, number)?, unit))
+        let number = range::number(self.name, number)?;
+        if let UnitTest::Coded(SystemTest::Is(system), code) = &unit
+            && let Some(canonical) = Canonical::of(Some(system), code)
+            && let Some(number) = range::canonical(&number, &canonical)
+        {
+            return Ok(Test::Quantity(number, UnitTest::Canonical(canonical.unit)));
+        }
+        Ok(Test::Quantity(number, unit))
     }
 
     /// FHIR R4 search.html#reference: `id`, `Type/id`, or an address.

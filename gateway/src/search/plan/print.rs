@@ -177,6 +177,7 @@ fn print_test(f: &mut fmt::Formatter<'_>, test: &Test) -> fmt::Result {
                     print_token(f, &TokenTest { system: system.clone(), code: Some(code.clone()) })
                 }
                 UnitTest::Named(unit) => write!(f, " {unit:?}"),
+                UnitTest::Canonical(unit) => write!(f, " in {unit}"),
             }
         }
         Test::Reference(kind, id) => {

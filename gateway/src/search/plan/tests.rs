@@ -111,6 +111,14 @@ fn plans_read_as_expected() {
 ",
         ),
         (
+            "Observation?value-quantity=gt2100|http://unitsofmeasure.org|mL",
+            "search Observation across patients
+  by the index of value-quantity
+  where value-quantity gt 0.0021 [0.0020995, 0.0021005) in m3
+  page of 50
+",
+        ),
+        (
             "Observation?subject:Patient.identifier=urn:a|1&code=c",
             "search Observation across patients
   by the far ends of subject

@@ -34,15 +34,31 @@ pub(super) fn probe<'q>(sql: &'q mut Sql, r: &str, table: &str, facet: i64) -> &
 
 /// Whether the row of alias `r` has an entry of the facet that passes one of the tests: one probe for each table concerned.
 pub(super) fn entries(sql: &mut Sql, names: &dyn Names, r: &str, facet: i64, tests: &[&Test]) {
-    let mut tables: Vec<&str> = tests.iter().flat_map(|test| homes(test)).copied().collect();
+    let places = |test: &&Test| homes(test).iter().map(|table| (*table, part(test))).collect::<Vec<_>>();
+    let mut tables: Vec<(&str, i64)> = tests.iter().flat_map(places).collect();
     tables.sort_unstable();
     tables.dedup();
-    sql.join(tables, " OR ", |sql, table| {
-        probe(sql, r, table, facet).push(" AND t.part = 0 AND (");
-        let here = tests.iter().filter(|test| homes(test).contains(&table));
+    sql.join(tables, " OR ", |sql, (table, at)| {
+        probe(sql, r, table, facet).push(&format!(" AND t.part = {at} AND ("));
+        let here = tests.iter().filter(|test| part(test) == at && homes(test).contains(&table));
         sql.join(here, " OR ", |sql, test| values(sql, names, "t", table, test));
         sql.push("))");
     });
+}
+
+/// Where entries that pass this test stand within their facet, outside of composites: the values as given, or the
+/// canonical ones.
+fn part(test: &Test) -> i64 {
+    if is_canonical(test) { mirrored(0) } else { 0 }
+}
+
+fn is_canonical(test: &Test) -> bool {
+    matches!(test, Test::Quantity(_, UnitTest::Canonical(_)))
+}
+
+/// The part under which the canonical value of a quantity stands whose given value is under `part`.
+pub(crate) fn mirrored(part: i64) -> i64 {
+    -1 - part
 }
 
 /// Whether the row of alias `r` has an identifier of a type with a value.
@@ -81,9 +97,13 @@ pub(super) fn composite(
         let t = alias(at);
         sql.push(&format!("{t}.row = {r}.key")).beside(&t, r);
         sql.push(&format!(" AND {t}.facet = ")).bind(*facet);
-        match at {
-            0 => sql.push(&format!(" AND {t}.part > 0 AND ")),
-            _ => sql.push(&format!(" AND {t}.part = t0.part AND ")),
+        // A repetition's canonical values stand under its mirrored number (see `mirrored`).
+        let first = parts.first().is_some_and(|(_, test)| is_canonical(test));
+        match (at, is_canonical(test)) {
+            (0, false) => sql.push(&format!(" AND {t}.part > 0 AND ")),
+            (0, true) => sql.push(&format!(" AND {t}.part < -1 AND ")),
+            (_, this) if this == first => sql.push(&format!(" AND {t}.part = t0.part AND ")),
+            _ => sql.push(&format!(" AND {t}.part = -1 - t0.part AND ")),
         };
         let home = homes(test).first().copied().unwrap_or("index_token");
         values(sql, names, &t, home, test);
@@ -100,12 +120,13 @@ pub(super) fn rows(sql: &mut Sql, names: &dyn Names, facet: i64, patient: Option
             ("index_string", _) => "index_string_value",
             ("index_date", _) => "index_date_value",
             ("index_number", _) => "index_number_value",
+            ("index_quantity", test) if is_canonical(test) => "index_quantity_canonical",
             ("index_quantity", _) => "index_quantity_value",
             ("index_reference", _) => "index_reference_value",
             _ => "index_uri_value",
         };
         sql.push(&format!("SELECT d.row FROM {table} d")).pin(index).push(" WHERE d.facet = ").bind(facet);
-        sql.push(" AND d.part = 0 AND ");
+        sql.push(&format!(" AND d.part = {} AND ", part(test)));
         if index == "index_token_system" {
             sql.push("d.system > 0 AND ");
         }
@@ -187,6 +208,9 @@ fn values(sql: &mut Sql, names: &dyn Names, t: &str, table: &str, test: &Test) {
                 UnitTest::Coded(of, code) => {
                     sql.push(&format!(" AND {t}.code = ")).bind(code.clone());
                     system(sql, t, of);
+                }
+                UnitTest::Canonical(unit) => {
+                    sql.push(&format!(" AND {t}.code = ")).bind(unit.clone());
                 }
                 UnitTest::Named(unit) => {
                     sql.push(&format!(" AND ({t}.code = ")).bind(unit.clone());

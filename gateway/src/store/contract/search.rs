@@ -125,6 +125,15 @@ pub fn every_kind_of_parameter_finds_its_rows(store: &dyn Store) {
         ("Observation?value-quantity=2.1", "o1"),
         ("Observation?value-quantity=2.1|http://unitsofmeasure.org|L", "o1"),
         ("Observation?value-quantity=2.1|http://unitsofmeasure.org|mL", ""),
+        ("Observation?value-quantity=2100|http://unitsofmeasure.org|mL", "o1"),
+        ("Observation?value-quantity=2.1|http://unitsofmeasure.org|kg", ""),
+        ("Observation?value-quantity=2.1|http://unitsofmeasure.org|litre", ""),
+        ("Observation?value-quantity=lt3000|http://unitsofmeasure.org|mL", "o1 o4"),
+        ("Observation?value-quantity=ge2100|http://unitsofmeasure.org|mL", "o1 o4"),
+        ("Observation?value-quantity=ne2100|http://unitsofmeasure.org|mL", "o4"),
+        ("Observation?value-quantity=ap2000|http://unitsofmeasure.org|mL,72", "o1 o2 o4"),
+        ("Observation?code-value-quantity=19935-6$gt2000|http://unitsofmeasure.org|mL", "o1"),
+        ("Observation?code-value-quantity=19935-6$gt2200|http://unitsofmeasure.org|mL", ""),
         ("Observation?value-quantity=2.1||L", "o1"),
         ("Observation?value-quantity=2.1||litre", "o1"),
         ("Observation?value-quantity=72||/min", "o2"),
@@ -182,6 +191,68 @@ pub fn every_kind_of_parameter_finds_its_rows(store: &dyn Store) {
         assert_eq!(total, u64::try_from(expected.split_whitespace().count()).ok(), "{query}");
         assert!(found(store, &nobody(), query).is_empty(), "{query} as nobody");
     }
+}
+
+/// 16 kPa is 120 mm[Hg], as a value of its own and in one repetition with its code; what is no UCUM is compared as given.
+pub fn units_of_one_dimension_are_compared(store: &dyn Store) {
+    let filter = clinician(AUTHOR);
+    let value = |value: &str, system: &str, code: &str| {
+        format!(r#""valueQuantity":{{"value":{value},"system":"{system}","code":"{code}"}}"#)
+    };
+    let ucum = "http://unitsofmeasure.org";
+    let rows = [
+        ("mmhg", value("120", ucum, "mm[Hg]")),
+        ("kpa", value("16.0", ucum, "kPa")),
+        ("cel", value("37.5", ucum, "Cel")),
+        ("score", value("5", ucum, "{score}")),
+        ("ph", value("7.4", ucum, "[pH]")),
+        ("local", value("120", "urn:local", "mm[Hg]")),
+    ];
+    for (id, value) in rows {
+        let text = format!(
+            r#"{{"resourceType":"Observation","id":"{id}","status":"final","code":{{"text":"x"}},{value},
+            "component":[{{"code":{{"coding":[{{"code":"own"}}]}},{value}}},
+            {{"code":{{"coding":[{{"code":"other"}}]}},"valueQuantity":{{"value":1,"system":"{ucum}","code":"kPa"}}}}]}}"#
+        );
+        create(store, &text, derived(None, AUTHOR));
+    }
+    for (asked, expected) in [
+        ("16|http://unitsofmeasure.org|kPa", "mmhg kpa"),
+        ("16.0|http://unitsofmeasure.org|kPa", "mmhg kpa"),
+        ("16.00|http://unitsofmeasure.org|kPa", "mmhg kpa"),
+        ("16.000|http://unitsofmeasure.org|kPa", "kpa"),
+        ("120|http://unitsofmeasure.org|mm[Hg]", "mmhg kpa"),
+        ("gt15.999|http://unitsofmeasure.org|kPa", "kpa"),
+        ("99.5|http://unitsofmeasure.org|[degF]", "cel"),
+        ("ge310.65|http://unitsofmeasure.org|K", "cel"),
+        ("5|http://unitsofmeasure.org|{score}", "score"),
+        ("5|http://unitsofmeasure.org|1", ""),
+        ("7.4|http://unitsofmeasure.org|[pH]", "ph"),
+        ("120|urn:local|mm[Hg]", "local"),
+        ("120||mm[Hg]", "mmhg local"),
+    ] {
+        assert_eq!(
+            found(store, &filter, &format!("Observation?value-quantity={asked}")).join(" "),
+            expected,
+            "{asked}"
+        );
+        let component = format!("Observation?component-code-value-quantity=own${asked}");
+        assert_eq!(found(store, &filter, &component).join(" "), expected, "{component}");
+        let other = format!("Observation?component-code-value-quantity=other${asked}");
+        assert_eq!(found(store, &filter, &other).join(" "), "", "{other}");
+    }
+    let all =
+        "Observation?component-code-value-quantity=other$1000|http://unitsofmeasure.org|Pa&_summary=count";
+    assert_eq!(search(store, &filter, all).total, Some(6));
+    let text = format!(
+        r#"{{"resourceType":"Observation","id":"kpa","status":"final","code":{{"text":"x"}},{}}}"#,
+        value("17", ucum, "kPa")
+    );
+    write(store, move |w| put(w, &text, derived(None, AUTHOR), Method::Put)).unwrap();
+    assert_eq!(
+        found(store, &filter, "Observation?value-quantity=16|http://unitsofmeasure.org|kPa"),
+        ["mmhg"]
+    );
 }
 
 /// The entries of the former version find nothing any more.

@@ -5,18 +5,23 @@
 //! repetition it belongs to in `part`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sluis_conformance::path::{Entry, IndexValue, Precise, ReferenceTarget};
 
 use super::Session;
 use super::base::{Kind, Table, values};
 use crate::ids::ResourceType;
-use crate::search::sql::{Dialect, Names, indexed, typed};
+use crate::search::sql::{Dialect, Names, indexed, mirrored, typed};
 use crate::search::text::normalise;
+use crate::search::unit::{Canonical, UCUM};
 use crate::store::StoreError;
 
 /// Interned systems kept at hand; there are few, unless senders make them up.
 const SYMBOLS_MAX: usize = 10_000;
+
+/// Units kept at hand.
+const UNITS_MAX: usize = 1_000;
 
 /// Where an entry goes.
 #[derive(Clone, Copy)]
@@ -206,12 +211,21 @@ impl Session<'_> {
                 let Some((value, low, high)) = span(number) else { return Ok(()) };
                 self.base.add(&NUMBER, values![row, facet, part, value, low, high, patient])?;
             }
-            IndexValue::Quantity { value, system, code, unit } => {
+            IndexValue::Quantity { value, system: of, code, unit } => {
                 let Some((value, low, high)) = span(value) else { return Ok(()) };
-                let system = self.symbol(system.as_deref())?;
+                let of = of.as_deref();
+                let system = self.symbol(of)?;
                 let (code, unit) = (code.as_deref().unwrap_or(""), unit.as_deref().unwrap_or(""));
-                let row = values![row, facet, part, value, low, high, system, code, unit, patient];
-                self.base.add(&QUANTITY, row)?;
+                let given = values![row, facet, part, value, low, high, system, code, unit, patient];
+                self.base.add(&QUANTITY, given)?;
+                if let Some(canonical) = self.canonical(of, code)?
+                    && let (Some(value), Some(low), Some(high)) =
+                        (canonical.convert(value), canonical.convert(low), canonical.convert(high))
+                {
+                    let (part, code) = (mirrored(part), &*canonical.unit);
+                    let row = values![row, facet, part, value, low, high, system, code, "", patient];
+                    self.base.add(&QUANTITY, row)?;
+                }
             }
             IndexValue::Reference(ReferenceTarget::Relative { type_, id, .. }) => {
                 self.write_reference(place, self.names.kind(*type_), id)?;
@@ -264,6 +278,23 @@ impl Session<'_> {
     fn write_reference(&self, place: Place, kind: i64, id: &str) -> Result<(), StoreError> {
         let Place { row, facet, part, patient } = place;
         self.base.add(&REFERENCE, values![row, facet, part, id, kind, patient])
+    }
+
+    /// The canonical unit of a unit, if it has one.
+    fn canonical(&mut self, system: Option<&str>, code: &str) -> Result<Option<Arc<Canonical>>, StoreError> {
+        if system != Some(UCUM) {
+            return Ok(None);
+        }
+        let units = &mut self.pen()?.hand.units;
+        if let Some(known) = units.get(code) {
+            return Ok(known.clone());
+        }
+        let canonical = Canonical::of(system, code).map(Arc::new);
+        if units.len() >= UNITS_MAX {
+            units.clear();
+        }
+        units.insert(code.to_owned(), canonical.clone());
+        Ok(canonical)
     }
 
     /// Number of a system, given on first use; 0 for none.

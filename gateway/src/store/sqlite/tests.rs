@@ -222,6 +222,15 @@ fn plans_are_pinned() {
             ],
         ),
         (
+            "Observation?value-quantity=2100|http://unitsofmeasure.org|mL",
+            Segment::Sorted,
+            &[
+                "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
+                "SEARCH d USING COVERING INDEX index_quantity_canonical (facet=? AND code=? AND low>?)",
+                "SEARCH g USING PRIMARY KEY (patient=? AND purpose=? AND recipient=?)",
+            ],
+        ),
+        (
             "Observation?_count=20",
             Segment::Sorted,
             &[
