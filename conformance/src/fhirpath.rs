@@ -1,7 +1,7 @@
 //! FHIRPath, as far as the invariants of R4 need it: an expression compiled once, evaluated over the lossless tree.
 //!
 //! `path` runs the few kinds of step search parameters have, at the speed of a write; this evaluator knows operators,
-//! functions and three-valued logic, and `validate` asks it whether an invariant holds. A function, literal or variable
+//! functions and three-valued logic: `validate` asks it whether an invariant holds, FHIRPath Patch where an element stands. A function, literal or variable
 //! it does not know is refused when compiling, so that no expression is half evaluated. References are resolved within the
 //! resource only: nothing here does I/O.
 //! Source: FHIRPath N1 (2.0.0), FHIR R4 fhirpath.html
@@ -9,9 +9,11 @@
 mod evaluate;
 mod item;
 mod parse;
+mod place;
 
 pub use evaluate::Context;
 pub use item::{Item, Value};
+pub use place::{Place, Step};
 
 /// Why an expression does not compile or has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,8 +22,8 @@ pub enum FhirPathError {
     /// The text is not of the grammar as far as it is known here.
     #[error("not an expression this evaluator reads")]
     Syntax,
-    /// Nested past the limit.
-    #[error("nested too deep")]
+    /// Nested, or long, past the limit.
+    #[error("nested too deep, or too long")]
     TooDeep,
     /// A function that is not known here.
     #[error("the function {0}() is not known here")]
@@ -35,8 +37,8 @@ pub enum FhirPathError {
     /// Several items where one is due, or one of another type.
     #[error("one value of another type is due")]
     Operand,
-    /// More items than an evaluation may hold.
-    #[error("more items than an evaluation may hold")]
+    /// More items than an evaluation may hold, or more work than it may take.
+    #[error("more work than an evaluation may take")]
     TooCostly,
 }
 
@@ -60,7 +62,30 @@ impl Compiled {
         context: &Context<'d>,
         this: Item<'d>,
     ) -> Result<Vec<Value<'d>>, FhirPathError> {
-        evaluate::evaluate(&self.0, context, this)
+        evaluate::evaluate(&self.0, context, this, &mut u64::MAX.clone())
+    }
+
+    /// As [`Self::evaluate`], for an expression a stranger wrote: `work` is what it may still take, in about the time it
+    /// takes to look at one element, and is less by what it took.
+    ///
+    /// Errors: those of [`Self::evaluate`]; `TooCostly` when `work` is used up.
+    pub fn evaluate_within<'d>(
+        &self,
+        context: &Context<'d>,
+        this: Item<'d>,
+        work: &mut u64,
+    ) -> Result<Vec<Value<'d>>, FhirPathError> {
+        evaluate::evaluate(&self.0, context, this, work)
+    }
+
+    /// The expression whose children of one name this one gives, and that name; `None` when its last step is no child.
+    /// An empty list has its place by this alone.
+    pub fn last_child(&self) -> Option<(Compiled, &str)> {
+        match &self.0 {
+            Expr::Start(name) => Some((Compiled(Expr::This), name)),
+            Expr::Child(of, name) => Some((Compiled((**of).clone()), name)),
+            _ => None,
+        }
     }
 
     /// Whether the expression holds; `None` when it gives nothing.

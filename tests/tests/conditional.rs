@@ -198,13 +198,6 @@ async fn a_patch_is_whole_or_nothing_and_keeps_what_it_does_not_touch() -> Resul
     ] {
         due(what, &patch(&gesp, &path, &operations).await?, status)?;
     }
-    let mut parameters = json!({ "resourceType": "Parameters" });
-    parameters["parameter"] = json!([]);
-    due(
-        "FHIRPath Patch",
-        &gesp.send(Method::PATCH, &path, &[("content-type", FHIR)], parameters.to_string()).await?,
-        501,
-    )?;
     due("another's", &patch(&gp, &path, &amended).await?, 403)?;
     // A role that sees a Group without its members learns nothing of them by a patch.
     let group = acn.ok("Group").await?["entry"][0]["resource"]["id"].as_str().unwrap_or_default().to_owned();
@@ -218,6 +211,88 @@ async fn a_patch_is_whole_or_nothing_and_keeps_what_it_does_not_touch() -> Resul
         read["meta"]["versionId"] == "2" && read["status"] == "amended",
         "a refused patch left something: {read}"
     );
+    Ok(())
+}
+
+/// A Parameters resource that replaces one element.
+fn replace(path: &str, value: Value) -> Value {
+    let mut put = json!({ "name": "value" });
+    if let (Some(put), Value::Object(value)) = (put.as_object_mut(), value) {
+        put.extend(value);
+    }
+    let part =
+        json!([{ "name": "type", "valueCode": "replace" }, { "name": "path", "valueString": path }, put]);
+    json!({ "resourceType": "Parameters", "parameter": [{ "name": "operation", "part": part }] })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fhirpath_patch_works_alone_by_criteria_and_in_bundles_and_shows_nothing_hidden() -> Result<()> {
+    let world = World::start().await?;
+    let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
+    let stranger = world.caller("gesp-noord-epd", Context::role("01.042")).await?;
+    let gp = world.caller("gp-brug-his", Context::role("01.015")).await?;
+    let acn = world.caller("acn-data", Context::purpose("HRESCH")).await?;
+    let by_path = async |caller: &Caller, path: &str, patch: &Value| {
+        caller.send(Method::PATCH, path, &[("content-type", FHIR)], patch.to_string()).await
+    };
+    let text = observation("path")
+        .to_string()
+        .replace("\"status\"", "\"valueQuantity\":{\"value\":3.10,\"unit\":\"L\"},\"status\"");
+    let made = gesp.send(Method::POST, "Observation", &[("content-type", FHIR)], text).await?;
+    due("create", &made, 201)?;
+    let path = format!("Observation/{}", made.json()["id"].as_str().unwrap_or_default());
+    let amend = replace("Observation.status", json!({ "valueCode": "amended" }));
+    let answer = by_path(&gesp, &path, &amend).await?;
+    due("patch", &answer, 200)?;
+    ensure!(answer.text().contains("\"value\":3.10") && answer.json()["status"] == "amended");
+
+    let criteria = "Observation?identifier=urn:test:number%7Cpath";
+    let answer = by_path(&gesp, criteria, &replace("status", json!({ "valueCode": "corrected" }))).await?;
+    due("by criteria", &answer, 200)?;
+    ensure!(answer.json()["status"] == "corrected" && answer.json()["meta"]["versionId"] == "3");
+    for (kind, url) in [("batch", path.as_str()), ("transaction", path.as_str()), ("transaction", criteria)] {
+        let entry = json!([{ "resource": amend, "request": { "method": "PATCH", "url": url } }]);
+        let bundle = json!({ "resourceType": "Bundle", "type": kind, "entry": entry });
+        let answer = gesp.post("", &bundle).await?;
+        due(kind, &answer, 200)?;
+        ensure!(entries(&answer.json())[0]["response"]["status"] == "200 OK", "{}", answer.text());
+    }
+    let due_version = json!("6");
+    ensure!(gesp.ok(&path).await?["meta"]["versionId"] == due_version);
+
+    for (what, patch, status) in [
+        ("another id", replace("Observation.id", json!({ "valueId": "x" })), 422),
+        (
+            "another patient",
+            replace("Observation.subject.reference", json!({ "valueString": "Patient/none" })),
+            422,
+        ),
+        ("not valid R4", replace("Observation.status", json!({ "valueCode": "nonsense" })), 422),
+        ("not there", replace("Observation.method", json!({ "valueCodeableConcept": { "text": "x" } })), 422),
+        ("no path", replace("Observation.(", json!({ "valueCode": "x" })), 400),
+        ("no Parameters", json!({ "resourceType": "Observation" }), 400),
+        ("Parameters that are none", json!({ "resourceType": "Parameters", "shoe": 42 }), 422),
+    ] {
+        due(what, &by_path(&gesp, &path, &patch).await?, status)?;
+    }
+    ensure!(gesp.ok(&path).await?["meta"]["versionId"] == due_version, "a refused patch left something");
+
+    // What is hidden is not there: a patch that holds and one that does not tell the same.
+    let holds =
+        replace("Observation.where(valueQuantity.value = 3.1).status", json!({ "valueCode": "final" }));
+    let not = replace("Observation.where(valueQuantity.value = 4).status", json!({ "valueCode": "final" }));
+    let none = by_path(&stranger, "Observation/none", &holds).await?;
+    due("hidden", &none, 404)?;
+    for hidden in [by_path(&stranger, &path, &holds).await?, by_path(&stranger, &path, &not).await?] {
+        ensure!(hidden.status == none.status && hidden.body == none.body, "{}", hidden.text());
+    }
+    due("another's", &by_path(&gp, &path, &amend).await?, 403)?;
+    let group = acn.ok("Group").await?["entry"][0]["resource"]["id"].as_str().unwrap_or_default().to_owned();
+    let guess = replace("Group.where(member.exists()).name", json!({ "valueString": "x" }));
+    let guessed = by_path(&acn, &format!("Group/{group}"), &guess).await?;
+    let nothing = by_path(&acn, "Group/none", &guess).await?;
+    due("hidden element", &guessed, 403)?;
+    ensure!(guessed.body == nothing.body, "{}", guessed.text());
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! An expression over a collection. Source: FHIRPath N1 sections 4.5 (singletons), 5 (functions), 6 (operations)
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::cmp::Ordering;
 
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 
 use super::item::{Item, Plain, Value};
 use super::{Expr, FhirPathError as Error, Function as F, Operator as O};
@@ -25,9 +26,17 @@ pub struct Context<'d> {
     pub root: Item<'d>,
 }
 
-pub(super) fn evaluate<'d>(expr: &Expr, context: &Context<'d>, this: Item<'d>) -> Result<Items<'d>, Error> {
+pub(super) fn evaluate<'d>(
+    expr: &Expr,
+    context: &Context<'d>,
+    this: Item<'d>,
+    work: &mut u64,
+) -> Result<Items<'d>, Error> {
     let this = Value::Element(this);
-    Run { context, start: &this }.eval(expr, std::slice::from_ref(&this))
+    let run = Run { context, start: &this, work: Cell::new(*work) };
+    let found = run.eval(expr, std::slice::from_ref(&this));
+    *work = run.work.get();
+    found
 }
 
 /// What a collection means as a condition: one item that is no boolean is true (FHIRPath 4.5).
@@ -46,10 +55,29 @@ struct Run<'r, 'd> {
     context: &'r Context<'d>,
     /// `%context`
     start: &'r Value<'d>,
+    /// What is left of the work it may take.
+    work: Cell<u64>,
 }
 
+/// About how many properties a node is looked up among for its children.
+const CHILDREN_WORK: usize = 32;
+
 impl<'d> Run<'_, 'd> {
+    /// Takes from the work that is left.
+    fn charge(&self, work: usize) -> Result<(), Error> {
+        let left = self.work.get().checked_sub(work as u64).ok_or(Error::TooCostly)?;
+        self.work.set(left);
+        Ok(())
+    }
+
     fn eval(&self, expr: &Expr, this: &[Value<'d>]) -> Result<Items<'d>, Error> {
+        self.charge(1 + this.len())?;
+        let out = self.step(expr, this)?;
+        self.charge(out.len())?;
+        Ok(out)
+    }
+
+    fn step(&self, expr: &Expr, this: &[Value<'d>]) -> Result<Items<'d>, Error> {
         Ok(match expr {
             Expr::This => this.to_vec(),
             Expr::Empty => Vec::new(),
@@ -75,10 +103,10 @@ impl<'d> Run<'_, 'd> {
                 if name.starts_with(|c: char| c.is_ascii_uppercase()) && this.iter().all(named) {
                     this.to_vec()
                 } else {
-                    self.children(this, Some(name))
+                    self.children(this, Some(name))?
                 }
             }
-            Expr::Child(of, name) => self.children(&self.eval(of, this)?, Some(name)),
+            Expr::Child(of, name) => self.children(&self.eval(of, this)?, Some(name))?,
             Expr::Index(of, index) => {
                 let items = self.eval(of, this)?;
                 match self.integer(index, this)? {
@@ -123,21 +151,29 @@ impl<'d> Run<'_, 'd> {
         }
     }
 
-    fn children(&self, of: &[Value<'d>], name: Option<&str>) -> Items<'d> {
+    fn children(&self, of: &[Value<'d>], name: Option<&str>) -> Result<Items<'d>, Error> {
+        self.charge(of.len().saturating_mul(CHILDREN_WORK))?;
         let mut out = Vec::new();
         for item in of {
             if let Value::Element(item) = item {
                 item.children(self.context.definitions, name, &mut out);
             }
         }
-        out
+        Ok(out)
+    }
+
+    /// Takes the work of comparing every item of one collection with every one of another.
+    fn charge_pairs(&self, left: &[Value<'d>], right: &[Value<'d>]) -> Result<(), Error> {
+        let weight = |items: &[Value<'d>]| items.iter().map(weight).sum::<usize>();
+        let (a, b) = (weight(left), weight(right));
+        self.charge(a.saturating_mul(right.len()).saturating_add(b.saturating_mul(left.len())))
     }
 
     fn descendants(&self, of: &[Value<'d>]) -> Result<Items<'d>, Error> {
-        let mut out = self.children(of, None);
+        let mut out = self.children(of, None)?;
         let mut from = 0;
         while from < out.len() {
-            let next = self.children(out.get(from..).unwrap_or_default(), None);
+            let next = self.children(out.get(from..).unwrap_or_default(), None)?;
             from = out.len();
             out.extend(next);
             if out.len() > ITEMS_MAX {
@@ -179,6 +215,11 @@ impl<'d> Run<'_, 'd> {
             return Ok(bools(logic(operator, left, self.condition(right, this)?)));
         }
         let (left, right) = (self.eval(left, this)?, self.eval(right, this)?);
+        match operator {
+            O::Union => self.charge_distinct(left.iter().chain(&right))?,
+            O::In | O::Contains => self.charge_pairs(&left, &right)?,
+            _ => self.charge(left.iter().chain(&right).map(weight).sum())?,
+        }
         Ok(match operator {
             O::Equal => bools(equal(&left, &right)),
             O::NotEqual => bools(equal(&left, &right).map(|equal| !equal)),
@@ -272,8 +313,12 @@ impl<'d> Run<'_, 'd> {
                 vec![Value::Bool(input.iter().any(|item| item.plain() == Some(Plain::Bool(false))))]
             }
             F::Count => vec![Value::Integer(i64::try_from(input.len()).unwrap_or(i64::MAX))],
-            F::Distinct => distinct(input),
+            F::Distinct => {
+                self.charge_distinct(input.iter())?;
+                distinct(input)
+            }
             F::IsDistinct => {
+                self.charge_distinct(input.iter())?;
                 let count = input.len();
                 vec![Value::Bool(distinct(input).len() == count)]
             }
@@ -316,14 +361,21 @@ impl<'d> Run<'_, 'd> {
             }
             F::Intersect => {
                 let other = other()?;
+                self.charge_pairs(&input, &other)?;
+                self.charge_distinct(input.iter())?;
                 distinct(input.into_iter().filter(|item| has(&other, item)).collect())
             }
             F::Exclude => {
                 let other = other()?;
+                self.charge_pairs(&input, &other)?;
                 input.into_iter().filter(|item| !has(&other, item)).collect()
             }
             F::Combine => input.into_iter().chain(other()?).collect(),
-            F::Union => distinct(input.into_iter().chain(other()?).collect()),
+            F::Union => {
+                let all: Items<'d> = input.into_iter().chain(other()?).collect();
+                self.charge_distinct(all.iter())?;
+                distinct(all)
+            }
             F::Iif => {
                 let chosen =
                     first.map_or(Ok(None), |criterion| self.condition(criterion, &input))? == Some(true);
@@ -332,21 +384,23 @@ impl<'d> Run<'_, 'd> {
                     None => Vec::new(),
                 }
             }
-            F::Children => self.children(&input, None),
+            F::Children => self.children(&input, None)?,
             F::Descendants => self.descendants(&input)?,
             F::HasValue => {
                 vec![Value::Bool(input.len() == 1 && input.iter().all(|item| item.plain().is_some()))]
             }
             F::Extension => {
                 let url = self.text(first, this)?;
-                let mut found = self.children(&input, Some("extension"));
-                found.retain(|item| {
-                    text(&self.children(std::slice::from_ref(item), Some("url")))
-                        .is_ok_and(|known| known == url)
-                });
+                let mut found = Vec::new();
+                for item in self.children(&input, Some("extension"))? {
+                    let known = self.children(std::slice::from_ref(&item), Some("url"))?;
+                    if text(&known).is_ok_and(|known| known == url) {
+                        found.push(item);
+                    }
+                }
                 found
             }
-            F::Resolve => self.resolve(&input),
+            F::Resolve => self.resolve(&input)?,
             F::Trace => input,
             F::ToInteger => match single(&input)? {
                 Some(Plain::Integer(value)) => vec![Value::Integer(value)],
@@ -381,6 +435,7 @@ impl<'d> Run<'_, 'd> {
         this: &[Value<'d>],
     ) -> Result<Items<'d>, Error> {
         let Some(of) = text(input)? else { return Ok(Vec::new()) };
+        self.charge(of.len())?;
         let owned = |text: String| vec![Value::Text(Cow::Owned(text))];
         match function {
             F::Length => {
@@ -403,6 +458,10 @@ impl<'d> Run<'_, 'd> {
             _ => {}
         }
         let Some(first) = self.text(arguments.first(), this)? else { return Ok(Vec::new()) };
+        if matches!(function, F::Matches | F::ReplaceMatches) {
+            // Matching takes as long as text times pattern at most: the engine does not backtrack.
+            self.charge((of.len() + REGEX_WORK).saturating_mul(first.len() * STATES_PER_BYTE))?;
+        }
         Ok(match function {
             F::StartsWith => vec![Value::Bool(of.starts_with(first.as_ref()))],
             F::EndsWith => vec![Value::Bool(of.ends_with(first.as_ref()))],
@@ -414,6 +473,10 @@ impl<'d> Run<'_, 'd> {
             F::Matches => vec![Value::Bool(regex(&first)?.is_match(&of))],
             F::Replace | F::ReplaceMatches => match self.text(arguments.get(1), this)? {
                 None => Vec::new(),
+                // An empty pattern stands before and after every character.
+                Some(with) if self.charge((of.len() + 1).saturating_mul(with.len() + 1)).is_err() => {
+                    return Err(Error::TooCostly);
+                }
                 Some(with) if function == F::Replace => owned(of.replace(first.as_ref(), &with)),
                 Some(with) => owned(regex(&first)?.replace_all(&of, with.as_ref()).into_owned()),
             },
@@ -422,21 +485,54 @@ impl<'d> Run<'_, 'd> {
     }
 
     /// Resources inside the root that references lead to; what is elsewhere is not looked up.
-    fn resolve(&self, input: &[Value<'d>]) -> Items<'d> {
+    fn resolve(&self, input: &[Value<'d>]) -> Result<Items<'d>, Error> {
         let mut out = Vec::new();
         for item in input {
-            let of = self.children(std::slice::from_ref(item), Some("reference"));
+            let of = self.children(std::slice::from_ref(item), Some("reference"))?;
             let reference = text(if of.is_empty() { std::slice::from_ref(item) } else { &of });
             let Ok(Some(reference)) = reference else { continue };
             let Some(id) = reference.strip_prefix('#') else { continue };
             let root = [Value::Element(self.context.root)];
-            let contained = self.children(&root, Some("contained"));
-            out.extend(contained.into_iter().filter(|inner| {
-                let known = self.children(std::slice::from_ref(inner), Some("id"));
-                matches!(text(&known), Ok(Some(known)) if known == id)
-            }));
+            for inner in self.children(&root, Some("contained"))? {
+                let known = self.children(std::slice::from_ref(&inner), Some("id"))?;
+                if matches!(text(&known), Ok(Some(known)) if known == id) {
+                    out.push(inner);
+                }
+            }
         }
-        out
+        Ok(out)
+    }
+
+    /// Takes the work of finding each item once: those that are no text are compared pair by pair.
+    fn charge_distinct<'v>(&self, items: impl Iterator<Item = &'v Value<'d>>) -> Result<(), Error>
+    where
+        'd: 'v,
+    {
+        let (mut count, mut sum) = (0_usize, 0_usize);
+        for item in items {
+            let pairwise = !matches!(item.plain(), Some(Plain::Text(_)));
+            count += usize::from(pairwise);
+            sum += weight(item);
+        }
+        self.charge(sum.saturating_mul(count.max(1)))
+    }
+}
+
+/// What making a regular expression takes, in characters it is matched against.
+const REGEX_WORK: usize = 64;
+
+/// Work of one character for each byte of a pattern, counted repetitions unrolled; [`REGEX_BYTES_MAX`] bounds those.
+const STATES_PER_BYTE: usize = 8;
+
+/// Memory of one regular expression: `(a{0,99}){0,99}` unrolls to more.
+const REGEX_BYTES_MAX: usize = 128 * 1024;
+
+/// What comparing a value takes.
+fn weight(value: &Value<'_>) -> usize {
+    match value {
+        Value::Element(item) => 1 + item.node().map_or(0, |node| node.span().len() / 16),
+        Value::Text(text) => 1 + text.len() / 16,
+        _ => 1,
     }
 }
 
@@ -563,5 +659,5 @@ fn arithmetic<'d>(
 }
 
 fn regex(text: &str) -> Result<Regex, Error> {
-    Regex::new(text).map_err(|_| Error::Regex)
+    RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build().map_err(|_| Error::Regex)
 }

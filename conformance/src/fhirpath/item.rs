@@ -72,6 +72,11 @@ impl<'d> Item<'d> {
         self.node
     }
 
+    /// What its children are: its type, or the nested element itself.
+    pub fn structure(&self) -> &'d Structure {
+        self.structure
+    }
+
     /// Code of its type: `Quantity`, `code`, `BackboneElement`, or the name of a resource.
     pub fn type_code(&self) -> &'d str {
         self.code

@@ -5,6 +5,10 @@ use super::{Expr, FhirPathError, Function, Operator};
 /// Parentheses, arguments and operands inside each other; keeps a hostile text from exhausting the stack.
 const DEPTH_MAX: usize = 64;
 
+/// Steps and operators of one expression: each is a call inside another when it is evaluated. The longest invariant of
+/// R4 has a third of this.
+const LINKS_MAX: usize = 256;
+
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
     Name(String),
@@ -23,7 +27,7 @@ const SYMBOLS: &[&str] = &[
 
 pub(super) fn parse(text: &str) -> Result<Expr, FhirPathError> {
     let tokens = tokens(text)?;
-    let mut parser = Parser { tokens, at: 0, depth: 0 };
+    let mut parser = Parser { tokens, at: 0, depth: 0, links: 0 };
     let expr = parser.expression(0)?;
     if parser.at < parser.tokens.len() { Err(FhirPathError::Syntax) } else { Ok(expr) }
 }
@@ -111,6 +115,7 @@ struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    links: usize,
 }
 
 /// How tightly an operator binds, loosest first.
@@ -164,6 +169,12 @@ impl Parser {
         if self.take(symbol) { Ok(()) } else { Err(FhirPathError::Syntax) }
     }
 
+    /// Counts one more step or operator.
+    fn link(&mut self) -> Result<(), FhirPathError> {
+        self.links += 1;
+        if self.links > LINKS_MAX { Err(FhirPathError::TooDeep) } else { Ok(()) }
+    }
+
     fn expression(&mut self, least: u8) -> Result<Expr, FhirPathError> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
@@ -175,6 +186,7 @@ impl Parser {
                 break;
             }
             self.at += 1;
+            self.link()?;
             left = if matches!(operator, Operator::Is | Operator::As) {
                 Expr::Type(operator, Box::new(left), self.type_name()?)
             } else {
@@ -201,8 +213,10 @@ impl Parser {
             if self.take(".") {
                 let Some(token) = self.peek().cloned() else { return Err(FhirPathError::Syntax) };
                 self.at += 1;
+                self.link()?;
                 expr = self.invocation(Box::new(expr), token)?;
             } else if self.take("[") {
+                self.link()?;
                 let index = self.expression(0)?;
                 self.need("]")?;
                 expr = Expr::Index(Box::new(expr), Box::new(index));

@@ -38,7 +38,7 @@ impl Statement<'_> {
             "implementation": { "description": "Sluis", "url": self.base },
             "fhirVersion": "4.0.1",
             "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
-            "patchFormat": ["application/json-patch+json"],
+            "patchFormat": ["application/json-patch+json", "application/fhir+json", "application/fhir+xml"],
             "implementationGuide": self.guides,
             "rest": [self.rest()],
         })

@@ -88,6 +88,12 @@ limits! {
     json_nodes_max = 4_000_000, 1_000 => 50_000_000, "413 too-costly";
     /// Entries of a batch or transaction.
     bundle_entries_max = 5_000, 1 => 100_000, "413 too-costly";
+    /// Operations of one patch.
+    patch_operations_max = 1_000, 1 => 100_000, "413 too-costly";
+    /// Values a patched resource may hold, 8 bytes each at least.
+    patch_nodes_max = 200_000, 1_000 => 10_000_000, "413 too-costly";
+    /// Steps that finding the places of a FHIRPath Patch may take, all operations together; a step is about 50 ns.
+    patch_steps_max = 10_000_000, 10_000 => 1_000_000_000, "413 too-costly";
     /// Time for an answer to begin, once the body is there.
     handler_ms = 30_000, 100 => 3_600_000, "503 timeout";
     /// MLLP connections of one listener served at one time.

@@ -11,7 +11,7 @@ use super::perform::{Aside, Caller};
 use super::reference::Links;
 use super::write::{self, Desk, Draft};
 use super::{Facts, Outcome, Scene, create, delete, found_body, obligation, patch, update};
-use crate::connection::request::{Interaction, Patch, Preconditions, ReturnPreference};
+use crate::connection::request::{Interaction, Preconditions, ReturnPreference};
 use crate::decision::{Action, Need, Permit};
 use crate::gateway::Gateway;
 use crate::ids::{ResourceId, ResourceType};
@@ -31,9 +31,9 @@ pub enum Change {
     /// conditional update; the draft's id is the body's.
     UpdateWhere(Draft, Criteria, Guard, Option<ResourceId>),
     /// patch
-    Patch(ResourceType, ResourceId, Arc<Patch>, Guard),
+    Patch(ResourceType, ResourceId, patch::Checked, Guard),
     /// conditional patch
-    PatchWhere(ResourceType, Criteria, Arc<Patch>, Guard),
+    PatchWhere(ResourceType, Criteria, patch::Checked, Guard),
     /// delete
     Delete(ResourceType, ResourceId, Guard),
     /// conditional delete
@@ -76,6 +76,7 @@ impl Change {
             Ok::<_, Refusal>(Draft { kind, id, doc: Arc::clone(doc) })
         };
         let criteria = |kind, parameters| Criteria::of(gateway, caller, kind, parameters, aside.now);
+        let bounds = patch::Bounds::from(&*gateway.parts().limits);
         // A patch's answer and its tests tell what is stored: it needs leave to read, and to read it whole.
         let readable = |kind: ResourceType| {
             gateway.leave(caller, &Need::new(Action::Read, kind), aside.now)?;
@@ -100,13 +101,12 @@ impl Change {
             }
             Interaction::Patch(kind, id, how) => {
                 readable(*kind)?;
-                patch::check(how)?;
-                Change::Patch(*kind, id.clone(), Arc::clone(how), guard)
+                Change::Patch(*kind, id.clone(), patch::check(how, bounds)?, guard)
             }
             Interaction::PatchWhere(kind, parameters, how) => {
                 readable(*kind)?;
-                patch::check(how)?;
-                Change::PatchWhere(*kind, criteria(*kind, parameters)?, Arc::clone(how), guard)
+                let how = patch::check(how, bounds)?;
+                Change::PatchWhere(*kind, criteria(*kind, parameters)?, how, guard)
             }
             Interaction::Delete(kind, id) => Change::Delete(*kind, id.clone(), guard),
             Interaction::DeleteWhere(kind, parameters) => {

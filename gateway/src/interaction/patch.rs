@@ -3,6 +3,7 @@
 //! What no operation touches keeps its digits and its order: the patched text is spliced from the stored one.
 
 mod json;
+mod path;
 mod tree;
 
 use std::sync::Arc;
@@ -12,27 +13,58 @@ use sluis_conformance::json::{Doc, JsonLimits};
 use super::change::Guard;
 use super::reference::Links;
 use super::write::{self, Desk, Draft, Expect, Written};
+use crate::connection::limits::Limits;
 use crate::connection::request::Patch;
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
 use crate::store::{StoreError, Writer};
 
-/// Operations in one patch.
-pub const OPERATIONS_MAX: usize = 1_000;
-/// Values a patched resource may hold: copies of copies grow fast.
-pub const NODES_MAX: usize = 200_000;
+/// How far a patch may go: lines of the table of limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Operations in one patch.
+    pub operations_max: u64,
+    /// Values a patched resource may hold: copies of copies grow fast.
+    pub nodes_max: u64,
+    /// Steps that finding the places of a FHIRPath Patch may take; the writer waits for them.
+    pub steps_max: u64,
+}
+
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Bounds {
+        Bounds {
+            operations_max: limits.patch_operations_max,
+            nodes_max: limits.patch_nodes_max,
+            steps_max: limits.patch_steps_max,
+        }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds::from(&Limits::default())
+    }
+}
+
+/// A patch whose form is checked.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    patch: Arc<Patch>,
+    bounds: Bounds,
+}
 
 /// Checks a patch's form, without looking at stored data.
 ///
-/// Errors: `Malformed` names the operation, `TooCostly` the limit passed.
-pub fn check(patch: &Patch) -> Result<(), Refusal> {
-    match patch {
-        Patch::Json(doc) => json::operations(doc).map(|_| ()),
-        Patch::Path(_) => Err(Refusal::new(
-            Reason::NotImplemented,
-            "FHIRPath Patch: send a JSON Patch (application/json-patch+json).",
-        )),
+/// Errors: `Malformed` names the operation, `TooCostly` the limit passed, `Invalid` what is wrong with a Parameters resource.
+pub fn check(patch: &Arc<Patch>, bounds: Bounds) -> Result<Checked, Refusal> {
+    match &**patch {
+        Patch::Json(doc) => json::operations(doc, bounds.operations_max).map(|_| ())?,
+        Patch::Path(doc) => {
+            path::operations(doc, bounds.operations_max)?;
+            write::check(doc)?;
+        }
     }
+    Ok(Checked { patch: Arc::clone(patch), bounds })
 }
 
 /// Stores the patched resource as a new version.
@@ -44,7 +76,7 @@ pub fn patch(
     desk: &Desk,
     kind: ResourceType,
     id: &ResourceId,
-    patch: &Patch,
+    patch: &Checked,
     guard: Guard,
     links: &Links<'_>,
 ) -> Result<Written, StoreError> {
@@ -58,9 +90,9 @@ pub fn patch(
             Refusal::new(Reason::Internal, "").because(format!("stored resource does not parse: {error}")),
         )
     })?;
-    let text = match patch {
-        Patch::Json(doc) => json::apply(&stored, doc).map_err(refused)?,
-        Patch::Path(_) => return Err(refused(Refusal::new(Reason::NotImplemented, "FHIRPath Patch."))),
+    let text = match &*patch.patch {
+        Patch::Json(doc) => json::apply(&stored, doc, &patch.bounds).map_err(refused)?,
+        Patch::Path(doc) => path::apply(&stored, doc, &patch.bounds).map_err(refused)?,
     };
     let doc = Doc::parse(text.into_bytes(), JsonLimits::default())
         .map_err(|error| refused(Refusal::new(Reason::TooCostly, error.to_string())))?;

@@ -37,7 +37,7 @@ fn head_of_the_statement_is_as_it_should_be() {
         "implementation": { "description": "Sluis", "url": "https://sluis.example/fhir" },
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
-        "patchFormat": ["application/json-patch+json"],
+        "patchFormat": ["application/json-patch+json", "application/fhir+json", "application/fhir+xml"],
         "implementationGuide": [
             "http://hl7.org/fhir/smart-app-launch/ImplementationGuide/hl7.fhir.uv.smart-app-launch"
         ],

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use sluis_conformance::json::{Doc, Kind, Node};
 
+use super::Bounds;
 use super::tree::Tree;
-use super::{NODES_MAX, OPERATIONS_MAX};
 use crate::response::refusal::{Reason, Refusal};
 
 /// One operation, its form checked.
@@ -29,13 +29,13 @@ enum What<'p> {
 /// Reads the operations.
 ///
 /// Errors: `Malformed`, `TooCostly`. Source: RFC 6902 sections 3 and 4, RFC 6901
-pub(super) fn operations(doc: &Doc) -> Result<Vec<Operation<'_>>, Refusal> {
+pub(super) fn operations(doc: &Doc, operations_max: u64) -> Result<Vec<Operation<'_>>, Refusal> {
     let root = doc.root();
     if root.kind() != Kind::Array {
         return Err(Refusal::new(Reason::Malformed, "A JSON Patch is a list of operations."));
     }
-    if root.len() > OPERATIONS_MAX {
-        let text = format!("{} operations; at most {OPERATIONS_MAX} are taken.", root.len());
+    if root.len() as u64 > operations_max {
+        let text = format!("{} operations; at most {operations_max} are taken.", root.len());
         return Err(Refusal::new(Reason::TooCostly, text));
     }
     root.items().enumerate().map(|(at, node)| operation(at, node)).collect()
@@ -89,8 +89,8 @@ fn parse(text: &str) -> Option<Vec<String>> {
 /// The text of the patched resource.
 ///
 /// Errors: those of [`operations`]; `PatchFailed` names the operation; `TooCostly` when copies outgrow their limit.
-pub(super) fn apply(stored: &Doc, patch: &Doc) -> Result<String, Refusal> {
-    let operations = operations(patch)?;
+pub(super) fn apply(stored: &Doc, patch: &Doc, bounds: &Bounds) -> Result<String, Refusal> {
+    let operations = operations(patch, bounds.operations_max)?;
     let mut tree = Tree::Kept(stored.root());
     let mut weight = tree.weight();
     for operation in &operations {
@@ -121,7 +121,7 @@ pub(super) fn apply(stored: &Doc, patch: &Doc) -> Result<String, Refusal> {
             What::Copy(from) => {
                 let value = find(&mut tree, from).ok_or_else(nowhere)?;
                 weight += value.weight();
-                if weight > NODES_MAX {
+                if weight as u64 > bounds.nodes_max {
                     return Err(Refusal::new(Reason::TooCostly, "The copies of this patch grow too large."));
                 }
                 let value = value.clone();
@@ -134,7 +134,7 @@ pub(super) fn apply(stored: &Doc, patch: &Doc) -> Result<String, Refusal> {
                 }
             }
         }
-        if weight > NODES_MAX {
+        if weight as u64 > bounds.nodes_max {
             return Err(Refusal::new(Reason::TooCostly, "The patched resource grows too large."));
         }
     }
@@ -152,7 +152,7 @@ fn find<'t, 'd>(tree: &'t mut Tree<'d>, path: &[String]) -> Option<&'t mut Tree<
                 members.iter_mut().find(|(name, _)| name == part).map(|(_, value)| value)?
             }
             Tree::Array(items) => items.get_mut(index(part)?)?,
-            Tree::Kept(_) => return None,
+            Tree::Kept(_) | Tree::Null => return None,
         };
     }
     Some(at)
@@ -173,7 +173,7 @@ fn add<'d>(tree: &mut Tree<'d>, path: &[String], value: Tree<'d>) -> Option<()> 
             let at = index(last).filter(|at| *at <= items.len())?;
             items.insert(at, value);
         }
-        Tree::Kept(_) => return None,
+        Tree::Kept(_) | Tree::Null => return None,
     }
     Some(())
 }
@@ -190,7 +190,7 @@ fn remove<'d>(tree: &mut Tree<'d>, path: &[String]) -> Option<Tree<'d>> {
             let at = index(last).filter(|at| *at < items.len())?;
             Some(items.remove(at))
         }
-        Tree::Kept(_) => None,
+        Tree::Kept(_) | Tree::Null => None,
     }
 }
 
@@ -251,7 +251,7 @@ mod tests {
     }
 
     fn patched(stored: &str, patch: &str) -> Result<String, Reason> {
-        apply(&doc(stored), &doc(patch)).map_err(|refusal| refusal.reason)
+        apply(&doc(stored), &doc(patch), &Bounds::default()).map_err(|refusal| refusal.reason)
     }
 
     #[test]
@@ -320,8 +320,11 @@ mod tests {
         let step = r#"{"op":"copy","from":"","path":"/a/-"}"#;
         let patch = format!("[{}]", vec![step; 64].join(","));
         assert_eq!(patched(r#"{"a":[]}"#, &patch), Err(Reason::TooCostly));
-        let patch =
-            format!("[{}]", vec![r#"{"op":"test","path":"","value":{}}"#; OPERATIONS_MAX + 1].join(","));
+        let patch = format!(
+            "[{}]",
+            vec![r#"{"op":"test","path":"","value":{}}"#; Bounds::default().operations_max as usize + 1]
+                .join(",")
+        );
         assert_eq!(patched("{}", &patch), Err(Reason::TooCostly));
     }
 
@@ -355,7 +358,7 @@ mod tests {
         for case in cases.root().items().filter(|case| case.get("patch").is_some()) {
             let (stored, patch) =
                 (doc(case.get("doc").unwrap().raw()), doc(case.get("patch").unwrap().raw()));
-            let result = apply(&stored, &patch);
+            let result = apply(&stored, &patch, &Bounds::default());
             ran += 1;
             match case.get("expected") {
                 Some(expected) => {

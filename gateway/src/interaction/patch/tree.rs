@@ -13,6 +13,8 @@ pub(super) enum Tree<'d> {
     Object(Vec<(Cow<'d, str>, Tree<'d>)>),
     /// A list some item of which was changed.
     Array(Vec<Tree<'d>>),
+    /// `null`: the place of an item in one of the two lists of a primitive.
+    Null,
 }
 
 impl<'d> Tree<'d> {
@@ -31,12 +33,35 @@ impl<'d> Tree<'d> {
         self
     }
 
+    /// Whether it is `null`, kept or made.
+    pub(super) fn is_null(&self) -> bool {
+        match self {
+            Tree::Kept(node) => node.kind() == Kind::Null,
+            Tree::Null => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it is `null`, or an object or list of nothing else.
+    pub(super) fn holds_nothing(&self) -> bool {
+        match self {
+            Tree::Kept(node) => match node.kind() {
+                Kind::Object | Kind::Array => node.is_empty(),
+                kind => kind == Kind::Null,
+            },
+            Tree::Object(members) => members.is_empty(),
+            Tree::Array(items) => items.iter().all(Tree::is_null),
+            Tree::Null => true,
+        }
+    }
+
     /// Values inside, itself included; kept ones by their bytes, which are at least as many.
     pub(super) fn weight(&self) -> usize {
         match self {
             Tree::Kept(node) => 1 + node.raw().len() / 8,
             Tree::Object(members) => 1 + members.iter().map(|(_, value)| value.weight()).sum::<usize>(),
             Tree::Array(items) => 1 + items.iter().map(Tree::weight).sum::<usize>(),
+            Tree::Null => 1,
         }
     }
 
@@ -66,6 +91,7 @@ impl<'d> Tree<'d> {
                 }
                 out.push(']');
             }
+            Tree::Null => out.push_str("null"),
         }
     }
 }
