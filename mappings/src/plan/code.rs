@@ -66,6 +66,8 @@ pub(crate) enum Function {
     Empty,
     Not,
     Count,
+    Sum,
+    Combine,
     Distinct,
     HasValue,
     Substring,

@@ -93,6 +93,24 @@ pub(crate) fn compare(a: &str, b: &str) -> Option<Ordering> {
     Some(if a_negative { magnitude.reverse() } else { magnitude })
 }
 
+/// Exact sum of two decimals, with the digits after the point of the longer one. `None` when either is no number, or the sum
+/// needs more than 36 digits.
+pub(crate) fn add(a: &str, b: &str) -> Option<String> {
+    let (a, b) = (parts(a)?, parts(b)?);
+    let power = a.2.min(b.2).min(0);
+    let scaled = |(negative, digits, own): &Parts| -> Option<i128> {
+        let zeros = usize::try_from(own - power).ok().filter(|zeros| digits.len() + zeros <= 36)?;
+        let value: i128 = format!("0{digits}{}", "0".repeat(zeros)).parse().ok()?;
+        Some(if *negative { -value } else { value })
+    };
+    let sum = scaled(&a)?.checked_add(scaled(&b)?)?;
+    let fraction = usize::try_from(-power).ok()?;
+    let digits = format!("{:0>width$}", sum.unsigned_abs(), width = fraction + 1);
+    let (whole, rest) = digits.split_at_checked(digits.len() - fraction)?;
+    let sign = if sum < 0 { "-" } else { "" };
+    Some(if rest.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest}") })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +129,22 @@ mod tests {
             assert_eq!(compare(a, b), Some(expected), "{a} {b}");
         }
         assert_eq!(compare("x", "1"), None);
+    }
+
+    #[test]
+    fn sums_are_exact_and_keep_the_digits_after_the_point() {
+        for (a, b, expected) in [
+            ("3", "4", Some("7")),
+            ("0.1", "0.20", Some("0.30")),
+            ("-1.5", "1", Some("-0.5")),
+            ("1e2", "0.5", Some("100.5")),
+            ("0", "-0.0", Some("0.0")),
+            ("9007199254740993", "0.01", Some("9007199254740993.01")),
+            ("1e40", "1", None),
+            ("x", "1", None),
+        ] {
+            assert_eq!(add(a, b).as_deref(), expected, "{a} + {b}");
+        }
     }
 
     #[test]

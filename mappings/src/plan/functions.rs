@@ -59,6 +59,10 @@ impl Machine<'_> {
                 items.iter().for_each(|item| self.tested(item));
                 Items::One(Item::Number(items.len().to_string().into()))
             }
+            Function::Sum => self.sum(items)?,
+            Function::Combine => {
+                items.iter().cloned().chain(arguments.iter().flat_map(Items::as_slice).cloned()).collect()
+            }
             Function::Distinct => self.distinct(base),
             Function::HasValue => {
                 let has = matches!(items, [item] if self.text(item).is_some());
@@ -95,6 +99,29 @@ impl Machine<'_> {
                 None => Items::Empty,
             },
         })
+    }
+
+    /// Exact decimal sum; of nothing it is nothing. A text that is a number counts, since CSV and HL7v2 have texts only.
+    /// Source: FHIRPath 3.0.0-ballot, aggregates `sum()`.
+    fn sum(&mut self, items: &[Item]) -> Result<Items, Problem> {
+        let mut total: Option<String> = None;
+        for item in items {
+            let number = self.text(item).and_then(|text| decimal::normal(&text));
+            let added = number.and_then(|number| match &total {
+                None => Some(number),
+                Some(total) => decimal::add(total, &number),
+            });
+            let Some(added) = added else {
+                let problem = Problem::new(
+                    "number-invalid",
+                    "sum() of something that is no number",
+                    "narrow it with where()",
+                );
+                return Err(problem.on(item));
+            };
+            total = Some(added);
+        }
+        Ok(total.map_or(Items::Empty, |total| Items::One(Item::Number(total.into()))))
     }
 
     fn text_function(

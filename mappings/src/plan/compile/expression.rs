@@ -11,7 +11,7 @@ use crate::plan::pattern::Pattern;
 use super::{Compiler, Holds};
 
 /// FHIRPath functions without lazily evaluated arguments: name, function, least and most arguments.
-const FUNCTIONS: [(&str, Function, usize, usize); 28] = [
+const FUNCTIONS: [(&str, Function, usize, usize); 30] = [
     ("first", Function::First, 0, 0),
     ("last", Function::Last, 0, 0),
     ("tail", Function::Tail, 0, 0),
@@ -21,6 +21,8 @@ const FUNCTIONS: [(&str, Function, usize, usize); 28] = [
     ("empty", Function::Empty, 0, 0),
     ("not", Function::Not, 0, 0),
     ("count", Function::Count, 0, 0),
+    ("sum", Function::Sum, 0, 0),
+    ("combine", Function::Combine, 1, 1),
     ("distinct", Function::Distinct, 0, 0),
     ("hasValue", Function::HasValue, 0, 0),
     ("substring", Function::Substring, 1, 2),
