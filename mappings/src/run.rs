@@ -135,7 +135,9 @@ impl CompiledFolder {
         found.extend::<Vec<Finding>>(errors);
         output.absorb(found, &parsed.coverage);
         if !output.findings.iter().any(|finding| finding.severity == Severity::Fatal) {
-            let dropped = coverage_findings(&parsed.tree, &output.coverage, &self.folder.manifest.ignore);
+            let manifest = &self.folder.manifest;
+            let dropped =
+                coverage_findings(&parsed.tree, &output.coverage, &manifest.ignore, &manifest.complete);
             output.absorb(dropped, &Coverage::default());
         }
         output.locate(format, bytes);

@@ -35,16 +35,22 @@ pub fn account(tree: &Tree, coverage: &Coverage, ignore: &[Ignore]) -> Account {
     account
 }
 
-/// A `leaf-dropped` warning for every leaf that was neither read nor ignored, grouped by cause per field. Line and column
-/// are filled in by [`crate::output::Output::locate`].
-pub fn coverage_findings(tree: &Tree, coverage: &Coverage, ignore: &[Ignore]) -> Vec<Finding> {
+/// A `leaf-dropped` finding for every leaf that was neither read nor ignored, grouped by cause per field: a warning, and below
+/// a path of `complete` an error, which keeps the unit. Line and column are filled in by [`crate::output::Output::locate`].
+pub fn coverage_findings(
+    tree: &Tree,
+    coverage: &Coverage,
+    ignore: &[Ignore],
+    complete: &[String],
+) -> Vec<Finding> {
     account(tree, coverage, ignore)
         .dropped
         .into_iter()
         .map(|leaf| {
             let shape = tree.shape(leaf);
+            let whole = complete.iter().any(|path| covers(path, &shape));
             Finding::new(
-                Severity::Warning,
+                if whole { Severity::Error } else { Severity::Warning },
                 "leaf-dropped",
                 format!("The map does not read {shape}; its value is not in the result."),
                 "Map the field, or list it under [[ignore]] in mapping.toml with the reason.",
@@ -113,7 +119,10 @@ mod tests {
         coverage.mark(code);
         let account = account(&tree, &coverage, &[ignore("row.note")]);
         assert_eq!((account.read, account.ignored.len(), account.dropped.len()), (1, 1, 1));
-        let findings = coverage_findings(&tree, &coverage, &[ignore("row.note")]);
+        let findings = coverage_findings(&tree, &coverage, &[ignore("row.note")], &["row.not".to_owned()]);
+        assert_eq!(findings.first().map(|f| f.severity), Some(Severity::Warning));
+        let kept = coverage_findings(&tree, &coverage, &[], &["row".to_owned()]);
+        assert!(kept.len() == 2 && kept.iter().all(|f| f.severity == Severity::Error), "{kept:?}");
         let said: Vec<_> = findings.iter().map(|f| (f.path.as_str(), f.cause.as_deref())).collect();
         assert_eq!(said, [("row[7].other", Some("leaf-dropped:row.other"))]);
     }

@@ -44,6 +44,10 @@ pub struct Manifest {
     /// Source fields left out on purpose.
     #[serde(default)]
     pub ignore: Vec<Ignore>,
+    /// Parts of the source of which no field may be left unread (paths as in [`Ignore::path`]): an unread one keeps its unit,
+    /// because half of what stands there is another statement. For directives above all.
+    #[serde(default)]
+    pub complete: Vec<String>,
 }
 
 /// Which documents a folder is for. Lists that are empty do not restrict, apart from `senders`.
