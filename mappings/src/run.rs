@@ -15,7 +15,10 @@ use crate::plan::{Limits, Options, Plan, Record, Trace};
 use crate::source;
 
 /// Maps every sender's map may import: (file name, text). Found by the url they declare.
-pub const LIBRARY: [(&str, &str); 11] = [
+pub const LIBRARY: [(&str, &str); 14] = [
+    ("lib/als/care.fml", include_str!("../lib/als/care.fml")),
+    ("lib/als/function.fml", include_str!("../lib/als/function.fml")),
+    ("lib/als/respiration.fml", include_str!("../lib/als/respiration.fml")),
     ("lib/v2/datatypes.fml", include_str!("../lib/v2/datatypes.fml")),
     ("lib/v2/problem.fml", include_str!("../lib/v2/problem.fml")),
     ("lib/stu3/advance-directive.fml", include_str!("../lib/stu3/advance-directive.fml")),

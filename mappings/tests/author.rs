@@ -244,7 +244,7 @@ fn a_trace_has_every_step_in_text_and_as_parameters() {
 
 #[test]
 fn the_shipped_folders_show_account_and_lint_clean() {
-    for name in ["gp-stu3", "gesp-export", "umc-lab"] {
+    for name in ["gp-stu3", "gesp-export", "umc-lab", "als-visit", "als-plan", "ctb-settings"] {
         let compiled = CompiledFolder::new(folder(name)).unwrap_or_else(|errors| panic!("{errors:#?}"));
         let shown = case::show(&compiled);
         assert!(shown.contains("## Signed off") && shown.lines().count() > 30, "{name}: {shown}");

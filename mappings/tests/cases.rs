@@ -50,7 +50,22 @@ fn umc_lab() {
 
 #[test]
 fn gesp_export() {
-    prove("gesp-export", 2);
+    prove("gesp-export", 3);
+}
+
+#[test]
+fn als_visit() {
+    prove("als-visit", 4);
+}
+
+#[test]
+fn als_plan() {
+    prove("als-plan", 3);
+}
+
+#[test]
+fn ctb_settings() {
+    prove("ctb-settings", 2);
 }
 
 #[test]

@@ -10,6 +10,9 @@ use sluis_mappings::{
     source::{Format, Limits},
 };
 
+const SHIPPED: [&str; 7] =
+    ["umc-lab", "umc-problems", "gesp-export", "gp-stu3", "als-visit", "als-plan", "ctb-settings"];
+
 fn load(name: &str) -> Folder {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let mut files = BTreeMap::new();
@@ -30,7 +33,7 @@ fn load(name: &str) -> Folder {
 
 #[test]
 fn shipped_folders_load_together() {
-    let library = Library::new(vec![load("umc-lab"), load("gesp-export")]).unwrap();
+    let library = Library::new(SHIPPED.map(load).into()).unwrap();
     let case = |id: &str, name: &str| {
         let folder = library.folders().iter().find(|f| f.manifest.id == id).unwrap();
         folder.cases.iter().find(|c| c.name == name).unwrap().input.clone()
@@ -49,7 +52,7 @@ fn shipped_folders_load_together() {
 
 #[test]
 fn no_case_holds_a_number_that_could_be_somebodys() {
-    for folder in [load("umc-lab"), load("gesp-export")] {
+    for folder in SHIPPED.map(load) {
         for case in &folder.cases {
             assert_eq!(personal_data(case), [], "{}", folder.manifest.id);
         }
@@ -89,7 +92,7 @@ fn every_result_status_of_hl7_has_its_observation_status() {
 
 #[test]
 fn case_inputs_are_written_in_the_character_set_of_their_sender() {
-    for folder in [load("umc-lab"), load("gesp-export")] {
+    for folder in SHIPPED.map(load) {
         for case in &folder.cases {
             let parsed = folder.parse(&case.input, Limits::default());
             let contradicted = parsed.findings.iter().any(|f| f.code == "charset-contradicted");

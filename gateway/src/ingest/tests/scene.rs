@@ -28,6 +28,10 @@ use crate::store::{Reader, Shelf, Store, StoreError, Stored, WriteReceipt, Write
 pub(super) const UMC: &str = "90000101";
 /// GeSp team, sends CSV.
 pub(super) const GESP: &str = "90000201";
+/// GeSp team, sends visits and care plans.
+pub(super) const GESP_NOORD: &str = "90000202";
+/// Home-ventilation centre, sends settings.
+pub(super) const CTB: &str = "90000401";
 /// General practice, sends STU3.
 pub(super) const GP: &str = "90000301";
 
@@ -40,6 +44,14 @@ kind = "hospital"
 ura = "90000201"
 name = "GeSp-team Midden"
 kind = "gesp"
+[[organisation]]
+ura = "90000202"
+name = "GeSp-team Noord"
+kind = "gesp"
+[[organisation]]
+ura = "90000401"
+name = "Centrum voor Thuisbeademing Test"
+kind = "ctb"
 [[organisation]]
 ura = "90000301"
 name = "Huisartsenpraktijk De Brug"
