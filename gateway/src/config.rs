@@ -45,9 +45,6 @@ pub struct Config {
     /// Smallest cohort a research export may be made of (default 10).
     #[serde(default = "cohort_min")]
     pub cohort_min: u32,
-    /// Turns access control and audit off, for the floor of a benchmark; refused off loopback. Default false.
-    #[serde(default)]
-    pub bench_without_security: bool,
 }
 
 fn cohort_min() -> u32 {
@@ -192,9 +189,6 @@ impl Config {
             mllp.check(self.tls.as_ref())?;
         }
         self.limits.check().map_err(|error| error.to_string())?;
-        if self.bench_without_security && !loopback {
-            return Err("bench_without_security: only on a loopback address".to_owned());
-        }
         Ok(())
     }
 
@@ -253,7 +247,7 @@ mod tests {
         let config = Config::read(&path).unwrap();
         assert_eq!(config.limits, crate::connection::limits::Limits::default());
         assert_eq!(config.synchronous, Synchronous::Full);
-        assert!(config.tls.is_some() && !config.bench_without_security);
+        assert!(config.tls.is_some());
         let text = read_text(&path).unwrap();
         let whole = Config { policy: Some("policy".into()), ..config };
         for (name, value) in toml::Table::try_from(&whole).unwrap() {

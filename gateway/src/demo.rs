@@ -39,8 +39,6 @@ pub struct Options {
     pub port: u16,
     /// TLS with a made-up authority; without it plain HTTP on loopback (benchmarks).
     pub tls: bool,
-    /// Access control and audit off (benchmarks).
-    pub without_security: bool,
 }
 
 /// In what capacity a client asks: the claims of its assertion.
@@ -81,7 +79,7 @@ impl Context {
 /// Makes a region's files: keys, certificates, registries, settings. Existing files are not touched: a folder that holds
 /// settings already is taken as it is.
 pub fn prepare(folder: &Path, port: u16) -> Result<()> {
-    prepare_with(folder, &Options { port, tls: true, without_security: false })
+    prepare_with(folder, &Options { port, tls: true })
 }
 
 /// As [`prepare`], with options.
@@ -124,7 +122,6 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
         mllp: Vec::new(),
         limits: Limits::default(),
         cohort_min: 10,
-        bench_without_security: options.without_security,
     };
     std::fs::write(folder.join("sluis.toml"), toml::to_string(&config)?)?;
     Ok(())

@@ -69,8 +69,6 @@ pub struct Parts {
     pub telemetry: Telemetry,
     /// The CapabilityStatement, made once.
     pub capabilities: Bytes,
-    /// Access control and audit are off: the floor of a benchmark, loopback only.
-    pub without_security: bool,
 }
 
 impl Gateway {
@@ -164,9 +162,6 @@ impl Gateway {
     }
 
     fn caller(&self, head: &Head) -> Result<Caller, Refusal> {
-        if self.parts.without_security {
-            return Ok(Caller { actor: None, parties: None });
-        }
         let actor = self.parts.identity.actor(&head.credentials, head.received)?;
         self.caller_of(actor)
     }

@@ -274,7 +274,6 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         intake: intake(config)?,
         exporter,
         telemetry: Telemetry::default(),
-        without_security: config.bench_without_security,
         clock,
         base,
         limits,

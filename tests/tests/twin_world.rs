@@ -672,7 +672,7 @@ async fn compare(folder: &Path, number: usize, case: &Case, tally: &mut Tally) -
 #[test]
 fn a_caller_cannot_tell_hidden_data_from_data_that_never_was() -> Result<()> {
     let folder = std::env::temp_dir().join(format!("sluis-twin-{}", std::process::id()));
-    demo::prepare_with(&folder, &demo::Options { port: 8443, tls: false, without_security: false })?;
+    demo::prepare_with(&folder, &demo::Options { port: 8443, tls: false })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let settings = Cases { cases: 16, max_shrink_iters: 8, failure_persistence: None, ..Cases::default() };
     let mut runner = TestRunner::new_with_rng(settings, TestRng::deterministic_rng(RngAlgorithm::ChaCha));

@@ -26,7 +26,8 @@ use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
 use crate::store::{Reader, StoreError};
 
-/// Who asks, with the keys the store knows them by. `None`: security is off (benchmarks).
+/// Who asks, with the keys the store knows them by. `None` has leave for nothing, except in the server that
+/// `examples/load` builds to measure what security costs (feature `unguarded`).
 #[derive(Clone)]
 pub struct Caller {
     /// Verified facts.
@@ -359,7 +360,10 @@ impl Gateway {
     pub fn leave(&self, caller: &Caller, need: &Need, now: Timestamp) -> Result<Permit, Refusal> {
         let parts = self.parts();
         let (Some(actor), Some(parties)) = (&caller.actor, &caller.parties) else {
+            #[cfg(feature = "unguarded")]
             return Ok(decision::system(&parts.policy, now, "benchmark-without-security"));
+            #[cfg(not(feature = "unguarded"))]
+            return Err(Refusal::new(Reason::Internal, "").because("a request without a caller"));
         };
         let context = decision::Context { policy: &parts.policy, organisations: &parts.organisations, now };
         decision::decide(&context, actor, need, parties)
