@@ -188,6 +188,17 @@ impl CodeTable {
         }
     }
 
+    /// Takes in the rows of another table for codes this one says nothing of.
+    pub(crate) fn extend(&mut self, other: &CodeTable) {
+        for row in &other.rows {
+            let codes = self.by_code.entry(row.system.clone()).or_default();
+            if !codes.contains_key(&row.code) {
+                codes.insert(row.code.clone(), self.rows.len());
+                self.rows.push(row.clone());
+            }
+        }
+    }
+
     /// Every row, in file order.
     pub fn rows(&self) -> &[Row] {
         &self.rows

@@ -3,6 +3,8 @@
 //! Where the parts meet: `folder` reads the document as its sender writes it, `plan` maps it, `case` says what was
 //! left out. Choosing the folder, storing and receipts are the gateway's.
 
+mod tables;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::case::coverage_findings;
@@ -14,13 +16,21 @@ use crate::output::{Coverage, Output};
 use crate::plan::{Limits, Options, Plan, Record, Trace};
 use crate::source;
 
+pub use tables::LIBRARY_TABLES;
+
 /// Maps every sender's map may import: (file name, text). Found by the url they declare.
-pub const LIBRARY: [(&str, &str); 14] = [
+pub const LIBRARY: [(&str, &str); 20] = [
     ("lib/als/care.fml", include_str!("../lib/als/care.fml")),
     ("lib/als/function.fml", include_str!("../lib/als/function.fml")),
     ("lib/als/respiration.fml", include_str!("../lib/als/respiration.fml")),
+    ("lib/v2/clinical.fml", include_str!("../lib/v2/clinical.fml")),
     ("lib/v2/datatypes.fml", include_str!("../lib/v2/datatypes.fml")),
+    ("lib/v2/document.fml", include_str!("../lib/v2/document.fml")),
+    ("lib/v2/encounter.fml", include_str!("../lib/v2/encounter.fml")),
+    ("lib/v2/order.fml", include_str!("../lib/v2/order.fml")),
+    ("lib/v2/patient.fml", include_str!("../lib/v2/patient.fml")),
     ("lib/v2/problem.fml", include_str!("../lib/v2/problem.fml")),
+    ("lib/v2/result.fml", include_str!("../lib/v2/result.fml")),
     ("lib/stu3/advance-directive.fml", include_str!("../lib/stu3/advance-directive.fml")),
     ("lib/stu3/clinical.fml", include_str!("../lib/stu3/clinical.fml")),
     ("lib/stu3/common.fml", include_str!("../lib/stu3/common.fml")),
@@ -42,10 +52,12 @@ pub struct CompiledFolder {
 }
 
 impl CompiledFolder {
-    /// Compiles a folder's map. `%namespace` and `%patient` of the map are the folder's identity namespaces.
+    /// Compiles a folder's map. `%namespace` and `%patient` of the map are the folder's identity namespaces; beside the
+    /// folder's own code tables it has those of the library ([`LIBRARY_TABLES`]).
     ///
     /// Errors: everything wrong with the map, each with file, line and column.
-    pub fn new(folder: Folder) -> Result<CompiledFolder, Vec<MapError>> {
+    pub fn new(mut folder: Folder) -> Result<CompiledFolder, Vec<MapError>> {
+        tables::complete(&mut folder.codes);
         let manifest = &folder.manifest;
         let mut constants = BTreeMap::from([("namespace".to_owned(), manifest.identity.namespace.clone())]);
         if let Some(patient) = &manifest.identity.patient {

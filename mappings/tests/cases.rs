@@ -72,3 +72,23 @@ fn ctb_settings() {
 fn umc_problems() {
     prove("umc-problems", 4);
 }
+
+#[test]
+fn umc_adt() {
+    prove("umc-adt", 10);
+}
+
+#[test]
+fn umc_orders() {
+    prove("umc-orders", 8);
+}
+
+#[test]
+fn umc_documents() {
+    prove("umc-documents", 5);
+}
+
+#[test]
+fn regio_lab() {
+    prove("regio-lab", 4);
+}

@@ -5,13 +5,25 @@ use std::{collections::BTreeMap, path::Path};
 
 use sluis_mappings::{
     case::personal_data,
-    codes::Lookup,
+    codes::{CodeTable, Lookup},
     folder::{Folder, Library, facts},
+    run::{CompiledFolder, LIBRARY_TABLES},
     source::{Format, Limits},
 };
 
-const SHIPPED: [&str; 7] =
-    ["umc-lab", "umc-problems", "gesp-export", "gp-stu3", "als-visit", "als-plan", "ctb-settings"];
+const SHIPPED: [&str; 11] = [
+    "umc-adt",
+    "umc-lab",
+    "umc-orders",
+    "umc-documents",
+    "umc-problems",
+    "regio-lab",
+    "gesp-export",
+    "gp-stu3",
+    "als-visit",
+    "als-plan",
+    "ctb-settings",
+];
 
 fn load(name: &str) -> Folder {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -59,12 +71,24 @@ fn no_case_holds_a_number_that_could_be_somebodys() {
     }
 }
 
+/// What the closed tables of HL7v2 become is never `unknown` where that would change what a resource means.
+#[test]
+fn no_status_of_the_library_is_unknown() {
+    for (name, text) in LIBRARY_TABLES
+        .iter()
+        .filter(|(name, _)| ["v2-0085", "v2-0119", "v2-0123", "v2-0038", "v2-0271", "v2-0273"].contains(name))
+    {
+        let table = CodeTable::load(name, name, text.as_bytes(), &[]).unwrap();
+        assert!(table.rows().iter().all(|row| row.target_code != "unknown"), "{name}");
+    }
+}
+
 /// HL7 table 0085. `O` gives no Observation; every other code must say what it becomes, or a result is lost.
 #[test]
 fn every_result_status_of_hl7_has_its_observation_status() {
-    let folder = load("umc-lab");
-    let table = folder.codes.get("status").unwrap();
-    let status = |code: &str| match table.lookup("", code) {
+    let folder = CompiledFolder::new(load("umc-lab")).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let table = folder.folder().codes.get("v2-0085").unwrap();
+    let status = |code: &str| match table.lookup("http://terminology.hl7.org/CodeSystem/v2-0085", code) {
         Lookup::Mapped(row) => row.target_code.clone(),
         Lookup::NoMap | Lookup::Unmapped => "-".to_owned(),
     };

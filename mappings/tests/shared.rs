@@ -8,9 +8,14 @@ use std::{
 };
 
 use sluis_mappings::{
+    case::account,
     finding::Severity,
+    output::UnitState,
+    run::CompiledFolder,
     source::{Limits, Parsed, charset::Charset, hl7v2, json},
 };
+
+mod common;
 
 /// The shared data folder: `SLUIS_SHARED`, else `../shared/data` beside the workspace.
 fn shared(sub: &str) -> Option<PathBuf> {
@@ -114,6 +119,71 @@ fn dutch_messages_read_once_they_are_in_their_declared_character_set() {
             assert!(matches!(kind, "ORM^O01" | "OML^O21"), "{name}: {kind}");
         }
     }
+}
+
+/// A message with the number of a Dutch patient in PID-3, which other countries' messages do not have.
+fn of_a_dutch_patient(message: &[u8]) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = message.split(|&b| b == b'\r' || b == b'\n').map(<[u8]>::to_vec).collect();
+    for line in lines.iter_mut().filter(|line| line.starts_with(b"PID|")) {
+        let mut fields: Vec<&[u8]> = line.split(|&b| b == b'|').collect();
+        fields.resize(fields.len().max(4), b"");
+        fields[3] = b"999911120^^^NLMINBIZA^NNNLD";
+        *line = fields.join(&b'|');
+    }
+    lines.join(&b'\r')
+}
+
+/// The library over messages of other systems: whatever they hold, a unit is built or refused with a place, and what no
+/// rule reads is named.
+#[test]
+fn the_library_of_hl7v2_accounts_for_every_field_of_other_peoples_messages() {
+    let Some(folder) = shared("hl7v2-messages") else { return };
+    let folders = ["umc-adt", "umc-orders", "umc-documents", "umc-problems", "regio-lab"]
+        .map(|name| CompiledFolder::new(common::folder(name)).unwrap_or_else(|errors| panic!("{errors:#?}")));
+    let (mut messages, mut ready, mut kept) = (0, 0, 0);
+    for file in &files(&folder, "hl7") {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let bytes = std::fs::read(file).unwrap();
+        for message in hl7v2::split(&bytes).messages {
+            let message = of_a_dutch_patient(&bytes[message.start as usize..message.end as usize]);
+            let message = message.as_slice();
+            let kind = hl7v2::facts(message).message_type.unwrap_or_default();
+            let Some(folder) =
+                folders.iter().find(|f| f.folder().manifest.matches.message_types.contains(&kind))
+            else {
+                continue;
+            };
+            let output = folder.run(message);
+            let fatal = output.findings.iter().any(|finding| finding.severity == Severity::Fatal);
+            if fatal {
+                continue;
+            }
+            messages += 1;
+            let parsed = folder.parse(message);
+            let account = account(&parsed.tree, &output.coverage, &folder.folder().manifest.ignore);
+            let all = output.findings.iter().chain(output.units.iter().flat_map(|unit| &unit.findings));
+            let named: String =
+                all.clone().filter(|f| f.code == "leaf-dropped").map(|f| f.text.clone() + "\n").collect();
+            for leaf in account.dropped {
+                let shape = parsed.tree.shape(leaf);
+                assert!(named.contains(&format!(" {shape};")), "{name}: {shape} is named nowhere\n{named}");
+            }
+            for unit in &output.units {
+                let errors = unit.findings.iter().filter(|f| f.severity == Severity::Error);
+                assert!(
+                    errors.clone().all(|f| f.line > 0 && !f.remedy.is_empty()),
+                    "{name}: {:?}",
+                    unit.findings
+                );
+                match unit.state {
+                    UnitState::Ready => ready += 1,
+                    UnitState::Quarantined => kept += 1,
+                }
+                assert_eq!(unit.state == UnitState::Quarantined, errors.count() > 0, "{name}");
+            }
+        }
+    }
+    assert!(messages > 60 && ready > 60, "{messages} messages, {ready} ready, {kept} kept");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use sluis_mappings::case::prove;
 use sluis_mappings::finding::Severity;
 use sluis_mappings::folder::{self, Folder, Library};
 use sluis_mappings::output::Output;
-use sluis_mappings::run::{CompiledFolder, LIBRARY};
+use sluis_mappings::run::{CompiledFolder, LIBRARY, LIBRARY_TABLES};
 use sluis_mappings::source::{Format, Limits, hl7v2, json, xml};
 
 use super::digest::hex;
@@ -226,7 +226,8 @@ fn content_hash(files: &Files) -> String {
         .iter()
         .filter(|(path, _)| !is_proof(path))
         .map(|(path, bytes)| (path.as_str(), bytes.as_slice()));
-    for (path, bytes) in own.chain(LIBRARY.iter().map(|(path, text)| (*path, text.as_bytes()))) {
+    let library = LIBRARY.iter().chain(&LIBRARY_TABLES).map(|(path, text)| (*path, text.as_bytes()));
+    for (path, bytes) in own.chain(library) {
         for part in [path.as_bytes(), bytes] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
