@@ -128,9 +128,10 @@ impl Output {
 
     /// Fills in line and column of findings that have a span only (those of the plan and of coverage).
     pub fn locate(&mut self, format: Format, bytes: &[u8]) {
-        let lines = Lines::new(format, bytes);
+        let mut lines = None;
         for finding in self.findings.iter_mut().chain(self.units.iter_mut().flat_map(|u| &mut u.findings)) {
             if finding.line == 0 && finding.span != Span::default() {
+                let lines = lines.get_or_insert_with(|| Lines::new(format, bytes));
                 (finding.line, finding.column) = lines.locate(finding.span);
             }
         }

@@ -9,12 +9,12 @@ pub mod csv;
 pub mod hl7v2;
 pub mod json;
 pub mod locate;
+mod names;
 pub mod xml;
 
-use foldhash::fast::RandomState;
-use indexmap::IndexSet;
 use serde::Deserialize;
 
+use self::names::Names;
 use crate::{finding::Finding, output::Coverage};
 
 /// The notation a document came in.
@@ -154,15 +154,22 @@ pub struct NodeId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Symbol(pub u32);
 
+/// A text one [`Tree`] keeps: [`Tree::keep`] makes it, [`Tree::text`] reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    start: u32,
+    end: u32,
+}
+
 /// What a node carries itself, apart from its children.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value {
     /// No value of its own: an object, a segment, a composite.
     None,
     /// Text, unescaped and decoded to UTF-8.
-    Text(Box<str>),
+    Text(Kept),
     /// A number, lexically as sent: `1.10` stays `1.10`.
-    Number(Box<str>),
+    Number(Kept),
     /// `true` or `false` (JSON sources only).
     Boolean(bool),
     /// Explicitly empty: HL7v2 `""`, JSON `null`. Not the same as absent.
@@ -192,19 +199,29 @@ pub struct NodeData {
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     nodes: Vec<NodeData>,
-    /// A symbol is the place of its name here.
-    names: IndexSet<Box<str>, RandomState>,
+    /// Names with a number before any document: their symbols come first.
+    known: Option<&'static Names>,
+    /// Names of this document besides.
+    names: Names,
+    /// Texts of all values, one behind the other: a value costs no allocation of its own.
+    kept: String,
     last_child: Vec<Option<NodeId>>,
     /// Ascending by node: document-wide number of a segment or row, where paths begin.
     anchors: Vec<(NodeId, Symbol, u32)>,
-    components: bool,
+    /// Names of first components and subcomponents, where those answer for their parents.
+    components: Option<[Symbol; 2]>,
     texts: bool,
 }
 
 impl Tree {
     /// A tree with only its root, named `name`, spanning the whole document of `bytes_len` bytes.
     pub fn new(name: &str, bytes_len: usize) -> Tree {
-        let mut tree = Tree::default();
+        Tree::with_names(None, name, bytes_len)
+    }
+
+    /// As [`Tree::new`], with names whose symbols are the same in every document.
+    fn with_names(known: Option<&'static Names>, name: &str, bytes_len: usize) -> Tree {
+        let mut tree = Tree { known, ..Tree::default() };
         // A value takes some eight bytes of a document: room for most documents at once, little for a hostile length.
         let room = (bytes_len / 8).min(1 << 14);
         tree.nodes.reserve(room);
@@ -325,7 +342,7 @@ impl Tree {
     pub fn is_own(&self, id: NodeId, name: &str) -> bool {
         match (name, &self.node(id).value) {
             (_, Value::None) => false,
-            ("C1" | "S1", _) => self.components,
+            ("C1" | "S1", _) => self.components.is_some(),
             ("xmlText", Value::Null) => false,
             ("xmlText", _) => self.texts,
             _ => false,
@@ -344,21 +361,47 @@ impl Tree {
     /// The node's text: its own value, or that of its first component where it is an HL7v2 composite
     /// (2.x: a simple value where a composite is expected is its first component, and the other way round).
     pub fn text(&self, id: NodeId) -> Option<&str> {
-        match &self.node(self.text_node(id)).value {
-            Value::Text(t) | Value::Number(t) => Some(t),
+        self.own_text(self.text_node(id))
+    }
+
+    /// Text of the node's own value.
+    fn own_text(&self, id: NodeId) -> Option<&str> {
+        match self.node(id).value {
+            Value::Text(kept) | Value::Number(kept) => self.kept.get(kept.start as usize..kept.end as usize),
             Value::Boolean(true) => Some("true"),
             Value::Boolean(false) => Some("false"),
             Value::Null | Value::None => None,
         }
     }
 
+    /// Keeps a text for a value of this tree.
+    pub fn keep(&mut self, text: &str) -> Kept {
+        let start = self.kept.len() as u32;
+        self.kept.push_str(text);
+        Kept { start, end: self.kept.len() as u32 }
+    }
+
+    /// Keeps a whole document that is text as it stands, so that a value of it is its place ([`Tree::kept_at`]).
+    /// Only before anything else is kept.
+    fn keep_document(&mut self, text: &str) {
+        self.kept.reserve(text.len() + text.len() / 8);
+        self.kept.push_str(text);
+    }
+
+    /// The value at a place of the document that was kept whole.
+    fn kept_at(span: Span) -> Kept {
+        Kept { start: span.start, end: span.end }
+    }
+
     /// The leaf whose value answers for `id` in [`Tree::text`]: the first (sub)component of an HL7v2 composite, else
     /// `id` itself. Coverage marks this one.
     pub fn text_node(&self, id: NodeId) -> NodeId {
         let mut at = id;
-        while self.components && self.node(at).value == Value::None {
-            match self.node(at).first_child {
-                Some(child) if matches!(self.name(child), "C1" | "S1") => at = child,
+        let Some(first_parts) = self.components else { return at };
+        loop {
+            let node = self.node(at);
+            match node.first_child.filter(|_| node.value == Value::None) {
+                Some(child) if first_parts.contains(&self.node(child).name) => at = child,
                 _ => break,
             }
         }
@@ -367,7 +410,7 @@ impl Tree {
 
     /// Declares that `C1`/`S1` children answer for their parents (HL7v2 trees).
     pub fn set_components(&mut self) {
-        self.components = true;
+        self.components = Some([self.intern("C1"), self.intern("S1")]);
     }
 
     /// Declares that the value of a node is its `xmlText` (XML trees).
@@ -389,7 +432,12 @@ impl Tree {
     fn anchor(&self, id: NodeId) -> Option<(&str, u32)> {
         let at = self.anchors.binary_search_by_key(&id, |&(n, _, _)| n).ok()?;
         let &(_, name, number) = self.anchors.get(at)?;
-        Some((self.names.get_index(name.0 as usize)?, number))
+        Some((self.name_of(name), number))
+    }
+
+    /// Name of the segment or row that paths through this node begin with, where they begin at it.
+    pub(crate) fn anchor_name(&self, id: NodeId) -> Option<&str> {
+        self.anchor(id).map(|(name, _)| name)
     }
 
     /// Every node with a value of its own, in arena order. In XML one may have attributes below it.
@@ -399,7 +447,16 @@ impl Tree {
 
     /// A node's element name.
     pub fn name(&self, id: NodeId) -> &str {
-        self.names.get_index(self.node(id).name.0 as usize).map_or("", |n| n)
+        self.name_of(self.node(id).name)
+    }
+
+    /// The name behind a symbol of this tree.
+    pub fn name_of(&self, symbol: Symbol) -> &str {
+        let known = self.known.map_or(0, Names::len);
+        match (self.known, symbol.0.checked_sub(known)) {
+            (Some(names), None) => names.name(symbol.0),
+            (_, at) => self.names.name(at.unwrap_or_default()),
+        }
     }
 
     /// Human path of a node, e.g. `OBX[4].OBX_5`, `row[7].gewicht_kg`, `modifierExtension[1].url`: from the nearest
@@ -438,14 +495,20 @@ impl Tree {
         steps.join(".")
     }
 
-    /// The symbol of a name, if any node carries it.
+    /// The symbol of a name, where it has one; then nodes may carry it.
     pub fn symbol(&self, name: &str) -> Option<Symbol> {
-        self.names.get_index_of(name).map(|at| Symbol(at as u32))
+        if let Some(at) = self.known.and_then(|known| known.get(name)) {
+            return Some(Symbol(at));
+        }
+        let known = self.known.map_or(0, Names::len);
+        self.names.get(name).map(|at| Symbol(known + at))
     }
 
     /// Interns a name.
     pub fn intern(&mut self, name: &str) -> Symbol {
-        let at = self.names.get_index_of(name).unwrap_or_else(|| self.names.insert_full(name.into()).0);
-        Symbol(at as u32)
+        if let Some(at) = self.known.and_then(|known| known.get(name)) {
+            return Symbol(at);
+        }
+        Symbol(self.known.map_or(0, Names::len) + self.names.intern(name))
     }
 }

@@ -20,14 +20,15 @@ pub struct Account {
 
 /// Accounts for every leaf. A leaf that was read counts as read even where a pattern covers it.
 pub fn account(tree: &Tree, coverage: &Coverage, ignore: &[Ignore]) -> Account {
+    let patterns = Patterns::new(ignore);
     let mut account = Account::default();
+    let mut siblings = None;
     for leaf in tree.leaves() {
         if coverage.is_marked(leaf) {
             account.read += 1;
             continue;
         }
-        let shape = tree.shape(leaf);
-        match ignore.iter().position(|i| covers(&i.path, &shape)) {
+        match patterns.entry(tree, leaf, &mut siblings) {
             Some(entry) => account.ignored.push((leaf, entry)),
             None => account.dropped.push(leaf),
         }
@@ -43,9 +44,11 @@ pub fn coverage_findings(
     ignore: &[Ignore],
     complete: &[String],
 ) -> Vec<Finding> {
-    account(tree, coverage, ignore)
-        .dropped
-        .into_iter()
+    let patterns = Patterns::new(ignore);
+    let mut siblings = None;
+    tree.leaves()
+        .filter(|&leaf| !coverage.is_marked(leaf))
+        .filter(|&leaf| patterns.entry(tree, leaf, &mut siblings).is_none())
         .map(|leaf| {
             let shape = tree.shape(leaf);
             let whole = complete.iter().any(|path| covers(path, &shape));
@@ -66,6 +69,63 @@ pub fn coverage_findings(
 fn covers(pattern: &str, shape: &str) -> bool {
     let mut steps = shape.split('.');
     pattern.split('.').all(|wanted| steps.next().is_some_and(|step| glob(wanted, step)))
+}
+
+/// The paths of `ignore`, taken apart, to be matched on the way down a tree; they cover what [`covers`] says.
+struct Patterns<'i>(Vec<Vec<&'i str>>);
+
+/// How far the patterns still fit a path of some steps: those that do, and the first that covers it.
+struct Fit {
+    steps: usize,
+    alive: Vec<usize>,
+    covered: Option<usize>,
+}
+
+impl<'i> Patterns<'i> {
+    fn new(ignore: &'i [Ignore]) -> Patterns<'i> {
+        Patterns(ignore.iter().map(|ignore| ignore.path.split('.').collect()).collect())
+    }
+
+    /// The first pattern that covers a leaf. `siblings`: the parent of the leaf before, and how the patterns fit its path.
+    fn entry(&self, tree: &Tree, leaf: NodeId, siblings: &mut Option<(NodeId, Fit)>) -> Option<usize> {
+        let parent = tree.node(leaf).parent.filter(|_| tree.anchor_name(leaf).is_none());
+        let Some(parent) = parent else { return self.fit(tree, leaf).covered };
+        let fit = match siblings {
+            Some((known, fit)) if *known == parent => fit,
+            _ => &mut siblings.insert((parent, self.fit(tree, parent))).1,
+        };
+        self.further(fit, tree.name(leaf)).covered
+    }
+
+    fn fit(&self, tree: &Tree, node: NodeId) -> Fit {
+        let all = || Fit { steps: 0, alive: (0..self.0.len()).collect(), covered: None };
+        match (tree.anchor_name(node), tree.node(node).parent) {
+            (Some(name), _) => self.further(&all(), name),
+            (None, Some(parent)) => self.further(&self.fit(tree, parent), tree.name(node)),
+            (None, None) => all(),
+        }
+    }
+
+    /// The same one name further down. A name with points in it is as many steps.
+    fn further(&self, fit: &Fit, name: &str) -> Fit {
+        let mut found = Fit { steps: fit.steps + 1, alive: Vec::new(), covered: fit.covered };
+        let (first, rest) = name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
+        for &entry in &fit.alive {
+            let steps = self.0.get(entry).map_or(&[][..], Vec::as_slice);
+            if !steps.get(fit.steps).is_some_and(|wanted| glob(wanted, first)) {
+                continue;
+            }
+            if steps.len() == found.steps {
+                found.covered = Some(found.covered.map_or(entry, |before| before.min(entry)));
+            } else {
+                found.alive.push(entry);
+            }
+        }
+        match rest {
+            Some(rest) => self.further(&found, rest),
+            None => found,
+        }
+    }
 }
 
 fn glob(pattern: &str, text: &str) -> bool {
@@ -93,6 +153,33 @@ mod tests {
         Ignore { path: path.to_owned(), reason: "test".to_owned() }
     }
 
+    /// As [`super::covers`], on the way down a tree.
+    fn covers(pattern: &str, path: &str) -> bool {
+        let mut tree = Tree::new("document", 0);
+        let mut at = tree.root();
+        for step in path.split('.') {
+            at = tree.push(at, step, Value::None, Span::default());
+        }
+        let ignore = [ignore(pattern)];
+        let found = Patterns::new(&ignore).entry(&tree, at, &mut None).is_some();
+        assert_eq!(found, super::covers(pattern, path));
+        found
+    }
+
+    #[test]
+    fn the_first_of_several_patterns_is_told_and_a_point_in_a_name_parts_it() {
+        let mut tree = Tree::new("document", 0);
+        let root = tree.root();
+        let value = Value::Text(tree.keep("x"));
+        let row = tree.push(root, "row", Value::None, Span::default());
+        let leaf = tree.push(row, "gewicht.kg", value, Span::default());
+        let all = [ignore("other"), ignore("row.gewicht.kg"), ignore("row.*"), ignore("row")];
+        assert_eq!(Patterns::new(&all).entry(&tree, leaf, &mut None), Some(1));
+        assert_eq!(Patterns::new(&all[2..]).entry(&tree, leaf, &mut None), Some(0));
+        assert_eq!(Patterns::new(&all[..1]).entry(&tree, leaf, &mut None), None);
+        assert_eq!(Patterns::new(&[ignore("row.gewicht")]).entry(&tree, leaf, &mut None), Some(0));
+    }
+
     #[test]
     fn a_pattern_covers_what_lies_below_it_and_nothing_beside() {
         assert!(covers("PV1", "PV1.PV1_3.C1"));
@@ -110,8 +197,10 @@ mod tests {
         let root = tree.root();
         let row = tree.push(root, "row", Value::None, Span { start: 0, end: 30 });
         tree.set_anchor(row, "row", 7);
-        let leaf =
-            |tree: &mut Tree, name: &str| tree.push(row, name, Value::Text("x".into()), Span::default());
+        let leaf = |tree: &mut Tree, name: &str| {
+            let value = Value::Text(tree.keep("x"));
+            tree.push(row, name, value, Span::default())
+        };
         let (code, _note, _other) =
             (leaf(&mut tree, "code"), leaf(&mut tree, "note"), leaf(&mut tree, "other"));
         let mut coverage = Coverage::default();

@@ -18,10 +18,11 @@ mod group;
 mod read;
 mod split;
 
+pub(super) use group::{group_names, segment_names};
 pub use split::{Split, split};
 
 use self::{delimiters::Delimiters, read::Reader};
-use super::{Facts, Format, Limits, Parsed, Span, Tree, charset::Charset};
+use super::{Facts, Format, Limits, Parsed, Span, Tree, charset::Charset, names};
 use crate::{
     finding::{Finding, Severity},
     output::Coverage,
@@ -33,7 +34,7 @@ use crate::{
 /// character set unknown or contradicted by the bytes, several messages, limits.
 pub fn parse(bytes: &[u8], charset: Option<Charset>, limits: Limits) -> Parsed {
     let mut parsed = Parsed {
-        tree: Tree::new("message", bytes.len()),
+        tree: Tree::with_names(Some(names::hl7v2()), "message", bytes.len()),
         findings: Vec::new(),
         facts: Facts::new(Format::Hl7v2),
         coverage: Coverage::default(),

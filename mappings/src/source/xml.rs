@@ -126,11 +126,12 @@ impl Filler<'_> {
             && !EXTENSIONS.iter().any(|(known, _)| *known == namespace)
         {
             let start = element.range().start;
-            self.leaf(node, "xmlns", text_value(namespace), start..start + 1, &mut counts);
+            let value = self.text_value(namespace);
+            self.leaf(node, "xmlns", value, start..start + 1, &mut counts);
         }
         for attribute in element.attributes() {
             let name = name(self.home, attribute.namespace(), attribute.name(), true);
-            let value = text_value(attribute.value());
+            let value = self.text_value(attribute.value());
             let leaf = self.leaf(node, &name, value, attribute.range_value(), &mut counts);
             if name == "xsi_schemaLocation" {
                 self.coverage.mark(leaf);
@@ -144,10 +145,11 @@ impl Filler<'_> {
                 let below = self.leaf(node, &name, Value::None, child.range(), &mut counts);
                 self.element(child, below, depth + 1)?;
             } else if let Some(said) = child.text().filter(|t| child.is_text() && !t.trim().is_empty()) {
+                let value = self.text_value(said);
                 if mixed {
-                    self.leaf(node, "xmlText", text_value(said), child.range(), &mut counts);
+                    self.leaf(node, "xmlText", value, child.range(), &mut counts);
                 } else {
-                    self.tree.set_value(node, text_value(said));
+                    self.tree.set_value(node, value);
                     if !written && node != self.tree.root() {
                         self.tree.set_span(node, self.text.span(child.range()));
                     }
@@ -173,6 +175,10 @@ impl Filler<'_> {
         let ordinal = counts.next(symbol);
         let span = self.text.span(range);
         self.tree.push_ordinal(parent, symbol, value, span, ordinal)
+    }
+
+    fn text_value(&mut self, text: &str) -> Value {
+        Value::Text(self.tree.keep(text))
     }
 
     /// Errors: too deep, or more values than allowed.
@@ -210,10 +216,6 @@ impl Counts {
         self.0.push((symbol, 1));
         1
     }
-}
-
-fn text_value(text: &str) -> Value {
-    Value::Text(text.into())
 }
 
 /// Name of an element or attribute in the tree: its local name when it is of the root's namespace or (attributes) of none;

@@ -105,8 +105,8 @@ impl<'b> Rows<'b> {
                 continue;
             }
             let value = match is_number.then(|| number(text, self.decimal)) {
-                None => Value::Text(text.into()),
-                Some(Ok(number)) => Value::Number(number.into()),
+                None => Value::Text(tree.keep(text)),
+                Some(Ok(number)) => Value::Number(tree.keep(&number)),
                 Some(Err((what, remedy))) => {
                     findings.push(
                         Finding::new(
@@ -118,7 +118,7 @@ impl<'b> Rows<'b> {
                         .at(format!("{path}.{name}"), cell.span, record.line, 0)
                         .because(name),
                     );
-                    Value::Text(text.into())
+                    Value::Text(tree.keep(text))
                 }
             };
             tree.push_ordinal(row, *symbol, value, cell.span, 1);

@@ -8,7 +8,9 @@ mod structure;
 
 use std::collections::HashMap;
 
-use self::structure::{Element, Group, Part, Structure, structure};
+use foldhash::fast::RandomState;
+
+use self::structure::{Element, Group, Part, Structure, structure, structures};
 use crate::{
     finding::{Finding, Severity},
     source::{NodeId, Span, Symbol, Tree, Value},
@@ -23,56 +25,84 @@ pub(super) struct Placed {
 }
 
 /// A segment that was due in a group and did not come.
-pub(super) struct Missing {
+pub(super) struct Missing<'b> {
     pub(super) finding: Finding,
-    /// Path, bytes and number of the segment that opened the group.
-    pub(super) opened_by: Opener,
+    /// The segment that opened the group.
+    pub(super) opened_by: Opener<'b>,
 }
 
-/// The segment that opened a group.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Opener {
-    pub(super) path: String,
+/// The segment that opened a group: its name and number in the message, bytes, and line; the whole message has none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Opener<'b> {
+    pub(super) name: &'b str,
+    pub(super) number: u32,
     pub(super) span: Span,
     pub(super) line: u32,
 }
 
+impl Opener<'_> {
+    /// `OBR[2]`; empty for the whole message.
+    pub(super) fn path(&self) -> String {
+        if self.name.is_empty() { String::new() } else { format!("{}[{}]", self.name, self.number) }
+    }
+}
+
+/// Every segment of the structures, some of them often.
+pub(in crate::source) fn segment_names() -> impl Iterator<Item = &'static str> {
+    structures().iter().flat_map(|structure| structure.root.inside.iter().copied())
+}
+
+/// Every group of the structures, some of them often.
+pub(in crate::source) fn group_names() -> Vec<&'static str> {
+    fn below(group: &'static Group, names: &mut Vec<&'static str>) {
+        for element in &group.elements {
+            if let Part::Group(inner) = &element.part {
+                names.push(inner.name);
+                below(inner, names);
+            }
+        }
+    }
+    let mut names = Vec::new();
+    structures().iter().for_each(|structure| below(&structure.root, &mut names));
+    names
+}
+
 /// A group open at this point of the message.
-struct Open {
+struct Open<'b> {
     group: &'static Group,
     node: NodeId,
     /// Index of the element the last segment stood at.
     at: usize,
     /// Elements met, one bit each: no group of the table has more than 64.
     met: u64,
-    opened_by: Opener,
+    opened_by: Opener<'b>,
 }
 
 /// The groups open at this point of the message, outermost first.
-pub(super) struct Grouper {
+pub(super) struct Grouper<'b> {
     structure: &'static Structure,
-    open: Vec<Open>,
+    open: Vec<Open<'b>>,
     /// Groups by parent and element, the latest of each: where late segments go.
-    latest: HashMap<(NodeId, usize), NodeId>,
-    counts: HashMap<(NodeId, Symbol), u32>,
+    latest: HashMap<(NodeId, usize), NodeId, RandomState>,
+    counts: HashMap<(NodeId, Symbol), u32, RandomState>,
     results: u32,
-    missing: Vec<Missing>,
+    missing: Vec<Missing<'b>>,
 }
 
-impl Grouper {
+impl<'b> Grouper<'b> {
     /// A grouper for a message of this code, event and structure (MSH-9.1 to 9.3); `None` for those not in the table.
     pub(super) fn for_message(
         (code, event, said): (&str, Option<&str>, Option<&str>),
         root: NodeId,
-    ) -> Option<Grouper> {
+    ) -> Option<Grouper<'b>> {
         let structure = structure(code, event, said)?;
         // MSH was read to know the structure: it is the first element of each.
         let open = Open { group: &structure.root, node: root, at: 0, met: 1, opened_by: Opener::default() };
         Some(Grouper {
             structure,
             open: vec![open],
-            latest: HashMap::new(),
-            counts: HashMap::new(),
+            latest: HashMap::default(),
+            counts: HashMap::default(),
             results: 0,
             missing: Vec::new(),
         })
@@ -82,13 +112,13 @@ impl Grouper {
     pub(super) fn place(
         &mut self,
         tree: &mut Tree,
-        name: &str,
+        (name, symbol): (&'b str, Symbol),
         number: u32,
         line: u32,
         span: Span,
     ) -> Placed {
         self.results += u32::from(name == "OBX");
-        let opener = Opener { path: format!("{name}[{number}]"), span, line };
+        let opener = Opener { name, number, span, line };
         let mut finding = None;
         let parent = if let Some((level, at)) = self.next(name) {
             self.close(level + 1);
@@ -124,12 +154,11 @@ impl Grouper {
                 tree.set_end(open.node, span.end);
             }
         }
-        let symbol = tree.intern(name);
         Placed { parent, ordinal: self.count(parent, symbol), finding }
     }
 
     /// What is missing, once the message is over.
-    pub(super) fn finish(mut self) -> (Vec<Missing>, Option<Finding>) {
+    pub(super) fn finish(mut self) -> (Vec<Missing<'b>>, Option<Finding>) {
         self.close(0);
         let none = self.structure.name == "ORU_R01" && self.results == 0;
         let finding = none.then(|| {
@@ -167,7 +196,7 @@ impl Grouper {
     }
 
     /// Goes down from the innermost open group to the segment, opening what stands between.
-    fn enter(&mut self, tree: &mut Tree, name: &str, at: usize, opener: &Opener) -> NodeId {
+    fn enter(&mut self, tree: &mut Tree, name: &str, at: usize, opener: &Opener<'b>) -> NodeId {
         let mut at = at;
         loop {
             let Some(open) = self.open.last_mut() else { return tree.root() };
@@ -178,18 +207,25 @@ impl Grouper {
             let inner_node = self.make(tree, node, inner, at, opener);
             let next = inner.elements.iter().position(|element| element.opens_with(name));
             let next = next.or_else(|| inner.elements.iter().position(|element| element.holds(name)));
-            self.open.push(Open { group: inner, node: inner_node, at: 0, met: 0, opened_by: opener.clone() });
+            self.open.push(Open { group: inner, node: inner_node, at: 0, met: 0, opened_by: *opener });
             at = next.unwrap_or(0);
         }
     }
 
     /// A group node under `parent`.
-    fn make(&mut self, tree: &mut Tree, parent: NodeId, group: &Group, at: usize, opener: &Opener) -> NodeId {
+    fn make(
+        &mut self,
+        tree: &mut Tree,
+        parent: NodeId,
+        group: &Group,
+        at: usize,
+        opener: &Opener<'b>,
+    ) -> NodeId {
         let symbol = tree.intern(group.name);
         let ordinal = self.count(parent, symbol);
         let node = tree.push_ordinal(parent, symbol, Value::None, opener.span, ordinal);
-        if let Some((name, number)) = opener.path.trim_end_matches(']').split_once('[') {
-            tree.set_anchor(node, name, number.parse().unwrap_or(1));
+        if !opener.name.is_empty() {
+            tree.set_anchor(node, opener.name, opener.number);
         }
         self.latest.insert((parent, at), node);
         node
@@ -219,7 +255,7 @@ impl Grouper {
         group: &Group,
         at: usize,
         name: &str,
-        opener: &Opener,
+        opener: &Opener<'b>,
     ) -> NodeId {
         let node = self.make(tree, parent, group, at, opener);
         let inner = group.elements.iter().enumerate().find_map(|(at, element)| match &element.part {
@@ -255,13 +291,12 @@ impl Grouper {
                     ),
                     format!("Send {name} (HL7 v2.5.1 {}).", self.structure.section),
                 );
-                self.missing
-                    .push(Missing { finding: finding.because(name), opened_by: open.opened_by.clone() });
+                self.missing.push(Missing { finding: finding.because(name), opened_by: open.opened_by });
             }
         }
     }
 
-    fn within_words(&self, open: &Open) -> String {
+    fn within_words(&self, open: &Open<'b>) -> String {
         match open.group.name {
             "message" => "The message".to_owned(),
             name => format!("The group {name}"),

@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::{
     Line,
     delimiters::Delimiters,
     escape,
-    group::{Grouper, Missing, Opener},
+    group::{Grouper, Missing},
     span,
 };
 use crate::{
     finding::{Finding, Severity},
-    source::{Facts, Format, Limits, NodeId, Parsed, Span, Symbol, Value, charset::Charset},
+    source::{Facts, Format, Limits, NodeId, Parsed, Span, Symbol, Tree, Value, charset::Charset, names},
 };
 
 /// Fills the tree of one message.
@@ -21,16 +23,24 @@ pub(super) struct Reader<'b> {
     charset: Charset,
     limits: Limits,
     parsed: Parsed,
-    /// `PID_1`, `PID_2`, ... of each segment name met.
-    fields: HashMap<Symbol, Vec<Symbol>>,
-    components: Vec<Symbol>,
-    subcomponents: Vec<Symbol>,
+    /// What each byte may begin or end, by its value.
+    marks: [u8; 256],
+    /// Whether the tree keeps the whole message, so that a value as sent is its place.
+    is_kept: bool,
     /// Segments met so far, by name, over the whole message.
-    met: HashMap<Symbol, u32>,
+    met: HashMap<Symbol, u32, RandomState>,
     line: u32,
     line_start: usize,
-    anchor: String,
+    /// The segment being read: name and number in the message.
+    anchor: (&'b str, u32),
 }
+
+/// Bits of [`Reader::marks`].
+const FIELD: u8 = 1;
+const REPETITION: u8 = 2;
+const COMPONENT: u8 = 4;
+const SUBCOMPONENT: u8 = 8;
+const ESCAPE: u8 = 16;
 
 impl<'b> Reader<'b> {
     pub(super) fn new(
@@ -40,27 +50,45 @@ impl<'b> Reader<'b> {
         mut parsed: Parsed,
         limits: Limits,
     ) -> Self {
-        // Interned even when unused: a simple value answers to both names.
-        let components = vec![parsed.tree.intern("C1")];
-        let subcomponents = vec![parsed.tree.intern("S1")];
+        let mut marks = [0; 256];
+        // A message that is UTF-8 as it stands, and read as such, is kept as one.
+        let text = std::str::from_utf8(bytes).ok();
+        let text = text.filter(|_| matches!(charset, Charset::Ascii | Charset::Utf8) || bytes.is_ascii());
+        let delimiter = |byte: Option<u8>, bit| byte.map(|byte| (usize::from(byte), bit));
+        for (byte, bit) in [
+            delimiter(Some(delimiters.field), FIELD),
+            delimiter(Some(delimiters.repetition), REPETITION),
+            delimiter(Some(delimiters.component), COMPONENT),
+            delimiter(delimiters.subcomponent, SUBCOMPONENT),
+            delimiter(delimiters.escape, ESCAPE),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            if let Some(mark) = marks.get_mut(byte) {
+                *mark |= bit;
+            }
+        }
+        if let Some(text) = text {
+            parsed.tree.keep_document(text);
+        }
         Reader {
             bytes,
             delimiters,
             charset,
             limits,
             parsed,
-            fields: HashMap::new(),
-            components,
-            subcomponents,
-            met: HashMap::new(),
+            marks,
+            is_kept: text.is_some(),
+            met: HashMap::default(),
             line: 0,
             line_start: 0,
-            anchor: String::new(),
+            anchor: ("", 0),
         }
     }
 
     pub(super) fn read(&mut self, lines: &[Line]) {
-        let mut grouper: Option<Grouper> = None;
+        let mut grouper: Option<Grouper<'_>> = None;
         for (i, line) in lines.iter().enumerate() {
             if self.parsed.tree.len() >= self.limits.nodes_max as usize {
                 self.parsed.findings.push(self.limits.refuse_nodes());
@@ -77,10 +105,11 @@ impl<'b> Reader<'b> {
             let met = self.met.entry(symbol).or_insert(0);
             *met += 1;
             let number = *met;
-            self.anchor = format!("{name}[{number}]");
+            self.anchor = (name, number);
             let node = match &mut grouper {
                 Some(grouper) => {
-                    let placed = grouper.place(&mut self.parsed.tree, name, number, self.line, line.span());
+                    let placed =
+                        grouper.place(&mut self.parsed.tree, (name, symbol), number, self.line, line.span());
                     if let Some(finding) = placed.finding {
                         self.find(finding, line.span());
                     }
@@ -112,8 +141,8 @@ impl<'b> Reader<'b> {
         }
         let Some((missing, finding)) = grouper.map(Grouper::finish) else { return };
         for Missing { finding, opened_by } in missing {
-            let Opener { path, span, line } = opened_by;
-            self.parsed.findings.push(finding.at(path, span, line, u32::from(line > 0)));
+            let (span, line) = (opened_by.span, opened_by.line);
+            self.parsed.findings.push(finding.at(opened_by.path(), span, line, u32::from(line > 0)));
         }
         self.parsed.findings.extend(finding);
     }
@@ -161,10 +190,10 @@ impl<'b> Reader<'b> {
         let met = self.met.entry(other).or_insert(0);
         *met += 1;
         let number = *met;
-        let value = Value::Text(self.charset.decode(&self.bytes[line.start..line.end]).into());
+        let value = self.text(line.start, line.end);
         let node = self.parsed.tree.push_ordinal(root, other, value, line.span(), number);
         self.parsed.tree.set_anchor(node, "other", number);
-        self.anchor = format!("other[{number}]");
+        self.anchor = ("other", number);
         self.find(Finding::new(Severity::Error, code, text, remedy), line.span());
     }
 
@@ -184,11 +213,11 @@ impl<'b> Reader<'b> {
         let mut number = 1;
         if matches!(name, "MSH" | "BHS" | "FHS") {
             // The separator is field 1 and the encoding characters are field 2, to be taken literally.
-            let encoding = self.until(start, line.end, self.delimiters.field);
+            let encoding = self.scan(start, line.end, FIELD).0;
             for (number, from, to) in [(1, line.start + 3, start), (2, start, encoding)] {
-                if let Some(text) = self.bytes.get(from..to).filter(|t| !t.is_empty()) {
+                if from < to && to <= self.bytes.len() {
                     let field = self.field_symbol(symbol, name, number);
-                    let value = Value::Text(self.charset.decode(text).into());
+                    let value = self.text(from, to);
                     let leaf = self.parsed.tree.push_ordinal(node, field, value, span(from, to), 1);
                     self.parsed.coverage.mark(leaf);
                 }
@@ -197,10 +226,15 @@ impl<'b> Reader<'b> {
             number = 3;
         }
         while start <= line.end {
-            let end = self.until(start, line.end, self.delimiters.field);
+            let (end, met) = self.scan(start, line.end, FIELD);
             if end > start {
                 let field = self.field_symbol(symbol, name, number);
-                self.field(node, field, start, end);
+                if met & (REPETITION | COMPONENT | SUBCOMPONENT) == 0 {
+                    let value = self.value(start, end, met);
+                    self.parsed.tree.push_ordinal(node, field, value, span(start, end), 1);
+                } else {
+                    self.field(node, field, start, end);
+                }
             }
             if self.parsed.tree.len() >= self.limits.nodes_max as usize {
                 return;
@@ -214,65 +248,87 @@ impl<'b> Reader<'b> {
         let mut start = start;
         let mut repetition = 1;
         while start <= end {
-            let stop = self.until(start, end, self.delimiters.repetition);
-            self.composite(segment, field, repetition, start, stop, 0);
+            let (stop, met) = self.scan(start, end, REPETITION);
+            self.composite(segment, (field, repetition), (start, stop, met), 0);
             start = stop + 1;
             repetition += 1;
         }
     }
 
-    /// A field (`level` 0) or component (1): a leaf, or a node with parts where the next delimiter occurs.
-    fn composite(&mut self, parent: NodeId, name: Symbol, ordinal: u32, start: usize, end: usize, level: u8) {
-        let text = self.bytes.get(start..end).unwrap_or_default();
-        let component = self.delimiters.component;
-        let sub = self.delimiters.subcomponent;
-        let is_part = |b: &u8| (level == 0 && *b == component) || (level <= 1 && Some(*b) == sub);
-        if text.iter().all(is_part) {
+    /// A field (`level` 0), component (1) or subcomponent (2): a leaf, or a node with parts where the next delimiter occurs.
+    /// `met`: the marks of its bytes.
+    fn composite(
+        &mut self,
+        parent: NodeId,
+        (name, ordinal): (Symbol, u32),
+        (start, end, met): (usize, usize, u8),
+        level: u8,
+    ) {
+        let parts = match level {
+            0 => COMPONENT | SUBCOMPONENT,
+            1 => SUBCOMPONENT,
+            _ => 0,
+        };
+        if met & parts == 0 {
+            if end > start {
+                let value = self.value(start, end, met);
+                self.parsed.tree.push_ordinal(parent, name, value, span(start, end), ordinal);
+            }
             return;
         }
-        if !text.iter().any(is_part) {
-            let value = self.value(start, end);
-            self.parsed.tree.push_ordinal(parent, name, value, span(start, end), ordinal);
+        let text = self.bytes.get(start..end).unwrap_or_default();
+        if text.iter().all(|&byte| self.mark(byte) & parts != 0) {
             return;
         }
         let node = self.parsed.tree.push_ordinal(parent, name, Value::None, span(start, end), ordinal);
         // A component exists even where only subcomponents separate: `a&b` is C1 with S1 and S2.
-        let delimiter = if level == 0 { component } else { sub.unwrap_or(component) };
+        let delimiter = if level == 0 { COMPONENT } else { SUBCOMPONENT };
         let mut from = start;
         let mut number = 1;
         while from <= end {
-            let to = self.until(from, end, delimiter);
+            let (to, met) = self.scan(from, end, delimiter);
             if to > from {
                 let part = self.part_symbol(level, number);
-                self.composite(node, part, 1, from, to, level + 1);
+                self.composite(node, (part, 1), (from, to, met), level + 1);
             }
             from = to + 1;
             number += 1;
         }
     }
 
-    fn value(&mut self, start: usize, end: usize) -> Value {
+    /// `met`: the marks of its bytes.
+    fn value(&mut self, start: usize, end: usize, met: u8) -> Value {
         let raw = self.bytes.get(start..end).unwrap_or_default();
         if raw == b"\"\"" {
             return Value::Null;
         }
         match self.delimiters.escape {
-            Some(escape) if raw.contains(&escape) => {
+            Some(_) if met & ESCAPE != 0 => {
                 let (text, finding) = escape::unescape(raw, &self.delimiters, self.charset);
                 if let Some((at, finding)) = finding {
                     self.find(finding, span(start + at, end));
                 }
-                Value::Text(text.into())
+                Value::Text(self.parsed.tree.keep(&text))
             }
-            _ => Value::Text(self.charset.decode(raw).into()),
+            _ => self.text(start, end),
         }
+    }
+
+    /// The bytes as text, escapes and all.
+    fn text(&mut self, start: usize, end: usize) -> Value {
+        if self.is_kept {
+            return Value::Text(Tree::kept_at(span(start, end)));
+        }
+        let raw = self.bytes.get(start..end).unwrap_or_default();
+        Value::Text(self.parsed.tree.keep(&self.charset.decode(raw)))
     }
 
     /// Adds a finding about the segment being read, at the start of `at`.
     fn find(&mut self, finding: Finding, at: Span) {
         let before = self.bytes.get(self.line_start..at.start as usize).unwrap_or_default();
         let column = self.charset.decode(before).chars().count() as u32 + 1;
-        self.parsed.findings.push(finding.at(self.anchor.clone(), at, self.line, column));
+        let (name, number) = self.anchor;
+        self.parsed.findings.push(finding.at(format!("{name}[{number}]"), at, self.line, column));
     }
 
     /// What MSH says about the message; those leaves are read by the gateway itself.
@@ -327,25 +383,32 @@ impl<'b> Reader<'b> {
         self.parsed.facts = facts;
     }
 
-    fn until(&self, start: usize, end: usize, delimiter: u8) -> usize {
-        let rest = self.bytes.get(start..end).unwrap_or_default();
-        rest.iter().position(|&b| b == delimiter).map_or(end, |at| start + at)
+    fn mark(&self, byte: u8) -> u8 {
+        self.marks.get(usize::from(byte)).copied().unwrap_or_default()
     }
 
-    fn field_symbol(&mut self, segment: Symbol, name: &str, number: usize) -> Symbol {
-        let known = self.fields.entry(segment).or_default();
-        while known.len() < number {
-            known.push(self.parsed.tree.intern(&format!("{name}_{}", known.len() + 1)));
+    /// Up to the first byte with the mark `stop`, or `end`; and all marks of the bytes before it.
+    fn scan(&self, start: usize, end: usize, stop: u8) -> (usize, u8) {
+        let mut met = 0;
+        for (at, &byte) in self.bytes.get(start..end).unwrap_or_default().iter().enumerate() {
+            let mark = self.mark(byte);
+            if mark & stop != 0 {
+                return (start + at, met);
+            }
+            met |= mark;
         }
-        known[number - 1]
+        (end, met)
     }
 
-    fn part_symbol(&mut self, level: u8, number: usize) -> Symbol {
-        let (known, letter) =
-            if level == 0 { (&mut self.components, 'C') } else { (&mut self.subcomponents, 'S') };
-        while known.len() < number {
-            known.push(self.parsed.tree.intern(&format!("{letter}{}", known.len() + 1)));
-        }
-        known[number - 1]
+    /// `OBX_5` of `OBX`: behind the segment's own name where that is known, else a name of this document.
+    fn field_symbol(&mut self, segment: Symbol, name: &str, number: u32) -> Symbol {
+        names::field(segment, number).unwrap_or_else(|| self.parsed.tree.intern(&format!("{name}_{number}")))
+    }
+
+    fn part_symbol(&mut self, level: u8, number: u32) -> Symbol {
+        names::part(level, number).unwrap_or_else(|| {
+            let letter = if level == 0 { 'C' } else { 'S' };
+            self.parsed.tree.intern(&format!("{letter}{number}"))
+        })
     }
 }

@@ -15,14 +15,11 @@ fn oru(rest: &str) -> Parsed {
     read(&format!("{MSH}\r{rest}\r"))
 }
 
-fn at<'t>(parsed: &'t Parsed, path: &str) -> Option<&'t Value> {
+/// Text of the leaf at a path; `""` where it is explicitly empty.
+fn at<'t>(parsed: &'t Parsed, path: &str) -> Option<&'t str> {
     let tree = &parsed.tree;
     let found = tree.leaves().find(|&l| tree.path(l) == path)?;
-    Some(&tree.node(found).value)
-}
-
-fn text(value: &str) -> Option<Value> {
-    Some(Value::Text(value.into()))
+    tree.text(found).or_else(|| (tree.node(found).value == Value::Null).then_some(""))
 }
 
 fn codes(parsed: &Parsed) -> Vec<&str> {
@@ -32,9 +29,9 @@ fn codes(parsed: &Parsed) -> Vec<&str> {
 #[test]
 fn fields_repetitions_components_and_subcomponents_have_their_own_nodes() {
     let parsed = oru("PID|1||123^^^A&1.2&ISO^PI~456^^^NLMINBIZA^NNNLD||van Dijk&van&Dijk^A");
-    assert_eq!(at(&parsed, "PID[1].PID_3[1].C4.S2"), text("1.2").as_ref());
-    assert_eq!(at(&parsed, "PID[1].PID_3[2].C5"), text("NNNLD").as_ref());
-    assert_eq!(at(&parsed, "PID[1].PID_5.C1.S3"), text("Dijk").as_ref());
+    assert_eq!(at(&parsed, "PID[1].PID_3[1].C4.S2"), Some("1.2"));
+    assert_eq!(at(&parsed, "PID[1].PID_3[2].C5"), Some("NNNLD"));
+    assert_eq!(at(&parsed, "PID[1].PID_5.C1.S3"), Some("Dijk"));
     let tree = &parsed.tree;
     let pid5 = (0..tree.len() as u32).map(NodeId).find(|&n| tree.name(n) == "PID_5").unwrap();
     assert_eq!(tree.text(pid5), Some("van Dijk"));
@@ -63,14 +60,14 @@ fn an_empty_first_component_does_not_answer_with_the_second() {
 #[test]
 fn two_quotes_mean_removal_and_nothing_means_nothing() {
     let parsed = oru("PID|1||123||\"\"||");
-    assert_eq!(at(&parsed, "PID[1].PID_5"), Some(&Value::Null));
+    assert_eq!(at(&parsed, "PID[1].PID_5"), Some(""));
     assert_eq!(at(&parsed, "PID[1].PID_6"), None);
 }
 
 #[test]
 fn escapes_become_the_text_they_stand_for() {
     let parsed = oru(r"NTE|1||a\F\b\S\c\T\d\R\e\E\f\.br\g\H\h\N\i\XEB\j\.sp2\k");
-    assert_eq!(at(&parsed, "NTE[1].NTE_3"), text("a|b^c&d~e\\f\nghi\u{EB}j\n\nk").as_ref());
+    assert_eq!(at(&parsed, "NTE[1].NTE_3"), Some("a|b^c&d~e\\f\nghi\u{EB}j\n\nk"));
     // Of the message around it, PID and OBR are missing.
     assert_eq!(codes(&parsed), ["segment-missing", "segment-missing", "result-missing"]);
 }
@@ -78,7 +75,7 @@ fn escapes_become_the_text_they_stand_for() {
 #[test]
 fn escapes_nobody_knows_stay_as_sent_and_are_reported() {
     let parsed = oru(r"NTE|1||see \\server\share~C:\dir~\Xzz\~\M2442\");
-    assert_eq!(at(&parsed, "NTE[1].NTE_3[2]"), text(r"C:\dir").as_ref());
+    assert_eq!(at(&parsed, "NTE[1].NTE_3[2]"), Some(r"C:\dir"));
     let found: Vec<_> = parsed.findings.iter().map(|f| (f.code, f.path.as_str())).collect();
     for code in ["escape-unknown", "escape-unclosed", "escape-undecodable", "escape-charset-switch"] {
         assert!(found.contains(&(code, "NTE[1]")), "{code} in {found:?}");
@@ -96,7 +93,7 @@ fn every_segment_separator_and_frame_is_taken() {
     ] {
         let parsed = read(&text);
         assert!(!parsed.is_fatal(), "{:?}", parsed.findings);
-        assert_eq!(at(&parsed, "OBX[1].OBX_3"), self::text("x").as_ref());
+        assert_eq!(at(&parsed, "OBX[1].OBX_3"), Some("x"));
     }
 }
 
@@ -152,7 +149,7 @@ fn results_stand_in_the_groups_of_the_standard() {
     places.sort();
     assert_eq!(places, expected);
     assert!(parsed.findings.is_empty(), "{:?}", parsed.findings);
-    assert_eq!(at(&parsed, "OBX[3].OBX_1"), text("1").as_ref());
+    assert_eq!(at(&parsed, "OBX[3].OBX_1"), Some("1"));
 }
 
 #[test]
@@ -168,7 +165,7 @@ fn segments_missing_or_out_of_place_are_findings_and_keep_their_place() {
             ("segment-missing", "OBX[1]", 2),
         ]
     );
-    assert_eq!(at(&parsed, "OBX[1].OBX_3"), text("x").as_ref());
+    assert_eq!(at(&parsed, "OBX[1].OBX_3"), Some("x"));
 }
 
 #[test]
@@ -193,8 +190,8 @@ fn a_document_without_a_usable_header_is_refused() {
 #[test]
 fn other_delimiters_are_taken_from_the_header() {
     let parsed = read("MSH$*+!%$A$B$$$20260101$$ORU*R01$1$P$2.5\rOBX$1$ST$a*b%c$$x!S!y\r");
-    assert_eq!(at(&parsed, "OBX[1].OBX_3.C2.S2"), text("c").as_ref());
-    assert_eq!(at(&parsed, "OBX[1].OBX_5"), text("x*y").as_ref());
+    assert_eq!(at(&parsed, "OBX[1].OBX_3.C2.S2"), Some("c"));
+    assert_eq!(at(&parsed, "OBX[1].OBX_5"), Some("x*y"));
     assert_eq!(parsed.facts.message_type.as_deref(), Some("ORU^R01"));
 }
 
@@ -211,7 +208,7 @@ fn text_is_read_in_the_declared_character_set() {
     {
         let parsed = with_charset(charset, bytes);
         assert!(!parsed.is_fatal(), "{charset}: {:?}", parsed.findings);
-        assert_eq!(at(&parsed, "PID[1].PID_5"), text("Zoë").as_ref());
+        assert_eq!(at(&parsed, "PID[1].PID_5"), Some("Zoë"));
     }
 }
 
@@ -238,7 +235,7 @@ fn a_character_set_that_cannot_be_is_refused_naming_msh_18() {
 fn an_agreed_character_set_serves_where_the_header_is_silent() {
     let bytes = b"MSH|^~\\&|A|B|||1||ADT^A08|1|P|2.5\rPID|1||||Zo\xEB\r";
     let parsed = parse(bytes, Some(Charset::Windows1252), Limits::default());
-    assert_eq!(at(&parsed, "PID[1].PID_5"), text("Zoë").as_ref());
+    assert_eq!(at(&parsed, "PID[1].PID_5"), Some("Zoë"));
 }
 
 #[test]
@@ -261,7 +258,7 @@ fn a_lost_segment_terminator_or_raw_line_break_is_found() {
     let parsed = oru("PID|1\rOBR|1\rOBX|1|TX|a||line one\nline two");
     let finding = parsed.findings.iter().find(|f| f.code == "segment-unnamed").unwrap();
     assert_eq!((finding.severity, finding.line, finding.column), (Severity::Error, 5, 1));
-    assert_eq!(at(&parsed, "other[1]"), text("line two").as_ref());
+    assert_eq!(at(&parsed, "other[1]"), Some("line two"));
 }
 
 /// Names and ordinals of the groups around each segment: `PATIENT:1>PID`.
@@ -361,7 +358,7 @@ fn a_value_may_switch_between_single_byte_sets_and_back() {
         .concat();
     let parsed = parse(&bytes, None, Limits::default());
     assert!(parsed.findings.is_empty(), "{:?}", parsed.findings);
-    assert_eq!(at(&parsed, "PID[1].PID_5"), text("Zo\u{EB} \u{20AC} x").as_ref());
+    assert_eq!(at(&parsed, "PID[1].PID_5"), Some("Zo\u{EB} \u{20AC} x"));
 }
 
 #[test]

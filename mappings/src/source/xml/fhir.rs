@@ -32,7 +32,8 @@ fn typed(filler: &mut Filler<'_>, element: Node<'_, '_>, node: NodeId, depth: u3
         rest.get(..end).and_then(|name| name.find(':')).map_or(0, |colon| colon + 1)
     });
     let range = start + prefix..start + prefix + type_name.len();
-    filler.leaf(node, "resourceType", super::text_value(type_name), range, &mut Counts::default());
+    let value = filler.text_value(type_name);
+    filler.leaf(node, "resourceType", value, range, &mut Counts::default());
     members(filler, element, node, definitions::r4().structure(type_name), depth)
 }
 
@@ -53,13 +54,8 @@ fn members(
             continue;
         }
         let name = super::name(Some(FHIR), attribute.namespace(), attribute.name(), true);
-        let leaf = filler.leaf(
-            node,
-            &name,
-            super::text_value(attribute.value()),
-            attribute.range_value(),
-            &mut counts,
-        );
+        let value = filler.text_value(attribute.value());
+        let leaf = filler.leaf(node, &name, value, attribute.range_value(), &mut counts);
         if name == "xsi_schemaLocation" {
             filler.coverage.mark(leaf);
         }
@@ -67,7 +63,8 @@ fn members(
     for child in element.children() {
         if let Some(text) = child.text().filter(|text| child.is_text() && !text.trim().is_empty()) {
             // No FHIR element has text of its own; what is there is told, not lost.
-            filler.leaf(node, "xmlText", super::text_value(text), child.range(), &mut counts);
+            let value = filler.text_value(text);
+            filler.leaf(node, "xmlText", value, child.range(), &mut counts);
         }
         if !child.is_element() {
             continue;
@@ -75,7 +72,7 @@ fn members(
         let tag = child.tag_name();
         if tag.namespace() == Some(XHTML) {
             let raw = filler.text.text.get(child.range()).unwrap_or_default();
-            let value = super::text_value(raw);
+            let value = filler.text_value(raw);
             filler.leaf(node, tag.name(), value, child.range(), &mut counts);
             continue;
         }
@@ -115,7 +112,7 @@ fn primitive(
     let symbol = filler.tree.intern(name);
     let ordinal = counts.next(symbol);
     if let Some(attribute) = element.attribute_node("value") {
-        let value = typed_value(attribute.value(), kind.map(|kind| kind.path));
+        let value = typed_value(filler, attribute.value(), kind.map(|kind| kind.path));
         let span = filler.text.span(attribute.range_value());
         filler.tree.push_ordinal(parent, symbol, value, span, ordinal);
     }
@@ -133,15 +130,15 @@ fn primitive(
 }
 
 /// The JSON kind of a primitive; of an unknown type, only the two words for truth are told apart (their text is the same).
-fn typed_value(text: &str, type_name: Option<&str>) -> Value {
+fn typed_value(filler: &mut Filler<'_>, text: &str, type_name: Option<&str>) -> Value {
     match (type_name, text) {
         (None | Some("boolean"), "true") => Value::Boolean(true),
         (None | Some("boolean"), "false") => Value::Boolean(false),
         (Some("decimal" | "integer" | "positiveInt" | "unsignedInt"), text)
             if crate::plan::is_json_number(text) =>
         {
-            Value::Number(text.into())
+            Value::Number(filler.tree.keep(text))
         }
-        _ => super::text_value(text),
+        _ => filler.text_value(text),
     }
 }

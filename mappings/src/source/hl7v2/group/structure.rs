@@ -72,6 +72,11 @@ pub(super) fn structure(code: &str, event: Option<&str>, said: Option<&str>) -> 
     STRUCTURES.iter().find(|structure| structure.name == name)
 }
 
+/// Every structure of the table.
+pub(super) fn structures() -> &'static [Structure] {
+    &STRUCTURES
+}
+
 /// Trigger events and their structures (HL7 table 0354), where the structure is not named after the event itself alone.
 const EVENTS: &[(&str, &[&str], &str)] = &[
     ("ADT", &["A01", "A04", "A08", "A13"], "ADT_A01"),
