@@ -2,4 +2,6 @@
 
 pub mod client;
 
+pub mod properties;
+
 pub mod world;
