@@ -2,8 +2,12 @@
 //!
 //! Unknown settings are refused: a misspelt limit must not silently be the default.
 
+mod store;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+pub use store::{Postgres, Secret, Sqlite, Store, Synchronous};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,12 +20,8 @@ pub struct Config {
     pub base: String,
     /// Address to listen on.
     pub listen: SocketAddr,
-    /// Database file.
-    pub database: PathBuf,
-    /// `full` (default): an acknowledged write survives power loss. `normal`: the last commits may be lost then, never
-    /// corrupted.
-    #[serde(default)]
-    pub synchronous: Synchronous,
+    /// `[store]`: the database.
+    pub store: Store,
     /// TLS; without it only loopback addresses may be listened on.
     pub tls: Option<Tls>,
     /// Private key (PKCS#8 PEM, P-256) that signs access tokens.
@@ -49,17 +49,6 @@ pub struct Config {
 
 fn cohort_min() -> u32 {
     10
-}
-
-/// Durability of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Synchronous {
-    /// fsync at every commit.
-    #[default]
-    Full,
-    /// fsync at checkpoints.
-    Normal,
 }
 
 /// TLS files, PEM.
@@ -188,17 +177,18 @@ impl Config {
         for mllp in &self.mllp {
             mllp.check(self.tls.as_ref())?;
         }
+        self.store.check()?;
         self.limits.check().map_err(|error| error.to_string())?;
         Ok(())
     }
 
     fn resolve(&mut self, folder: &Path) {
         let fix = |path: &mut PathBuf| *path = folder.join(&*path);
-        fix(&mut self.database);
         fix(&mut self.token_key);
         fix(&mut self.audit_key);
         fix(&mut self.organisations);
         fix(&mut self.clients);
+        self.store.resolve(folder);
         for path in [&mut self.policy, &mut self.mappings].into_iter().flatten() {
             fix(path);
         }
@@ -246,11 +236,17 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/sluis.toml");
         let config = Config::read(&path).unwrap();
         assert_eq!(config.limits, crate::connection::limits::Limits::default());
-        assert_eq!(config.synchronous, Synchronous::Full);
+        let Store::Sqlite(sqlite) = &config.store else { unreachable!("the example keeps one file") };
+        assert_eq!(sqlite.synchronous, Synchronous::Full);
         assert!(config.tls.is_some());
         let text = read_text(&path).unwrap();
+        let postgres: Postgres = toml::from_str(
+            "connection = \"\"\nconnection_env = \"\"\npassword_file = \"\"\nsslmode = \"require\"\nauthorities = \"\"",
+        )
+        .unwrap();
+        let other = toml::Table::try_from(Store::Postgres(postgres)).unwrap();
         let whole = Config { policy: Some("policy".into()), ..config };
-        for (name, value) in toml::Table::try_from(&whole).unwrap() {
+        for (name, value) in toml::Table::try_from(&whole).unwrap().into_iter().chain(other) {
             let inner = value.as_table().map(|table| table.keys().cloned().collect()).unwrap_or(vec![name]);
             for name in inner {
                 let named = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{name} = "));

@@ -33,12 +33,22 @@ use crate::interaction::write::{Draft, Expect, commit, kinds, put_draft};
 use region::{ACN, CLIENTS, PARTIES, Software};
 
 /// How the region is set up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Port on loopback; part of the base URL and so of every token.
     pub port: u16,
     /// TLS with a made-up authority; without it plain HTTP on loopback (benchmarks).
     pub tls: bool,
+    /// Where its records are kept.
+    pub store: config::Store,
+}
+
+impl Options {
+    /// As the demo has it: TLS, access control, and a file beside the settings.
+    pub fn at(port: u16) -> Options {
+        let file = config::Sqlite { file: "sluis.db".into(), synchronous: Synchronous::Full };
+        Options { port, tls: true, store: config::Store::Sqlite(file) }
+    }
 }
 
 /// In what capacity a client asks: the claims of its assertion.
@@ -79,7 +89,7 @@ impl Context {
 /// Makes a region's files: keys, certificates, registries, settings. Existing files are not touched: a folder that holds
 /// settings already is taken as it is.
 pub fn prepare(folder: &Path, port: u16) -> Result<()> {
-    prepare_with(folder, &Options { port, tls: true })
+    prepare_with(folder, &Options::at(port))
 }
 
 /// As [`prepare`], with options.
@@ -106,8 +116,7 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
     let config = Config {
         base: format!("{scheme}://localhost:{}/fhir", options.port),
         listen: ([127, 0, 0, 1], options.port).into(),
-        database: "sluis.db".into(),
-        synchronous: Synchronous::Full,
+        store: options.store.clone(),
         tls: options.tls.then(|| Tls {
             certificate: "server.pem".into(),
             key: "server-key.pem".into(),

@@ -2,6 +2,8 @@
 
 pub mod explain;
 
+mod open;
+
 mod regrant;
 
 use std::net::SocketAddr;
@@ -19,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::audit::checkpoint::CheckpointKey;
 use crate::audit::trail::{self, VerifyReport};
 use crate::clock::{Clock, System};
-use crate::config::{self, Config, Synchronous};
+use crate::config::{self, Config};
 use crate::connection::limits::Limits;
 use crate::connection::tls::{self, TlsFiles};
 use crate::connection::{Peer, mllp, serve};
@@ -41,7 +43,6 @@ use crate::interaction::cursor::CursorSeal;
 use crate::interaction::export::Rules;
 use crate::interaction::write::commit;
 use crate::search::parameter::SearchLimits;
-use crate::store::sqlite::{Settings, SqliteStore};
 use crate::store::{Shelf, Store};
 use crate::telemetry::Telemetry;
 
@@ -241,9 +242,7 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
     let limits = Arc::new(config.limits.clone());
     let certificates = config.tls.as_ref().is_some_and(|tls| tls.client_authorities.is_some());
     let identity = Identity::new(&config.base, key, clients, &limits, certificates);
-    let mut settings = Settings::at(&config.database, &config.base);
-    settings.synchronous_full = config.synchronous == Synchronous::Full;
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(settings)?);
+    let store = open::store(config)?;
     let system = decision::system(&policy, clock.now(), "start");
     let seal = CursorSeal::new(&secret(&*store, &system, "cursor", &*clock).await?)
         .context("the cursor key is not of 32 bytes")?;
@@ -390,7 +389,7 @@ pub fn verify_audit(settings: &Path) -> Result<VerifyReport> {
     let config = Config::read(settings)?;
     let key = checkpoint_key(&config)?;
     let policy = policy(&config)?;
-    let store = SqliteStore::open(Settings::at(&config.database, &config.base))?;
+    let store = open::store(&config)?;
     let permit = decision::system(&policy, System.now(), "audit-verify");
     let mut report = None;
     store.read(&permit, &mut |reader| {

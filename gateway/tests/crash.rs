@@ -94,7 +94,7 @@ fn pause() -> Duration {
 async fn every_acknowledged_write_survives_a_kill_and_the_log_is_unbroken() -> Result<()> {
     let folder = std::env::temp_dir().join(format!("sluis-crash-{}", std::process::id()));
     let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-    demo::prepare_with(&folder, &demo::Options { port, tls: false })?;
+    demo::prepare_with(&folder, &demo::Options { tls: false, ..demo::Options::at(port) })?;
     let mut acknowledged: Vec<(String, String)> = Vec::new();
     let mut cut = 0;
     for life in 0..6 {

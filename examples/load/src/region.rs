@@ -98,7 +98,7 @@ fn free_port() -> Result<u16> {
 /// The demo's organisations and clients, under a policy that lets the teams write and delete every type: the built-in one
 /// lets nobody delete, and the published workloads do.
 fn prepare(folder: &Path) -> Result<()> {
-    demo::prepare_with(folder, &demo::Options { port: free_port()?, tls: false })?;
+    demo::prepare_with(folder, &demo::Options { tls: false, ..demo::Options::at(free_port()?) })?;
     let policy = folder.join("policy");
     std::fs::create_dir_all(&policy)?;
     for (name, text) in POLICY {

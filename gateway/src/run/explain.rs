@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use sluis_conformance::definitions;
 
-use super::policy;
+use super::{open, policy};
 use crate::clock::{Clock, System, Timestamp};
 use crate::config::{self, Config};
 use crate::decision::organisation::Organisations;
@@ -14,8 +14,7 @@ use crate::decision::{self, Action, Need, Parties, explain, grant};
 use crate::identity::actor::{Actor, Scope, User};
 use crate::ids::{PatientKey, ResourceId, ResourceType, Ura};
 use crate::interaction::write::kinds;
-use crate::store::sqlite::{Settings, SqliteStore};
-use crate::store::{Store, Stored};
+use crate::store::Stored;
 
 /// Who would look at what.
 #[derive(Debug, Clone)]
@@ -41,7 +40,7 @@ pub fn explanation(settings: &Path, question: &Question) -> Result<String> {
     let registry = config::read_text(&config.organisations)?;
     let organisations =
         Organisations::parse(&policy, &config.organisations.display().to_string(), &registry)?;
-    let store = SqliteStore::open(Settings::at(&config.database, &config.base))?;
+    let store = open::store(&config)?;
     let now = System.now();
     let (kind, id) = resource(&question.resource)?;
     let system = decision::system(&policy, now, "policy-explain");
@@ -60,7 +59,7 @@ pub fn explanation(settings: &Path, question: &Question) -> Result<String> {
     let grants = grant::grants(&policy, &organisations, patient, &rows, &mut |name| store.party(name))?;
 
     let actor = Arc::new(actor(question)?);
-    let parties = Parties::of(&store, &organisations, &actor)?;
+    let parties = Parties::of(&*store, &organisations, &actor)?;
     let context = decision::Context { policy: &policy, organisations: &organisations, now };
     match decision::decide(&context, &actor, &Need::new(Action::Read, kind), &parties) {
         Err(refusal) => Ok(format!("refused before any data is looked at: {}", refusal.details)),

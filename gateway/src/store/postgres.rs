@@ -13,7 +13,9 @@ mod failure;
 mod migrate;
 mod pen;
 mod pool;
+mod tls;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::decision::Permit;
@@ -27,11 +29,19 @@ use crate::store::{Reader, Store, StoreError, WriteReceipt, WriteWork};
 
 use pool::Lines;
 
+pub use tls::SslMode;
+
 /// How the store on PostgreSQL is set up.
 #[derive(Clone)]
 pub struct Settings {
     /// Where the database is, and who asks: `host=... dbname=... user=... password=...`. Printed by nothing.
     pub connection: String,
+    /// Its password, when `connection` does not say it. Printed by nothing.
+    pub password: Option<String>,
+    /// TLS to the server. `None`: `VerifyFull`, and `Prefer` for a server on this machine.
+    pub sslmode: Option<SslMode>,
+    /// PEM file of the authorities that the server's certificate must come from.
+    pub authorities: Option<PathBuf>,
     /// Base address of this gateway without a slash at its end: references under it are its own.
     pub base: String,
     /// Reading connections, at least 1: as many reads run at once.
@@ -42,6 +52,8 @@ pub struct Settings {
     pub group_max: usize,
     /// Milliseconds for which one commit gathers works that wait.
     pub group_ms_max: u64,
+    /// Milliseconds a new connection may take.
+    pub connect_ms_max: u64,
     /// Milliseconds a read, or one work of a write, may take, and for which a connection or another gateway's commit is
     /// waited for.
     pub query_ms_max: u64,
@@ -66,11 +78,15 @@ impl Settings {
     pub fn at(connection: impl Into<String>, base: impl Into<String>) -> Settings {
         Settings {
             connection: connection.into(),
+            password: None,
+            sslmode: None,
+            authorities: None,
             base: base.into(),
             readers: 8,
             queue_max: 1024,
             group_max: 256,
             group_ms_max: 10,
+            connect_ms_max: 5_000,
             query_ms_max: 5_000,
             includes_max: 1_000,
             audit_tail_max: 4_096,
@@ -117,9 +133,10 @@ impl PostgresStore {
         filter: &Filter,
         work: impl FnOnce(&mut Session<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.lines
-            .read(|line| work(&mut Session::new(line, &self.names, self.settings.bounds(), filter, None)))
-            .map_err(|error| error.within(self.settings.query_ms_max))
+        let read = |line: &base::Line<'_>| {
+            work(&mut Session::new(line, &self.names, self.settings.bounds(), filter, None))
+        };
+        waiting(|| self.lines.read(read)).map_err(|error| error.within(self.settings.query_ms_max))
     }
 }
 
@@ -139,7 +156,8 @@ impl Store for PostgresStore {
     fn party(&self, name: &str) -> Result<PartyKey, StoreError> {
         let find = || self.snapshot(&Filter::own_work(), |session| session::find_party(session.base(), name));
         let interned = name.to_owned();
-        self.parties.key(name, find, || self.writer.write_now(move |writer| writer.party(&interned)))
+        self.parties
+            .key(name, find, || waiting(|| self.writer.write_now(move |writer| writer.party(&interned))))
     }
 
     fn patient_key(&self, id: &ResourceId) -> Result<Option<PatientKey>, StoreError> {
@@ -147,8 +165,16 @@ impl Store for PostgresStore {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        self.writer.write_now(|writer| writer.probe())
+        waiting(|| self.writer.write_now(|writer| writer.probe()))
     }
+}
+
+/// Waits for the server, letting the runtime's other tasks move to another thread meanwhile: a slow database is not to
+/// stop what needs none.
+fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    let threads = tokio::runtime::Handle::try_current()
+        .is_ok_and(|handle| handle.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
+    if threads { tokio::task::block_in_place(work) } else { work() }
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use crate::store::StoreError;
 pub(super) fn store_error(error: &Error) -> StoreError {
     let Some(told) = error.as_db_error() else {
         // Lost connections and values that do not fit; neither text holds a value.
-        return StoreError::Database(format!("the connection: {error}"));
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        return StoreError::Database(format!("the connection: {error}{cause}"));
     };
     let code = told.code().code();
     let text = match code.get(..2) {

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use tokio::runtime::Runtime;
-use tokio_postgres::config::Host;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Config;
+use tokio_postgres::config::{self, Host};
 
 use super::base::{Line, wait};
+use super::tls::{Connector, SslMode};
 use super::{Settings, failure};
 use crate::store::StoreError;
 
@@ -25,26 +26,9 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(settings: &Settings) -> Result<Lines, StoreError> {
-        // The error of a setting that does not parse may quote it, and it holds a password.
-        let unreadable = |_| StoreError::Database("the connection's settings cannot be read".to_owned());
-        let mut config = Config::from_str(&settings.connection).map_err(unreadable)?;
-        if let Some(host) = config.get_hosts().iter().find(|host| !local(host)) {
-            return Err(StoreError::Database(format!(
-                "{host:?} is another machine, and this version has no TLS to the database; reach it through a socket or a \
-                 tunnel that ends on this machine"
-            )));
-        }
-        let limit = settings.query_ms_max;
-        config
-            .application_name("sluis")
-            .connect_timeout(Duration::from_millis(limit))
-            // Joins run in the order they are written.
-            .options(format!(
-                "-c statement_timeout={limit} -c lock_timeout={limit} -c join_collapse_limit=1 -c jit=off \
-                 -c idle_in_transaction_session_timeout={IDLE_MS_MAX} -c client_min_messages=error"
-            ));
+        let (config, connector) = reach(settings)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, NoTls, recycling);
+        let manager = Manager::from_config(config, connector, recycling);
         // One more than the readers: the writer's.
         let pool = Pool::builder(manager)
             .max_size(settings.readers.max(1) + 1)
@@ -58,7 +42,7 @@ impl Lines {
             .map_err(|error| {
                 StoreError::Database(format!("the connections' thread did not start: {error}"))
             })?;
-        Ok(Lines { runtime: Some(runtime), pool, ms_max: limit })
+        Ok(Lines { runtime: Some(runtime), pool, ms_max: settings.query_ms_max })
     }
 
     /// Milliseconds a work may take.
@@ -140,6 +124,58 @@ impl Drop for Lent {
             drop(Object::take(object));
         }
     }
+}
+
+/// How the server is reached.
+///
+/// Errors: `Database`, naming what of the settings does not hold.
+fn reach(settings: &Settings) -> Result<(Config, Connector), StoreError> {
+    let unfit = |text: &str| StoreError::Database(text.to_owned());
+    if settings.connection.contains("sslmode") {
+        return Err(unfit("sslmode is a setting of its own: take it out of the connection's text"));
+    }
+    // The error of a setting that does not parse may quote it, and it holds a password.
+    let unreadable = |_| {
+        unfit(
+            "the connection's text cannot be read: it is `host=... dbname=... user=...` or \
+             `postgresql://user@host/database`",
+        )
+    };
+    let mut config = Config::from_str(&settings.connection).map_err(unreadable)?;
+    if config.get_hosts().is_empty() {
+        return Err(unfit("the connection's text names no host"));
+    }
+    let local = config.get_hosts().iter().all(local);
+    let sockets = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+    let mode = match settings.sslmode {
+        // PostgreSQL has no TLS on its socket.
+        _ if sockets => SslMode::Disable,
+        None if local && settings.authorities.is_none() => SslMode::Prefer,
+        None => SslMode::VerifyFull,
+        Some(mode) => mode,
+    };
+    if !local && matches!(mode, SslMode::Disable | SslMode::Prefer) {
+        tracing::warn!(sslmode = ?mode, "records may cross the network to the database in the clear; sslmode = \"verify-full\" prevents it");
+    }
+    let connector = Connector::new(mode, settings.authorities.as_deref()).map_err(StoreError::Database)?;
+    if let Some(password) = &settings.password {
+        config.password(password);
+    }
+    let limit = settings.query_ms_max;
+    config
+        .ssl_mode(match mode {
+            SslMode::Disable => config::SslMode::Disable,
+            SslMode::Prefer => config::SslMode::Prefer,
+            SslMode::Require | SslMode::VerifyFull => config::SslMode::Require,
+        })
+        .application_name("sluis")
+        .connect_timeout(Duration::from_millis(settings.connect_ms_max))
+        // Joins run in the order they are written.
+        .options(format!(
+            "-c statement_timeout={limit} -c lock_timeout={limit} -c join_collapse_limit=1 -c jit=off \
+             -c idle_in_transaction_session_timeout={IDLE_MS_MAX} -c client_min_messages=error"
+        ));
+    Ok((config, connector))
 }
 
 /// Whether no network lies between.

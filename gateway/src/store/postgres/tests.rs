@@ -209,11 +209,16 @@ fn a_long_text_is_stored_and_found() {
     assert!(found(&store, &system(), "Patient?family:contains=a\u{0}").is_empty());
 }
 
-/// Another machine is refused while there is no TLS, and no message holds the password.
+/// A connection that does not hold is refused, saying what to do, and no message holds the password.
 #[test]
-fn another_machine_and_a_bad_setting_are_refused_without_the_password() {
-    for connection in ["host=db.example password=geheim", "host=/tmp password=geheim nonsense=1 ="] {
+fn a_bad_connection_is_refused_with_what_to_do_and_without_the_password() {
+    for (connection, said) in [
+        ("host=/tmp password=geheim nonsense=1 =", "dbname="),
+        ("dbname=sluis password=geheim", "names no host"),
+        ("host=db.example password=geheim sslmode=disable", "a setting of its own"),
+        ("host=db.example password=geheim", "needs authorities"),
+    ] {
         let error = PostgresStore::open(Settings::at(connection, BASE)).unwrap_err().to_string();
-        assert!(!error.contains("geheim"), "{error}");
+        assert!(error.contains(said) && !error.contains("geheim"), "{error}");
     }
 }
