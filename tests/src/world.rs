@@ -1,4 +1,4 @@
-//! A whole gateway on loopback: TLS, tokens, embedded database, the demo region's people.
+//! A whole gateway on loopback: TLS, tokens, database, the demo region's people.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,17 +9,21 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 use sluis::clock::{Clock, System};
-use sluis::demo::{self, Context};
+use sluis::config;
+use sluis::demo::{self, Context, Options};
 use sluis::run::Running;
 
 use crate::client::{Answer, Client};
+use crate::database::Database;
 
 /// A running gateway with its demo region in a folder of its own, removed at the end.
 pub struct World {
     folder: PathBuf,
+    settings: PathBuf,
     client: Client,
     running: Option<Running>,
     clock: Arc<dyn Clock>,
+    database: Option<Arc<Database>>,
 }
 
 impl World {
@@ -30,17 +34,39 @@ impl World {
 
     /// As [`World::start`], with a clock handed in.
     pub async fn start_with(clock: Arc<dyn Clock>) -> Result<World> {
+        match std::env::var("SLUIS_TEST_STORE").as_deref() {
+            Ok("postgres") => {
+                let database = Database::new()?.context("SLUIS_TEST_STORE=postgres without a server")?;
+                let store = database.store()?;
+                World::start_on(Some((database, store)), clock).await
+            }
+            Err(_) | Ok("sqlite") => World::start_on(None, clock).await,
+            Ok(other) => anyhow::bail!("SLUIS_TEST_STORE={other}: sqlite or postgres"),
+        }
+    }
+
+    /// On a PostgreSQL database, reached as these settings say; `None`: on a file.
+    pub async fn start_on(
+        database: Option<(Database, config::Store)>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<World> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("sluis-world-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
         let folder = std::env::temp_dir().join(name);
         // The port is part of the audience of tokens, so it is chosen before the region is made.
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        demo::prepare(&folder, port).context("prepare the region")?;
+        let mut options = Options::at(free_port()?);
+        let database = database.map(|(database, store)| {
+            options.store = store;
+            Arc::new(database)
+        });
+        demo::prepare_with(&folder, &options).context("prepare the region")?;
         let mut world = World {
             client: Client::new(0, &std::fs::read(folder.join("authority.pem"))?, None)?,
+            settings: folder.join("sluis.toml"),
             folder,
             running: None,
             clock,
+            database,
         };
         world.open().await?;
         demo::seed(world.running()?.gateway(), &world.folder, &mut |_, _| {})
@@ -49,8 +75,44 @@ impl World {
         Ok(world)
     }
 
+    /// A further gateway of the same region, on the same database, behind the same base address: for PostgreSQL.
+    pub async fn another(&self) -> Result<World> {
+        let mut settings = config::Config::read(&self.settings)?;
+        let port = free_port()?;
+        settings.listen.set_port(port);
+        let path = self.folder.join(format!("sluis-{port}.toml"));
+        std::fs::write(&path, toml::to_string(&settings)?)?;
+        let mut world = World {
+            client: self.client.clone(),
+            settings: path,
+            folder: self.folder.clone(),
+            running: None,
+            clock: Arc::clone(&self.clock),
+            database: self.database.clone(),
+        };
+        world.open().await?;
+        Ok(world)
+    }
+
+    /// The PostgreSQL database, if it is on one.
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_deref()
+    }
+
+    /// Its settings file.
+    pub fn settings(&self) -> &Path {
+        &self.settings
+    }
+
+    /// Stops the gateway in good order.
+    pub async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
     async fn open(&mut self) -> Result<()> {
-        let running = sluis::run::start(&self.folder.join("sluis.toml"), Arc::clone(&self.clock)).await?;
+        let running = sluis::run::start(&self.settings, Arc::clone(&self.clock)).await?;
         self.client = self.client.at(running.address().port());
         self.running = Some(running);
         Ok(())
@@ -58,9 +120,7 @@ impl World {
 
     /// Stops the gateway in good order and starts it anew on the same folder.
     pub async fn restart(&mut self) -> Result<()> {
-        if let Some(running) = self.running.take() {
-            running.stop().await;
-        }
+        self.stop().await;
         self.open().await
     }
 
@@ -99,6 +159,10 @@ impl World {
     }
 }
 
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         // What cannot be removed stays in the temporary folder; a test does not fail for it.
@@ -117,6 +181,12 @@ impl Caller {
     /// The token.
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// The same token at another gateway of the region.
+    #[must_use]
+    pub fn at(&self, world: &World) -> Caller {
+        Caller { client: world.client.clone(), token: self.token.clone() }
     }
 
     /// `GET [base]/path`; an absolute URL of the gateway is taken as it is.

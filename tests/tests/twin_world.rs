@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use sluis::Gateway;
 use sluis::clock::{Fixed, Timestamp};
-use sluis::config::{Config, Synchronous};
+use sluis::config::{Config, Sqlite, Store, Synchronous};
 use sluis::connection::Peer;
 use sluis::demo::region::{CTB, GESP_MIDDEN, GESP_NOORD, GP_BRUG, GP_ELDERS, Party, UMC};
 use sluis::demo::{self, Context, people};
@@ -249,8 +249,7 @@ struct World {
 impl World {
     async fn open(folder: &Path, database: &Path, clock: &Arc<Fixed>) -> Result<World> {
         let mut config = Config::read(&folder.join("sluis.toml"))?;
-        config.database = database.to_owned();
-        config.synchronous = Synchronous::Normal;
+        config.store = Store::Sqlite(Sqlite { file: database.to_owned(), synchronous: Synchronous::Normal });
         let gateway = sluis::run::assemble(&config, Arc::<Fixed>::clone(clock)).await?;
         Ok(World { gateway, clock: Arc::clone(clock), folder: folder.to_owned() })
     }
@@ -672,7 +671,7 @@ async fn compare(folder: &Path, number: usize, case: &Case, tally: &mut Tally) -
 #[test]
 fn a_caller_cannot_tell_hidden_data_from_data_that_never_was() -> Result<()> {
     let folder = std::env::temp_dir().join(format!("sluis-twin-{}", std::process::id()));
-    demo::prepare_with(&folder, &demo::Options { port: 8443, tls: false })?;
+    demo::prepare_with(&folder, &demo::Options { tls: false, ..demo::Options::at(8443) })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let settings = Cases { cases: 16, max_shrink_iters: 8, failure_persistence: None, ..Cases::default() };
     let mut runner = TestRunner::new_with_rng(settings, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
