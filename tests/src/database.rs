@@ -1,11 +1,83 @@
-//! A PostgreSQL database of a test's own, on the server that `SLUIS_TEST_POSTGRES` names (`./test` starts one).
+//! What a test does with a world's tables past its gateway, and PostgreSQL databases of a test's own on the server that
+//! `SLUIS_TEST_POSTGRES` names (`./test` starts one).
 
 use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
+use rusqlite::Connection;
 use sluis::config::{self, Secret};
 use tokio_postgres::{Client, NoTls};
+
+/// The tables of a world.
+#[derive(Clone)]
+pub enum Tables {
+    /// Of the embedded store.
+    File(PathBuf),
+    /// Of a PostgreSQL database.
+    Server(Arc<Database>),
+}
+
+impl Tables {
+    /// Runs statements.
+    pub fn change(&self, text: &str) -> Result<()> {
+        match self {
+            Tables::File(path) => Ok(Connection::open(path)?.execute_batch(text)?),
+            Tables::Server(database) => database.batch(text),
+        }
+    }
+
+    /// The first column of a query's rows, as numbers.
+    pub fn numbers(&self, text: &str) -> Result<Vec<i64>> {
+        match self {
+            Tables::File(path) => file_rows(path, text, |row| row.get(0)),
+            Tables::Server(database) => database.rows(text, |row| row.try_get(0)),
+        }
+    }
+
+    /// The first column of the first row, as a number.
+    pub fn number(&self, text: &str) -> Result<i64> {
+        self.numbers(text)?.first().copied().with_context(|| format!("no row: {text}"))
+    }
+
+    /// The first two columns of a query's rows: a number and a text.
+    pub fn named(&self, text: &str) -> Result<Vec<(i64, String)>> {
+        match self {
+            Tables::File(path) => file_rows(path, text, |row| Ok((row.get(0)?, row.get(1)?))),
+            Tables::Server(database) => database.rows(text, |row| Ok((row.try_get(0)?, row.try_get(1)?))),
+        }
+    }
+
+    /// The first column of a query's rows, as bytes.
+    pub fn bytes(&self, text: &str) -> Result<Vec<Vec<u8>>> {
+        match self {
+            Tables::File(path) => file_rows(path, text, |row| row.get(0)),
+            Tables::Server(database) => database.rows(text, |row| row.try_get(0)),
+        }
+    }
+
+    /// Bytes as a statement spells them.
+    pub fn literal(&self, bytes: &[u8]) -> String {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match self {
+            Tables::File(_) => format!("x'{digits}'"),
+            Tables::Server(_) => format!("'\\x{digits}'::bytea"),
+        }
+    }
+}
+
+fn file_rows<T>(
+    path: &PathBuf,
+    text: &str,
+    make: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>> {
+    let connection = Connection::open(path)?;
+    let mut statement = connection.prepare(text)?;
+    let rows = statement.query_map([], make)?.collect::<Result<_, _>>()?;
+    Ok(rows)
+}
 
 /// A database, dropped at the end.
 pub struct Database {
@@ -61,19 +133,13 @@ impl Database {
         self.with(&self.connection(), async move |client| Ok(client.batch_execute(text).await?))
     }
 
-    /// The first column of a query's rows, as numbers.
-    pub fn numbers(&self, text: &str) -> Result<Vec<i64>> {
+    fn rows<T: Send>(
+        &self,
+        text: &str,
+        make: impl Fn(&tokio_postgres::Row) -> Result<T, tokio_postgres::Error> + Send,
+    ) -> Result<Vec<T>> {
         self.with(&self.connection(), async move |client| {
-            let rows = client.query(text, &[]).await?;
-            rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
-        })
-    }
-
-    /// The first two columns of a query's rows: a number and a text.
-    pub fn named(&self, text: &str) -> Result<Vec<(i64, String)>> {
-        self.with(&self.connection(), async move |client| {
-            let rows = client.query(text, &[]).await?;
-            rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+            client.query(text, &[]).await?.iter().map(|row| Ok(make(row)?)).collect()
         })
     }
 

@@ -14,7 +14,7 @@ use sluis::demo::{self, Context, Options};
 use sluis::run::Running;
 
 use crate::client::{Answer, Client};
-use crate::database::Database;
+use crate::database::{Database, Tables};
 
 /// A running gateway with its demo region in a folder of its own, removed at the end.
 pub struct World {
@@ -94,9 +94,12 @@ impl World {
         Ok(world)
     }
 
-    /// The PostgreSQL database, if it is on one.
-    pub fn database(&self) -> Option<&Database> {
-        self.database.as_deref()
+    /// Its tables, past the gateway.
+    pub fn tables(&self) -> Tables {
+        match &self.database {
+            Some(database) => Tables::Server(Arc::clone(database)),
+            None => Tables::File(self.folder.join("sluis.db")),
+        }
     }
 
     /// Its settings file.

@@ -1,31 +1,25 @@
 //! The log of every look: nothing is shown or refused without its record, and a log that was touched shows it.
 
 use anyhow::{Context as _, Result, ensure};
-use rusqlite::Connection;
 use serde_json::{Value, json};
 use sluis::audit::trail::{Fault, VerifyReport};
 use sluis::demo::{Context, people};
 use sluis::ids::SYSTEM_BSN;
+use sluis_tests::database::Tables;
 use sluis_tests::world::{Caller, World, entries};
 
-fn log(world: &World) -> Result<Connection> {
-    Ok(Connection::open(world.folder().join("sluis.db"))?)
-}
-
 fn verify(world: &World) -> Result<VerifyReport> {
-    sluis::run::verify_audit(&world.folder().join("sluis.toml"))
+    sluis::run::verify_audit(world.settings())
 }
 
 /// Records after `from`, as JSON, oldest first.
 fn records(world: &World, from: i64) -> Result<Vec<Value>> {
-    let log = log(world)?;
-    let mut found = log.prepare("SELECT body FROM audit WHERE sequence > ?1 ORDER BY sequence")?;
-    let bodies = found.query_map([from], |row| row.get::<_, Vec<u8>>(0))?;
-    bodies.map(|body| Ok(serde_json::from_slice(&body?)?)).collect()
+    let text = format!("SELECT body FROM audit WHERE sequence > {from} ORDER BY sequence");
+    world.tables().bytes(&text)?.iter().map(|body| Ok(serde_json::from_slice(body)?)).collect()
 }
 
 fn head(world: &World) -> Result<i64> {
-    Ok(log(world)?.query_row("SELECT max(sequence) FROM audit", [], |row| row.get(0))?)
+    world.tables().number("SELECT max(sequence) FROM audit")
 }
 
 async fn patient(gesp: &Caller) -> Result<String> {
@@ -102,21 +96,23 @@ async fn a_flipped_bit_and_a_cut_tail_are_both_found() -> Result<()> {
     let whole = verify(&world)?;
     ensure!(whole.faults.is_empty() && whole.pinned == whole.records && whole.records > 100, "{whole:?}");
 
-    let log = log(&world)?;
-    let (sequence, body): (i64, Vec<u8>) =
-        log.query_row("SELECT sequence, body FROM audit WHERE sequence = 57", [], |r| {
-            Ok((r.get(0)?, r.get(1)?))
-        })?;
+    let log = world.tables();
+    let sequence = 57;
+    let bodies = log.bytes(&format!("SELECT body FROM audit WHERE sequence = {sequence}"))?;
+    let body = bodies.first().context("no such record")?;
+    let set = |body: &[u8]| {
+        log.change(&format!("UPDATE audit SET body = {} WHERE sequence = {sequence}", log.literal(body)))
+    };
     let mut flipped = body.clone();
     *flipped.get_mut(20).context("a short record")? ^= 1;
-    log.execute("UPDATE audit SET body = ?1 WHERE sequence = ?2", (&flipped, sequence))?;
+    set(&flipped)?;
     ensure!(verify(&world)?.faults.contains(&Fault::Link { sequence: 57 }), "{:?}", verify(&world)?);
-    log.execute("UPDATE audit SET body = ?1 WHERE sequence = ?2", (&body, sequence))?;
+    set(body)?;
     ensure!(verify(&world)?.faults.is_empty());
 
     // The last records dropped, with everything that counts them: only the signature knows.
     let signed = whole.pinned;
-    log.execute("DELETE FROM audit WHERE sequence > ?1", [i64::try_from(signed)? - 3])?;
+    log.change(&format!("DELETE FROM audit WHERE sequence > {}", signed - 3))?;
     let cut = verify(&world)?;
     ensure!(cut.faults.contains(&Fault::Rewritten { sequence: signed }), "{cut:?}");
     Ok(())
@@ -128,16 +124,24 @@ async fn a_read_whose_record_cannot_be_written_gives_no_data() -> Result<()> {
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
     ensure!(gesp.get("Patient?_count=1").await?.status == 200);
     // The log takes no record, while everything else of the database works.
-    let database = rusqlite::Connection::open(world.folder().join("sluis.db"))?;
-    database.execute_batch(
-        "CREATE TRIGGER no_record BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no record'); END",
-    )?;
+    let tables = world.tables();
+    let (refuse, allow) = match tables {
+        Tables::File(_) => (
+            "CREATE TRIGGER no_record BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no record'); END",
+            "DROP TRIGGER no_record",
+        ),
+        Tables::Server(_) => (
+            "ALTER TABLE audit ADD CONSTRAINT no_record CHECK (false) NOT VALID",
+            "ALTER TABLE audit DROP CONSTRAINT no_record",
+        ),
+    };
+    tables.change(refuse)?;
     for path in ["Patient?_count=1", "Observation?_summary=count", "Patient/nowhere"] {
         let refused = gesp.get(path).await?;
         ensure!(refused.status == 503, "{path}: {}", refused.status);
         ensure!(!refused.text().contains("Proefpersoon") && !refused.text().contains("no record"), "{path}");
     }
-    database.execute_batch("DROP TRIGGER no_record")?;
+    tables.change(allow)?;
     ensure!(gesp.get("Patient?_count=1").await?.status == 200);
     Ok(())
 }

@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
-use rusqlite::Connection;
 use serde_json::{Value, json};
 use sluis::clock::{Clock as _, System};
 use sluis::demo::{self, Context};
@@ -20,11 +19,10 @@ const HL7: &str = "x-application/hl7-v2+er7";
 
 /// Resources, versions and waiting units in the database.
 fn stored(world: &World) -> Result<(i64, i64)> {
-    let database = Connection::open(world.folder().join("sluis.db"))?;
-    let count = |sql| database.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let tables = world.tables();
     Ok((
-        count("SELECT count(*) + (SELECT count(*) FROM version) FROM resource")?,
-        count("SELECT count(*) FROM shelf")?,
+        tables.number("SELECT count(*) + (SELECT count(*) FROM version) FROM resource")?,
+        tables.number("SELECT count(*) FROM shelf")?,
     ))
 }
 
@@ -34,9 +32,17 @@ fn clear(case: &str, answer: &Answer, due: &[u16]) -> Result<()> {
     let status = answer.status.as_u16();
     let short: String = text.chars().take(400).collect();
     ensure!(due.contains(&status), "{case}: {status}, due {due:?}: {short}");
-    for inside in
-        ["panicked", "SQLITE", "sqlite", "rusqlite", "stack backtrace", "src/", ".rs:", "no such column"]
-    {
+    for inside in [
+        "panicked",
+        "SQLITE",
+        "sqlite",
+        "rusqlite",
+        "stack backtrace",
+        "src/",
+        ".rs:",
+        "no such column",
+        "SQLSTATE",
+    ] {
         ensure!(!text.contains(inside), "{case} tells {inside:?}: {short}");
     }
     if status >= 400 {

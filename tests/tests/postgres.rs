@@ -54,7 +54,8 @@ async fn tls_to_the_database_is_as_sslmode_says() -> Result<()> {
     use SslMode::{Disable, Prefer, Require, VerifyFull};
     let (own, other) = (Some(own), Some(other));
     // Relay, mode, authorities, host, whether inside TLS; or what the refusal says.
-    let table: [(&Relay, Option<SslMode>, &Option<PathBuf>, &str, Result<bool, &str>); 14] = [
+    type Row<'r> = (&'r Relay, Option<SslMode>, &'r Option<PathBuf>, &'r str, Result<bool, &'r str>);
+    let table: [Row<'_>; 14] = [
         (&sealed, Some(VerifyFull), &own, "localhost", Ok(true)),
         (&sealed, Some(VerifyFull), &own, "127.0.0.1", Err("not valid for name")),
         (&sealed, Some(VerifyFull), &other, "localhost", Err("UnknownIssuer")),

@@ -7,15 +7,12 @@ use sluis::demo::Context;
 use sluis_tests::world::World;
 
 fn grants(world: &World) -> Result<i64> {
-    let database = rusqlite::Connection::open(world.folder().join("sluis.db"))?;
-    Ok(database.query_row("SELECT count(*) FROM grant_arm", [], |row| row.get(0))?)
+    world.tables().number("SELECT count(*) FROM grant_arm")
 }
 
 /// Takes all grants out behind the gateway's back, so that only compiling them anew brings them back.
 fn clear(world: &World) -> Result<()> {
-    let database = rusqlite::Connection::open(world.folder().join("sluis.db"))?;
-    database.execute("DELETE FROM grant_arm", [])?;
-    Ok(())
+    world.tables().change("DELETE FROM grant_arm")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

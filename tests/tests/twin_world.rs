@@ -14,7 +14,6 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, RngAlgorithm, TestRng, TestRunner};
-use rusqlite::Connection;
 use serde_json::{Value, json};
 use sluis::Gateway;
 use sluis::clock::{Fixed, Timestamp};
@@ -22,6 +21,7 @@ use sluis::config::{Config, Sqlite, Store, Synchronous};
 use sluis::connection::Peer;
 use sluis::demo::region::{CTB, GESP_MIDDEN, GESP_NOORD, GP_BRUG, GP_ELDERS, Party, UMC};
 use sluis::demo::{self, Context, people};
+use sluis_tests::database::{Database, Tables};
 
 /// Monday 2 November 2026, 12:00 UTC.
 const NOON: i64 = 1_793_620_800_000_000;
@@ -247,9 +247,14 @@ struct World {
 }
 
 impl World {
-    async fn open(folder: &Path, database: &Path, clock: &Arc<Fixed>) -> Result<World> {
+    async fn open(folder: &Path, tables: &Tables, clock: &Arc<Fixed>) -> Result<World> {
         let mut config = Config::read(&folder.join("sluis.toml"))?;
-        config.store = Store::Sqlite(Sqlite { file: database.to_owned(), synchronous: Synchronous::Normal });
+        config.store = match tables {
+            Tables::File(file) => {
+                Store::Sqlite(Sqlite { file: file.clone(), synchronous: Synchronous::Normal })
+            }
+            Tables::Server(database) => database.store()?,
+        };
         let gateway = sluis::run::assemble(&config, Arc::<Fixed>::clone(clock)).await?;
         Ok(World { gateway, clock: Arc::clone(clock), folder: folder.to_owned() })
     }
@@ -487,19 +492,29 @@ async fn fill(world: &World, case: &Case) -> Result<Written> {
     Ok(written)
 }
 
-/// A copy of the database without the rows the asker may not see. Gives how many stayed and how many went.
-fn remove_hidden(real: &Path, twin: &Path, case: &Case, written: &Written) -> Result<(usize, usize)> {
-    Connection::open(real)?.execute("VACUUM INTO ?1", [twin.to_str().context("path")?])?;
-    let database = Connection::open(twin)?;
-    let asker = &ASKERS[case.asker];
-    let mut rows: Vec<(i64, String)> = Vec::new();
-    {
-        let mut found = database
-            .prepare("SELECT r.key, k.name || '/' || r.id FROM resource r JOIN kind k ON k.key = r.kind")?;
-        for row in found.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))? {
-            rows.push(row?);
+/// Empty tables on the store that is tested, or a copy of `real`.
+fn tables(folder: &Path, name: &str, real: Option<&Tables>) -> Result<Tables> {
+    let file = folder.join(format!("{name}.db"));
+    Ok(match real {
+        Some(Tables::File(real)) => {
+            let connection = rusqlite::Connection::open(real)?;
+            connection.execute("VACUUM INTO ?1", [file.to_str().context("path")?])?;
+            Tables::File(file)
         }
-    }
+        Some(Tables::Server(real)) => Tables::Server(Arc::new(real.copy()?)),
+        None if std::env::var("SLUIS_TEST_STORE").is_ok_and(|store| store == "postgres") => {
+            Tables::Server(Arc::new(Database::new()?.context("no server")?))
+        }
+        None => Tables::File(file),
+    })
+}
+
+/// Removes the rows the asker may not see. Gives how many stayed and how many went.
+fn remove_hidden(twin: &Tables, case: &Case, written: &Written) -> Result<(usize, usize)> {
+    let asker = &ASKERS[case.asker];
+    let mut removals = String::new();
+    let rows =
+        twin.named("SELECT r.key, k.name || '/' || r.id FROM resource r JOIN kind k ON k.key = r.kind")?;
     ensure!(rows.len() == written.rows.len(), "{} rows, {} written", rows.len(), written.rows.len());
     let mut hidden = 0;
     for (key, name) in &rows {
@@ -508,8 +523,8 @@ fn remove_hidden(real: &Path, twin: &Path, case: &Case, written: &Written) -> Re
         if row.versions.last().is_some_and(seen) {
             for (version, state) in (1i64..).zip(&row.versions) {
                 if !seen(state) {
-                    database
-                        .execute("DELETE FROM version WHERE key = ?1 AND version = ?2", [*key, version])?;
+                    removals
+                        .push_str(&format!("DELETE FROM version WHERE key = {key} AND version = {version};"));
                 }
             }
             continue;
@@ -527,9 +542,10 @@ fn remove_hidden(real: &Path, twin: &Path, case: &Case, written: &Written) -> Re
             ("index_reference", "row"),
             ("index_uri", "row"),
         ] {
-            database.execute(&format!("DELETE FROM {table} WHERE {column} = ?1"), [key])?;
+            removals.push_str(&format!("DELETE FROM {table} WHERE {column} = {key};"));
         }
     }
+    twin.change(&removals)?;
     Ok((rows.len() - hidden, hidden))
 }
 
@@ -624,10 +640,11 @@ struct Tally {
 
 async fn compare(folder: &Path, number: usize, case: &Case, tally: &mut Tally) -> Result<()> {
     let clock = Arc::new(Fixed::at(Timestamp(NOON)));
-    let (here, there) = (folder.join(format!("real-{number}.db")), folder.join(format!("twin-{number}.db")));
+    let here = tables(folder, &format!("real-{number}"), None)?;
     let real = World::open(folder, &here, &clock).await?;
     let written = fill(&real, case).await?;
-    let (kept, hidden) = remove_hidden(&here, &there, case, &written)?;
+    let there = tables(folder, &format!("twin-{number}"), Some(&here))?;
+    let (kept, hidden) = remove_hidden(&there, case, &written)?;
     tally.kept += kept;
     tally.hidden += hidden;
     let twin = World::open(folder, &there, &clock).await?;
