@@ -19,7 +19,7 @@ pub mod pseudonym;
 mod run;
 mod standing;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use kickoff::{Kickoff, start};
@@ -56,10 +56,11 @@ pub struct Context {
     state: State,
 }
 
-/// What lives in memory only: who polled when, and the runner's bell.
+/// What lives in memory only: who polled when, which jobs were started at this gateway, and the runner's bell.
 #[derive(Default)]
 struct State {
     polls: Mutex<HashMap<String, Timestamp>>,
+    started: Mutex<HashSet<String>>,
     wake: tokio::sync::Notify,
 }
 
@@ -97,6 +98,17 @@ impl Context {
         }
         polls.insert(job.to_owned(), now);
         false
+    }
+
+    /// Rings the runner for a job that was asked for at this gateway.
+    fn start_here(&self, job: &str) {
+        self.state.started.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned());
+        self.state.wake.notify_one();
+    }
+
+    /// Jobs asked for at this gateway since the last call.
+    fn started(&self) -> HashSet<String> {
+        std::mem::take(&mut *self.state.started.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn forget_polls(&self, job: &str) {
@@ -187,6 +199,8 @@ pub struct Settings {
     pub jobs_kept_max: u32,
     /// Jobs run side by side by one process; default 2.
     pub jobs_concurrent_max: u32,
+    /// Seconds a job may stand still before another gateway on the database carries it on; default 30, at least 1.
+    pub takeover_seconds: u64,
     /// Seconds between two polls of one job; default 1. Sooner: 429.
     pub poll_seconds_min: i64,
     /// Seconds a finished job and its files are kept; default 86,400.
@@ -209,6 +223,7 @@ impl Default for Settings {
             jobs_running_max: 2,
             jobs_kept_max: 20,
             jobs_concurrent_max: 2,
+            takeover_seconds: 30,
             poll_seconds_min: 1,
             kept_seconds: 86_400,
             settle_seconds: 60,

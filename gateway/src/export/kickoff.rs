@@ -82,7 +82,7 @@ pub async fn start(
         })
         .await
         .map_err(refusal)?;
-    context.state.wake.notify_one();
+    context.start_here(&id);
     let address = format!("{}/export/{id}", context.base);
     Ok(Answer::empty(StatusCode::ACCEPTED).with(header::CONTENT_LOCATION, &address))
 }

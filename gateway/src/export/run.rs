@@ -1,18 +1,20 @@
 //! The runner: takes jobs that are not finished off the store and carries each on, a block at a time.
 //!
 //! The store is the queue: what a stopped process left unfinished is found at the next start, at the position of its
-//! last committed block. Two processes on one job do no harm: progress is compared inside the transaction that moves it.
+//! last committed block, or by another gateway on the database once it has stood still. Two processes on one job do no
+//! harm: progress is compared inside the transaction that moves it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::block::{self, Block, Desk};
 use super::finish;
-use super::job::{self, Job, JobState, Member, Who};
+use super::job::{self, Job, JobState, Member, Position, Who};
 use super::pseudonym::{self, KeyedPseudonyms};
 use super::{Act, Context, Disclosure, refusal};
 use crate::clock::Timestamp;
@@ -27,12 +29,19 @@ use crate::store::{Shelf, StoreError, Writer};
 pub async fn run(context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
     let mut tasks: JoinSet<(PartyKey, String)> = JoinSet::new();
     let mut running: HashSet<String> = HashSet::new();
+    let (mut mine, mut others) = (HashSet::new(), Others::default());
+    let pause = Duration::from_secs(context.settings.takeover_seconds.max(1));
     while !*shutdown.borrow() {
+        // Before the list is read: a job is in it by the time it is named here.
+        mine.extend(context.started());
         match due(&context) {
             Ok(due) => {
-                for (owner, id) in due.jobs {
+                mine.retain(|id| due.jobs.iter().any(|job| job.id == *id));
+                others.look(&due.jobs);
+                for Waiting { owner, id, position } in due.jobs {
                     let room = running.len() < context.settings.jobs_concurrent_max.max(1) as usize;
-                    if room && running.insert(id.clone()) {
+                    let free = mine.contains(&id) || others.is_free(&id, &position, pause);
+                    if room && free && running.insert(id.clone()) {
                         let (context, shutdown) = (Arc::clone(&context), shutdown.clone());
                         tasks.spawn(async move {
                             carry(&context, owner, &id, &shutdown).await;
@@ -51,7 +60,7 @@ pub async fn run(context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
         tokio::select! {
             _ = shutdown.changed() => {}
             () = context.state.wake.notified() => {}
-            () = tokio::time::sleep(Duration::from_secs(30)) => {}
+            () = tokio::time::sleep(pause) => {}
             Some(done) = tasks.join_next(), if !tasks.is_empty() => {
                 match done {
                     Ok((_, id)) => { running.remove(&id); }
@@ -73,9 +82,45 @@ pub fn resume_all(context: &Context) -> Result<usize, StoreError> {
     Ok(due.jobs.len())
 }
 
+/// Jobs that another gateway may be at work on: where each stood, and since when.
+#[derive(Default)]
+struct Others {
+    seen: HashMap<String, (Position, Instant)>,
+    looked: bool,
+}
+
+impl Others {
+    /// Forgets jobs that are over. What the first look finds is free: a process before this one left it.
+    fn look(&mut self, jobs: &[Waiting]) {
+        self.seen.retain(|id, _| jobs.iter().any(|job| job.id == *id));
+        if !self.looked {
+            self.looked = true;
+            let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(86_400)) else { return };
+            self.seen.extend(jobs.iter().map(|job| (job.id.clone(), (job.position.clone(), long_ago))));
+        }
+    }
+
+    /// Whether a job has stood still for `pause`, so that nobody is at work on it.
+    fn is_free(&mut self, id: &str, position: &Position, pause: Duration) -> bool {
+        let now = Instant::now();
+        let (stood, since) = self.seen.entry(id.to_owned()).or_insert_with(|| (position.clone(), now));
+        if stood != position {
+            (*stood, *since) = (position.clone(), now);
+        }
+        now.duration_since(*since) >= pause
+    }
+}
+
+/// A job that is not finished.
+struct Waiting {
+    owner: PartyKey,
+    id: String,
+    position: Position,
+}
+
 /// What there is to do.
 struct Due {
-    jobs: Vec<(PartyKey, String)>,
+    jobs: Vec<Waiting>,
     /// Jobs whose files go; `true`: the job goes too.
     to_clear: Vec<(PartyKey, String, bool)>,
 }
@@ -95,7 +140,7 @@ fn due(context: &Context) -> Result<Due, StoreError> {
             for (owner, id, document) in rows {
                 let job: Job = job::decode(&document)?;
                 match job.state {
-                    JobState::Running => due.jobs.push((owner, id)),
+                    JobState::Running => due.jobs.push(Waiting { owner, id, position: job.position }),
                     JobState::Ended => due.to_clear.push((owner, id, true)),
                     _ if job.is_expired(now) => due.to_clear.push((owner, id, true)),
                     JobState::Stale | JobState::Refused | JobState::Failed => {

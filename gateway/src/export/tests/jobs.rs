@@ -201,6 +201,29 @@ fn the_runner_takes_up_what_it_finds_clears_what_ended_and_stops_when_told() {
     assert_eq!(world.state_of(&ended), None);
 }
 
+/// A gateway that stops in the middle of a job: another on the same database carries it on, though nobody rings it, and
+/// lines are neither lost nor doubled.
+#[test]
+fn a_job_that_stands_still_is_carried_on_by_another_gateway() {
+    let world = six(Settings { takeover_seconds: 1, ..small_blocks() });
+    let other = world.another();
+    let (tell, told) = tokio::sync::watch::channel(false);
+    let runner = std::thread::spawn(move || wait(super::super::run(other, told)));
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(100));
+    // Its first look finds nothing: what it finds then it would take at once.
+    pause();
+    let job = world.start(&researcher(), "cohort", &[]).unwrap();
+    assert!(world.step(&job));
+    let done = (0..300).any(|_| {
+        pause();
+        world.state_of(&job) == Some(super::super::job::JobState::Done)
+    });
+    tell.send(true).unwrap();
+    runner.join().unwrap();
+    assert!(done);
+    assert_eq!(world.fetch(&researcher(), &job)["Patient"].len(), 6);
+}
+
 #[test]
 fn a_finished_job_is_gone_after_its_time() {
     let world = six(Settings { kept_seconds: 100, ..small_blocks() });

@@ -396,6 +396,11 @@ pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 impl World {
+    /// Another gateway on the same database.
+    pub(super) fn another(&self) -> Arc<Context> {
+        open(&self.folder, &self.clock, &self.policy, self.settings)
+    }
+
     pub(super) fn state_of(&self, job: &str) -> Option<super::super::job::JobState> {
         let (owner, mut state) = (self.party(ACN), None);
         let permit = self.context.permits.system("test");
