@@ -3,16 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use http::Method;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
 use sluis::clock::System;
 use sluis::config;
-use sluis::demo::Context;
+use sluis::demo::{self, Context, people};
+use sluis::ids::{SYSTEM_BSN, SYSTEM_URA};
 use sluis::store::Store;
 use sluis::store::postgres::{PostgresStore, Settings, SslMode};
+use sluis_tests::client::Answer;
 use sluis_tests::database::{self, Database};
 use sluis_tests::relay::Relay;
-use sluis_tests::world::World;
+use sluis_tests::world::{Caller, World, entries, link, matches};
 use tokio_rustls::TlsAcceptor;
 
 /// An authority's PEM file, and a server certificate of it for `localhost`.
@@ -34,6 +38,37 @@ fn authority(folder: &Path, name: &str) -> Result<(PathBuf, TlsAcceptor)> {
         .with_no_client_auth()
         .with_single_cert(vec![server.der().clone()], key)?;
     Ok((path, TlsAcceptor::from(Arc::new(config))))
+}
+
+/// Two gateways of one region on one database; `None` without a server.
+async fn two() -> Result<Option<(World, World)>> {
+    let Some(database) = Database::new()? else { return Ok(None) };
+    let store = database.store()?;
+    let one = World::start_on(Some((database, store)), Arc::new(System)).await?;
+    let two = one.another().await?;
+    Ok(Some((one, two)))
+}
+
+async fn patient(gesp: &Caller) -> Result<String> {
+    let bsn = format!("{SYSTEM_BSN}|{}", people::BSNS[0]);
+    let found = gesp.search("Patient", &[("identifier", &bsn)]).await?;
+    Ok(entries(&found).first().context("no patient")?["resource"]["id"].as_str().context("id")?.to_owned())
+}
+
+fn observation(patient: &str, number: &str) -> Value {
+    json!({
+        "resourceType": "Observation", "status": "final", "effectiveDateTime": "2026-10-01",
+        "identifier": [{ "system": "urn:test:number", "value": number }],
+        "subject": { "reference": format!("Patient/{patient}") },
+        "code": { "coding": [{ "system": "http://loinc.org", "code": "19868-9" }] },
+    })
+}
+
+/// How many answers have each status.
+fn tally(answers: &[Answer]) -> Vec<(u16, usize)> {
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    statuses.sort_unstable();
+    statuses.chunk_by(|a, b| a == b).map(|same| (same[0], same.len())).collect()
 }
 
 fn folder(name: &str) -> Result<PathBuf> {
@@ -112,4 +147,119 @@ async fn a_gateway_serves_from_a_database_behind_tls() -> Result<()> {
     ensure!(report.faults.is_empty() && report.records > 0, "{report:?}");
     std::fs::remove_dir_all(&folder)?;
     Ok(())
+}
+
+/// A withdrawal that one gateway has answered holds at the other for its next request, tokens and page links that it
+/// knows already included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_withdrawal_at_one_gateway_holds_at_the_other_at_once() -> Result<()> {
+    let Some((one, two)) = two().await? else { return Ok(()) };
+    let gesp = one.caller("gesp-midden-epd", Context::role("01.042")).await?;
+    let ctb_one = one.caller("ctb-epd", Context::role("01.023")).await?;
+    let ctb = ctb_one.at(&two);
+    let id = patient(&gesp).await?;
+    let herself = one.caller("portaal", Context::patient(&id)).await?;
+    let query =
+        format!("Consent?patient={id}&status=active&purpose=TREAT&actor:identifier={SYSTEM_URA}|90000401");
+    let found = herself.ok(&query).await?;
+    let mut consent = (*matches(&found).first().context("no consent")?).clone();
+    let path = format!("Consent/{}", consent["id"].as_str().context("id")?);
+    let all = format!("Observation?patient={id}&_summary=count");
+    // A page of one gateway goes on at the other.
+    let first = ctb_one.ok(&format!("Observation?patient={id}&_count=1")).await?;
+    let next = link(&first, "next").context("one page only")?.to_owned();
+    let second = ctb.ok(&next).await?;
+    ensure!(matches(&second).len() == 1 && matches(&second) != matches(&first), "{second}");
+    for turn in 0..15 {
+        // The withdrawal alternates between the gateways; the other is asked.
+        let (herself, asked) =
+            if turn % 2 == 0 { (herself.clone(), &ctb) } else { (herself.at(&two), &ctb_one) };
+        ensure!(asked.ok(&all).await?["total"].as_u64() > Some(1));
+        consent["status"] = json!("inactive");
+        let withdrawn = herself.put(&path, &consent).await?;
+        ensure!(withdrawn.status == 200, "{}", withdrawn.text());
+        ensure!(asked.ok(&all).await?["total"] == 0, "turn {turn}: seen after the withdrawal");
+        ensure!(asked.get(&format!("Patient/{id}")).await?.status == 404, "turn {turn}");
+        ensure!(matches(&asked.ok(&next).await?).is_empty(), "turn {turn}: a page after the withdrawal");
+        consent["status"] = json!("active");
+        let given = herself.put(&path, &consent).await?;
+        ensure!(given.status == 200, "{}", given.text());
+    }
+    let report = sluis::run::verify_audit(one.settings())?;
+    ensure!(report.faults.is_empty(), "{report:?}");
+    Ok(())
+}
+
+/// One winner of a conditional create, of an update from one version, and of a client assertion.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_writers_at_two_gateways_one_wins() -> Result<()> {
+    let Some((one, two)) = two().await? else { return Ok(()) };
+    let here = one.caller("gesp-midden-epd", Context::role("01.042")).await?;
+    let there = here.at(&two);
+    let id = patient(&here).await?;
+    for round in 0..5 {
+        let (number, at) = (format!("once-{round}"), &|n: usize| if n < 4 { &here } else { &there });
+        let condition = format!("identifier=urn:test:number|{number}");
+        let headers = [("content-type", "application/fhir+json"), ("if-none-exist", condition.as_str())];
+        let body = observation(&id, &number).to_string();
+        let creates = (0..8).map(|n| at(n).send(Method::POST, "Observation", &headers, body.clone()));
+        let answers = futures_util::future::try_join_all(creates).await?;
+        ensure!(tally(&answers) == [(200, 7), (201, 1)], "{:?}", tally(&answers));
+        let made = answers[0].json();
+        ensure!(answers.iter().all(|answer| answer.json()["id"] == made["id"]), "two resources");
+
+        let path = format!("Observation/{}", made["id"].as_str().context("id")?);
+        let headers = [("content-type", "application/fhir+json"), ("if-match", "W/\"1\"")];
+        let update = |n: usize| {
+            let mut changed = made.clone();
+            changed["note"] = json!([{ "text": format!("writer {n}") }]);
+            at(n).send(Method::PUT, &path, &headers, changed.to_string())
+        };
+        let answers = futures_util::future::try_join_all((0..8).map(update)).await?;
+        ensure!(tally(&answers) == [(200, 1), (412, 7)], "{:?}", tally(&answers));
+        let won = answers.iter().find(|answer| answer.status == 200).context("nobody")?.json();
+        ensure!(there.ok(&path).await? == won && here.ok(&path).await? == won, "an update was lost");
+
+        let assertion = demo::assertion(one.folder(), "umc-epd", &Context::system(), &System)?;
+        let claims = (0..6).map(|n| if n < 3 { &one } else { &two }.token(&assertion, demo::SCOPES));
+        let answers = futures_util::future::try_join_all(claims).await?;
+        ensure!(tally(&answers) == [(200, 1), (401, 5)], "{:?}", tally(&answers));
+    }
+    let report = sluis::run::verify_audit(two.settings())?;
+    ensure!(report.faults.is_empty(), "{report:?}");
+    Ok(())
+}
+
+/// An export asked for at one gateway is told of and handed out by the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_is_the_same_at_both_gateways() -> Result<()> {
+    let Some((one, two)) = two().await? else { return Ok(()) };
+    let acn = one.caller("acn-data", Context::purpose("HRESCH")).await?;
+    let groups = acn.ok("Group").await?;
+    let group = matches(&groups).first().context("no group")?["id"].as_str().context("id")?.to_owned();
+    let prefer = [("prefer", "respond-async")];
+    let start = acn.send(Method::GET, &format!("Group/{group}/$export"), &prefer, "").await?;
+    ensure!(start.status == 202, "{}", start.text());
+    let job = start.header("content-location").to_owned();
+    let there = acn.at(&two);
+    for _ in 0..300 {
+        let answer = there.get(&job).await?;
+        match answer.status.as_u16() {
+            202 | 429 => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
+            200 => {
+                let manifest = answer.json();
+                let outputs = manifest["output"].as_array().context("output")?;
+                ensure!(!outputs.is_empty(), "{manifest}");
+                for output in outputs {
+                    let url = output["url"].as_str().context("url")?;
+                    let file = there.get(url).await?;
+                    ensure!(file.status == 200 && file.text() == acn.get(url).await?.text(), "{url}");
+                    ensure!(output["count"] == file.text().lines().count(), "{output}");
+                }
+                return Ok(());
+            }
+            other => anyhow::bail!("{other} {}", answer.text()),
+        }
+    }
+    anyhow::bail!("the export did not end")
 }
