@@ -41,6 +41,11 @@ pub struct Unit {
     pub findings: Vec<Finding>,
     /// FHIR `dateTime` the source gives its statement; an older one never overwrites a newer.
     pub source_time: Option<String>,
+    /// Elements the document says nothing of (`telecom`, `period.start`): what the sender said of them before stays. In
+    /// HL7v2 a field left out is not changed, and `""` takes its value away (v2.5.1 chapter 2.5.3, "Field status").
+    pub left: Vec<String>,
+    /// Of a Patient: the patient that takes the place of this one.
+    pub replaced_by: Option<Subject>,
     /// Whether it may be written.
     pub state: UnitState,
 }

@@ -5,7 +5,9 @@
 //! a unit was refused is undone and done again without that unit; the refused set only grows, so this ends, and the
 //! common document takes one turn.
 
+pub(in crate::ingest) mod before;
 mod finish;
+mod replace;
 mod unit;
 
 use std::collections::{HashMap, HashSet};

@@ -2,14 +2,19 @@
 //!
 //! Never by name or birth date, and never by a guess: what is ambiguous is kept for mending.
 
+use sluis_conformance::json::{Doc, JsonLimits};
 use sluis_mappings::bsn::Bsn;
 use sluis_mappings::output::Subject;
 
+use super::apply::before::leads_to;
 use super::digest::sha256_hex;
 use super::note::Note;
 use crate::ids::{PartyKey, ResourceId, SYSTEM_BSN};
 use crate::interaction::write::{self, Desk};
 use crate::store::{Shelf, StoreError, Writer};
+
+/// Links followed from one Patient to the one that took its place; a longer chain ends where it is.
+const LINKS_MAX: usize = 8;
 
 /// What a link row holds when one local number was said of two patients.
 const AMBIGUOUS: &str = "ambiguous";
@@ -77,14 +82,18 @@ fn by_local(
     let mut candidates = Vec::new();
     for row in rows(desk, subject) {
         let known = writer.shelf_get(Shelf::PatientLink, sender(desk), &row)?;
-        candidates.extend(known.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+        if let Some(bytes) = known {
+            candidates.push(last_of(writer, String::from_utf8_lossy(&bytes).into_owned())?);
+        }
     }
     for (system, value) in &subject.local {
         let own = match writer.own_by_identifier(write::kinds().patient, system, value) {
             Err(StoreError::Ambiguous) => Some(AMBIGUOUS.to_owned()),
             own => own?.map(|stored| stored.id.as_str().to_owned()),
         };
-        candidates.extend(own);
+        if let Some(own) = own {
+            candidates.push(last_of(writer, own)?);
+        }
     }
     candidates.sort_unstable();
     candidates.dedup();
@@ -93,6 +102,37 @@ fn by_local(
         [one] if one != AMBIGUOUS => Ok(Ok(ResourceId::parse(one))),
         _ => Ok(Err(ambiguous("local patient number"))),
     }
+}
+
+/// The patient an id leads to by its `replaced-by` links, which a sender's merges make (FHIR R4 patient.html#links).
+fn last_of(writer: &mut dyn Writer, id: String) -> Result<String, StoreError> {
+    let mut at = id;
+    for _ in 0..LINKS_MAX {
+        let Some(id) = ResourceId::parse(&at).filter(|_| at != AMBIGUOUS) else { return Ok(at) };
+        let Some(stored) = writer.current(write::kinds().patient, &id)?.filter(|stored| !stored.deleted)
+        else {
+            return Ok(at);
+        };
+        let doc = Doc::parse(stored.body.to_vec(), JsonLimits::default())
+            .map_err(|error| StoreError::Database(format!("a stored Patient does not parse: {error}")))?;
+        let mut links = doc.root().get("link").into_iter().flat_map(|links| links.items());
+        let Some(next) = links.find_map(leads_to) else { return Ok(at) };
+        at = next.trim_start_matches("Patient/").to_owned();
+    }
+    Ok(at)
+}
+
+/// Lets the local numbers of a subject mean another patient from now on: a merge of the sender's says so.
+pub fn repoint(
+    writer: &mut dyn Writer,
+    desk: &Desk,
+    subject: &Subject,
+    patient: &ResourceId,
+) -> Result<(), StoreError> {
+    for row in rows(desk, subject) {
+        writer.shelf_put(Shelf::PatientLink, sender(desk), &row, patient.as_str().as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Remembers what else a subject is called; a number said of two patients means none from then on.

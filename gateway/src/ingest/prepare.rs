@@ -55,6 +55,10 @@ pub struct Ready {
     pub withdrawn: bool,
     /// Spellings other units of the document may refer to it by.
     pub spellings: Vec<String>,
+    /// Elements the document says nothing of: what the sender said of them before stays.
+    pub left: Vec<String>,
+    /// Of a Patient: the patient that takes its place from now on. The rest of the resource then says nothing new.
+    pub replaced_by: Option<Subject>,
 }
 
 /// What the sender's identifiers are made into ids with.
@@ -171,6 +175,8 @@ fn ready(unit: &Unit, text: &str, space: &Namespace) -> Result<Ready, Vec<Note>>
         subject_at,
         source_time: unit.source_time.clone(),
         spellings: Vec::new(),
+        left: unit.left.clone(),
+        replaced_by: unit.replaced_by.clone(),
     })
 }
 

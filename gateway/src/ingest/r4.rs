@@ -129,6 +129,8 @@ fn ready(
         subject,
         subject_at: Vec::new(),
         spellings,
+        left: Vec::new(),
+        replaced_by: None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Documents through the whole stage, with the shipped mappings and the embedded store.
 
+mod administration;
 mod als;
 mod batch;
 mod bulk;

@@ -7,7 +7,7 @@ use crate::{
     output::{Output, Subject, Unit, UnitState},
 };
 
-/// Text of `out.json`: `{"units": [{label, state, identity, subject, sourceTime, resource}]}`, absent parts left out.
+/// Text of `out.json`: `{"units": [{label, state, identity, subject, replacedBy, left, sourceTime, resource}]}`, absent parts left out.
 pub fn render_units(output: &Output) -> String {
     let mut json = String::from("{\"units\":[");
     for (i, unit) in output.units.iter().enumerate() {
@@ -67,6 +67,18 @@ fn render_unit(unit: &Unit, json: &mut String) {
     if let Some(subject) = &unit.subject {
         json.push_str(",\"subject\":");
         render_subject(subject, json);
+    }
+    if let Some(subject) = &unit.replaced_by {
+        json.push_str(",\"replacedBy\":");
+        render_subject(subject, json);
+    }
+    if !unit.left.is_empty() {
+        json.push_str(",\"left\":[");
+        for (i, name) in unit.left.iter().enumerate() {
+            json.push_str(if i > 0 { "," } else { "" });
+            write_string(name, json);
+        }
+        json.push(']');
     }
     if let Some(time) = &unit.source_time {
         json.push(',');

@@ -87,6 +87,8 @@ pub(crate) enum Function {
     Join,
     Split,
     FhirExtension,
+    /// `said('PID_13', ...)`: whether a child of one of these names is there, explicitly empty ones included.
+    Said,
 }
 
 /// Our own functions: the only additions to FML, usable in expressions and as transforms.
@@ -123,6 +125,9 @@ pub(crate) enum Effect {
     SubjectReference,
     SubjectNone,
     SourceTime,
+    Leave,
+    ReplacedByBsn,
+    ReplacedByLocal,
     Refuse,
     Warn,
     Use,

@@ -6,6 +6,7 @@ use super::code::Effect;
 use super::execute::Machine;
 use super::item::{Item, Items};
 use super::problem::Problem;
+use super::shape::shapes;
 
 impl Machine<'_> {
     pub(crate) fn effect(&mut self, effect: Effect, values: &[Items]) -> Result<(), Problem> {
@@ -42,6 +43,9 @@ impl Machine<'_> {
             }
             _ => {}
         }
+        if effect == Effect::Leave {
+            return self.leave(texts.into_iter().flatten().collect());
+        }
         let Some(unit) = self.unit.and_then(|at| self.units.get_mut(at)) else {
             return Err(Problem::new(
                 "map-unit",
@@ -71,7 +75,9 @@ impl Machine<'_> {
             }
             Effect::SubjectNone => unit.subject_none = true,
             Effect::SourceTime => unit.source_time = text(0).or(unit.source_time.take()),
-            Effect::SubjectBsn => {
+            Effect::SubjectBsn | Effect::ReplacedByBsn => {
+                let subject =
+                    if effect == Effect::SubjectBsn { &mut unit.subject } else { &mut unit.replaced_by };
                 let Some(text) = text(0) else { return Ok(()) };
                 let bsn = crate::bsn::Bsn::parse(&text).map_err(|why| {
                     placed(Problem::new(
@@ -81,20 +87,22 @@ impl Machine<'_> {
                     ))
                 })?;
                 let bsn = bsn.as_str().to_owned();
-                if unit.subject.bsn.as_ref().is_some_and(|other| *other != bsn) {
+                if subject.bsn.as_ref().is_some_and(|other| *other != bsn) {
                     return Err(placed(Problem::new(
                         "subject-ambiguous",
                         "two different BSNs for one resource",
                         "send one patient per resource",
                     )));
                 }
-                unit.subject.bsn = Some(bsn);
+                subject.bsn = Some(bsn);
             }
-            Effect::SubjectLocal => {
+            Effect::SubjectLocal | Effect::ReplacedByLocal => {
+                let subject =
+                    if effect == Effect::SubjectLocal { &mut unit.subject } else { &mut unit.replaced_by };
                 if let (Some(system), Some(value)) = (text(0), text(1)) {
                     let local = (system, value);
-                    if !unit.subject.local.contains(&local) {
-                        unit.subject.local.push(local);
+                    if !subject.local.contains(&local) {
+                        subject.local.push(local);
                     }
                 }
             }
@@ -109,7 +117,32 @@ impl Machine<'_> {
                 }
                 unit.subject.reference = Some(reference);
             }
-            Effect::Refuse | Effect::Warn | Effect::Use => {}
+            Effect::Leave | Effect::Refuse | Effect::Warn | Effect::Use => {}
+        }
+        Ok(())
+    }
+
+    /// Notes elements the document says nothing of: names of the resource's own elements, or of one below.
+    fn leave(&mut self, names: Vec<String>) -> Result<(), Problem> {
+        let root = self.unit.and_then(|at| self.units.get(at)).map(|unit| unit.root);
+        let type_id = root.and_then(|root| self.target.get(root)).map(|node| node.type_id);
+        let Some(type_id) = type_id else {
+            let text = "there is no resource yet to say this of";
+            return Err(Problem::new("map-unit", text, "create it first"));
+        };
+        for name in &names {
+            let (head, tail) = name.split_once('.').map_or((name.as_str(), None), |(h, t)| (h, Some(t)));
+            let field = shapes().find(type_id, head);
+            let below = |tail| field.and_then(|field| shapes().find(shapes().field(field).type_id, tail));
+            if field.is_none() || tail.is_some_and(|tail| below(tail).is_none()) {
+                let text = format!("`{name}` is no element of {} in R4", shapes().type_name(type_id));
+                return Err(Problem::new("element-unknown", text, "name an element as JSON has it"));
+            }
+        }
+        if let Some(unit) = self.unit.and_then(|at| self.units.get_mut(at)) {
+            unit.left.extend(names);
+            unit.left.sort_unstable();
+            unit.left.dedup();
         }
         Ok(())
     }

@@ -28,6 +28,8 @@ pub(crate) struct Building {
     pub subject: Subject,
     pub subject_none: bool,
     pub source_time: Option<String>,
+    pub left: Vec<String>,
+    pub replaced_by: Subject,
     pub findings: Vec<Finding>,
     pub rule: u32,
 }
@@ -126,6 +128,8 @@ impl<'t> Machine<'t> {
             subject: Subject::default(),
             subject_none: false,
             source_time: None,
+            left: Vec::new(),
+            replaced_by: Subject::default(),
             findings: Vec::new(),
             rule,
         });

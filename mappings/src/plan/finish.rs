@@ -6,7 +6,7 @@ use sluis_conformance::validate;
 
 use crate::directive;
 use crate::finding::{Finding, Severity};
-use crate::output::{Output, Unit, UnitState};
+use crate::output::{Output, Subject, Unit, UnitState};
 use crate::source::{NodeId, Value};
 
 use super::execute::{Building, Machine};
@@ -122,9 +122,10 @@ impl Machine<'_> {
     fn unit_of(&mut self, building: Building) -> Unit {
         let type_name = self.target.type_name(building.root);
         let label = Some(self.tree.path(building.anchor)).filter(|path| !path.is_empty());
-        let has_subject = building.subject.bsn.is_some()
-            || building.subject.reference.is_some()
-            || !building.subject.local.is_empty();
+        let named = |subject: &Subject| {
+            subject.bsn.is_some() || subject.reference.is_some() || !subject.local.is_empty()
+        };
+        let has_subject = named(&building.subject);
         let mut unit = Unit {
             label: label.unwrap_or_else(|| type_name.to_owned()),
             spans: vec![self.tree.node(building.anchor).span],
@@ -133,6 +134,8 @@ impl Machine<'_> {
             subject: has_subject.then_some(building.subject),
             findings: Vec::new(),
             source_time: building.source_time,
+            left: building.left,
+            replaced_by: Some(building.replaced_by).filter(named),
             state: UnitState::Ready,
         };
         building.findings.into_iter().for_each(|finding| unit.add(finding));

@@ -74,6 +74,19 @@ impl Machine<'_> {
                     items.iter().filter_map(|item| self.text(item).map(|t| t.to_string())).collect();
                 if texts.is_empty() { Items::Empty } else { bounded(texts.join(&separator))? }
             }
+            Function::Said => {
+                let mut said = false;
+                for at in 0..arguments.len() {
+                    let name = self.argument(arguments, at)?.unwrap_or_default();
+                    let tree = self.tree;
+                    let there = |item: &Item| match item {
+                        Item::Node(node) => tree.named(*node, &name).next().is_some(),
+                        _ => false,
+                    };
+                    said |= items.iter().any(there);
+                }
+                Items::boolean(said)
+            }
             Function::FhirExtension => {
                 let url = self.argument(arguments, 0)?.unwrap_or_default();
                 let mut found = Items::Empty;

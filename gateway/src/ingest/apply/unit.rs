@@ -2,7 +2,7 @@
 
 use sluis_conformance::definitions;
 
-use super::{Job, Turn};
+use super::{Job, Turn, before};
 use crate::ids::ResourceId;
 use crate::ingest::answer::{Did, UnitReport};
 use crate::ingest::digest::content_hash;
@@ -17,7 +17,7 @@ use crate::interaction::write::{self, Draft, Expect};
 use crate::store::{StoreError, Writer};
 
 /// What became of one unit, inside a turn.
-enum Unit {
+pub(super) enum Unit {
     /// It is in the store (or was).
     There { did: Did, reference: String, note: Option<Note> },
     /// It cannot be applied; nothing was written for it.
@@ -97,6 +97,7 @@ impl Job {
         let Some(doc) = ready.about(patient.as_ref()) else {
             return Err(StoreError::Database("a resource with its patient does not parse".to_owned()));
         };
+        let doc = before::with_left(&doc, current.as_ref(), &ready.left)?;
         let content = content_hash(doc.root());
         let time = ready.source_time.as_deref();
         if let Some(current) = &current {
@@ -202,6 +203,17 @@ impl Job {
             Some(id) => match writer.current(ready.kind, id)?.filter(|p| p.derived.author == self.party()) {
                 Some(current) => Some(current),
                 None => {
+                    if let Some(by) = &ready.replaced_by {
+                        return self.replace(
+                            writer,
+                            unit,
+                            ready,
+                            (subject, by),
+                            None,
+                            Some(id.clone()),
+                            turn,
+                        );
+                    }
                     link::learn(writer, &self.desk, subject, id)?;
                     self.spell_patient(ready, id, turn);
                     return Ok(Unit::There {
@@ -212,7 +224,11 @@ impl Job {
                 }
             },
         };
-        let content = content_hash(ready.doc.root());
+        if let Some(by) = &ready.replaced_by {
+            return self.replace(writer, unit, ready, (subject, by), current.as_ref(), id, turn);
+        }
+        let doc = before::with_left(&ready.doc, current.as_ref(), &ready.left)?;
+        let content = content_hash(doc.root());
         let mut statement = Statement::default();
         if let (Some(id), Some(current)) = (&id, &current) {
             statement = Statement::get(writer, self.party(), &format!("Patient/{id}"))?;
@@ -232,7 +248,7 @@ impl Job {
             }
         }
         let expect = if id.is_some() { Expect::Either } else { Expect::New };
-        let draft = Draft { kind: ready.kind, id, doc: ready.doc.clone() };
+        let draft = Draft { kind: ready.kind, id, doc };
         let written = write::put_draft(writer, &self.desk, &draft, expect, &Links::of(&turn.entries))?;
         link::learn(writer, &self.desk, subject, &written.id)?;
         self.spell_patient(ready, &written.id, turn);
@@ -251,7 +267,7 @@ impl Job {
         turn.entries.extend(ready.spellings.iter().map(|spelling| (spelling.clone(), plain.clone())));
     }
 
-    fn target(
+    pub(super) fn target(
         &self,
         writer: &mut dyn Writer,
         turn: &mut Turn,

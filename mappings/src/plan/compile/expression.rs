@@ -11,7 +11,7 @@ use crate::plan::pattern::Pattern;
 use super::{Compiler, Holds};
 
 /// FHIRPath functions without lazily evaluated arguments: name, function, least and most arguments.
-const FUNCTIONS: [(&str, Function, usize, usize); 30] = [
+const FUNCTIONS: [(&str, Function, usize, usize); 31] = [
     ("first", Function::First, 0, 0),
     ("last", Function::Last, 0, 0),
     ("tail", Function::Tail, 0, 0),
@@ -42,6 +42,7 @@ const FUNCTIONS: [(&str, Function, usize, usize); 30] = [
     ("join", Function::Join, 0, 1),
     ("split", Function::Split, 1, 1),
     ("extension", Function::FhirExtension, 1, 1),
+    ("said", Function::Said, 1, 12),
 ];
 
 /// Our own functions: name, function, least and most arguments.

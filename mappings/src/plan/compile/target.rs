@@ -8,13 +8,16 @@ use crate::plan::shape::{FieldId, TypeId, shapes};
 use super::{Compiler, Holds, capital};
 
 /// Statements about the unit being built, least and most arguments.
-pub(super) const EFFECTS: [(&str, Effect, usize, usize); 9] = [
+pub(super) const EFFECTS: [(&str, Effect, usize, usize); 12] = [
     ("identity", Effect::Identity, 2, 12),
     ("subjectBsn", Effect::SubjectBsn, 1, 1),
     ("subjectLocal", Effect::SubjectLocal, 2, 2),
     ("subjectReference", Effect::SubjectReference, 1, 1),
     ("subjectNone", Effect::SubjectNone, 0, 0),
     ("sourceTime", Effect::SourceTime, 1, 1),
+    ("leave", Effect::Leave, 1, 12),
+    ("replacedByBsn", Effect::ReplacedByBsn, 1, 1),
+    ("replacedByLocal", Effect::ReplacedByLocal, 2, 2),
     ("refuse", Effect::Refuse, 1, 2),
     ("warn", Effect::Warn, 1, 2),
     ("use", Effect::Use, 1, 64),
