@@ -133,6 +133,11 @@ impl Definitions {
         self.structures.get(usize::from(id.0)).unwrap_or(&self.structures[0])
     }
 
+    /// Every structure; a [`StructureId`] is an index here.
+    pub fn structures(&self) -> &[Structure] {
+        &self.structures
+    }
+
     /// The structure of a resource type.
     pub fn resource_structure(&self, type_: TypeId) -> &Structure {
         self.structure_at(

@@ -10,10 +10,12 @@ mod evaluate;
 mod item;
 mod parse;
 mod place;
+mod presence;
 
 pub use evaluate::Context;
 pub use item::{Item, Value};
 pub use place::{Place, Step};
+pub(crate) use presence::Presence;
 
 /// Why an expression does not compile or has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

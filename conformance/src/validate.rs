@@ -13,10 +13,12 @@ mod local;
 mod narrative;
 mod near;
 mod primitive;
+mod sure;
 mod walk;
 
 pub use judged::{Judged, judged};
 pub(crate) use near::remedy as nearest;
+pub use sure::{Sure, SureStructure, SureType, sure};
 
 use crate::definitions::Definitions;
 use crate::json::Node;

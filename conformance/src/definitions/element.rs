@@ -6,6 +6,13 @@ use super::TypeId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StructureId(pub(super) u16);
 
+impl StructureId {
+    /// Position among the structures, from 0 without gaps.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 /// What a structure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StructureKind {

@@ -120,6 +120,34 @@ fn string<'d>(walk: &mut Walk<'d>, type_: &str, text: Cow<'d, str>, value: Node<
     }
 }
 
+/// Whether a value is valid beyond doubt. `text` is its string, number lexeme or truth value, of the JSON kind its type has.
+pub(super) fn is_sure(type_: &str, text: &str) -> bool {
+    const DAYS: &[Precision] = &[Precision::Year, Precision::Month, Precision::Day];
+    const INSTANTS: &[Precision] = &[Precision::Second, Precision::Fraction];
+    let is_plain = || {
+        (1..=STRING_CHARS_MAX).contains(&text.len())
+            && text.bytes().all(|b| b >= 32 || matches!(b, b'\t' | b'\n' | b'\r'))
+    };
+    match type_ {
+        "boolean" | "decimal" => true,
+        "integer" | "unsignedInt" | "positiveInt" => number(type_, text).is_none(),
+        _ if !is_plain() => false,
+        "string" | "markdown" => true,
+        "code" => is_code(text),
+        "id" => is_id(text),
+        "uri" | "url" | "canonical" => !text.contains(char::is_whitespace),
+        "oid" => is_oid(text),
+        "uuid" => is_uuid(text),
+        "base64Binary" => is_base64(text),
+        "date" => date(text, DAYS).is_none(),
+        "dateTime" => FhirDateTime::read(text, None).is_ok_and(|read| read.precision != Precision::Minute),
+        "instant" => date(text, INSTANTS).is_none(),
+        "time" => is_time(text),
+        // Narrative, and what is no type of R4.
+        _ => false,
+    }
+}
+
 /// `\S*`; whether an address leads anywhere is not asked.
 fn uri(walk: &mut Walk<'_>, text: &str) -> Option<Fault> {
     if text.contains(char::is_whitespace) {

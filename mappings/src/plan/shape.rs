@@ -127,6 +127,11 @@ impl Shapes {
         self.shape(id).kind == StructureKind::Primitive
     }
 
+    /// The type in the definitions of R4.
+    pub(crate) fn structure(&self, id: TypeId) -> Option<StructureId> {
+        Some(self.shape(id).structure)
+    }
+
     /// Whether a type is, or specialises, the type of that name.
     pub(crate) fn is_a(&self, id: TypeId, name: &str) -> bool {
         let defs = definitions::r4();

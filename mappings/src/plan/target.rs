@@ -5,6 +5,7 @@
 //! Source: FHIR R4 json.html (property order is free, ours is the definition's, so that output is deterministic).
 
 mod json;
+mod sure;
 
 pub(crate) use json::Written;
 
@@ -25,6 +26,22 @@ pub(crate) enum Leaf {
     /// A JSON number lexeme, kept as sent.
     Number(Arc<str>),
     Boolean(bool),
+}
+
+impl Leaf {
+    /// Its text: a string without quotes, a number's lexeme, `true` or `false`.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Leaf::Text(text) | Leaf::Number(text) => text,
+            Leaf::Boolean(value) => {
+                if *value {
+                    "true"
+                } else {
+                    "false"
+                }
+            }
+        }
+    }
 }
 
 /// Which rule wrote an element, and from which source node.
