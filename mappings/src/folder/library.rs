@@ -81,7 +81,7 @@ impl Library {
         }
         let what = match format {
             Format::Csv => format!("with columns {}", facts.columns.join(", ")),
-            Format::Hl7v2 | Format::Json | Format::Xml => {
+            Format::Hl7v2 | Format::Edifact | Format::Json | Format::Xml => {
                 facts.message_type.clone().unwrap_or_else(|| "without a type".to_owned())
             }
         };
@@ -106,8 +106,13 @@ fn misfit(folder: &Folder, facts: &Facts) -> Option<String> {
     if rule.columns.is_empty() {
         return None;
     }
-    let missing = rule.columns.iter().find(|c| !facts.columns.contains(c));
-    let extra = facts.columns.iter().find(|c| !rule.columns.contains(c));
+    let canonical = |header: &String| match &folder.manifest.csv {
+        Some(options) => options.canonical(header).to_owned(),
+        None => header.clone(),
+    };
+    let columns: Vec<String> = facts.columns.iter().map(canonical).collect();
+    let missing = rule.columns.iter().find(|c| !columns.contains(c));
+    let extra = columns.iter().find(|c| !rule.columns.contains(c));
     match (missing, extra) {
         (Some(column), _) => Some(format!("column `{column}` is missing")),
         (None, Some(column)) => Some(format!("column `{column}` is not agreed on")),
@@ -119,10 +124,19 @@ fn misfit(folder: &Folder, facts: &Facts) -> Option<String> {
 fn overlap(one: &Folder, other: &Folder) -> bool {
     let (a, b) = (&one.manifest.matches, &other.manifest.matches);
     let meet = |x: &[String], y: &[String]| x.is_empty() || y.is_empty() || x.iter().any(|v| y.contains(v));
-    let columns = a.columns.is_empty()
-        || b.columns.is_empty()
-        || (a.columns.iter().all(|c| b.columns.contains(c))
-            && b.columns.iter().all(|c| a.columns.contains(c)));
+    // Whatever headers a column may have: two that share one could stand for the same file.
+    let headers = |folder: &Folder, column: &String| -> Vec<String> {
+        let others = folder.manifest.csv.as_ref().and_then(|options| options.aliases.get(column));
+        std::iter::once(column).chain(others.into_iter().flatten()).map(|h| h.to_lowercase()).collect()
+    };
+    let covered = |these: &Folder, those: &Folder| {
+        these.manifest.matches.columns.iter().all(|column| {
+            let mine = headers(these, column);
+            those.manifest.matches.columns.iter().any(|c| headers(those, c).iter().any(|h| mine.contains(h)))
+        })
+    };
+    let columns =
+        a.columns.is_empty() || b.columns.is_empty() || (covered(one, other) && covered(other, one));
     one.manifest.format == other.manifest.format
         && a.senders.iter().any(|s| b.senders.contains(s))
         && meet(&a.message_types, &b.message_types)

@@ -26,7 +26,7 @@ pub struct Manifest {
     /// Path of the map; `map.fml`.
     #[serde(default = "default_map")]
     pub map: String,
-    /// IANA name of the character set agreed on for HL7v2 messages with an empty MSH-18.
+    /// IANA name of the character set agreed on for HL7v2 messages with an empty MSH-18, and for EDIFACT.
     pub charset: Option<String>,
     /// Which documents this folder is for.
     #[serde(rename = "match")]
@@ -57,7 +57,7 @@ pub struct Match {
     /// URA numbers of the sending organisations as authenticated, or `*` for any. A folder that names the sender goes
     /// before one with `*`.
     pub senders: Vec<String>,
-    /// HL7v2 MSH-9, e.g. `ORU^R01`.
+    /// HL7v2 MSH-9, e.g. `ORU^R01`; EDIFACT UNH-2, e.g. `MEDLAB:1`.
     #[serde(default)]
     pub message_types: Vec<String>,
     /// JSON `resourceType`; XML: local name of the root element (`ClinicalDocument`).
@@ -190,8 +190,12 @@ impl Manifest {
             ("columns", !self.matches.columns.is_empty(), Format::Csv),
             ("[csv]", self.csv.is_some(), Format::Csv),
         ] {
-            let typed_xml = key == "resource_types" && self.format == Format::Xml;
-            if given && self.format != format && !typed_xml {
+            let also = match self.format {
+                Format::Xml => key == "resource_types",
+                Format::Edifact => matches!(key, "message_types" | "charset"),
+                _ => false,
+            };
+            if given && self.format != format && !also {
                 wrong(
                     key,
                     format!(
@@ -221,7 +225,18 @@ impl Manifest {
                     "write e.g. \";\" and \",\"",
                 );
             }
-            for column in csv.numbers.iter().chain(&csv.group_by) {
+            let mut headers: Vec<String> = self.matches.columns.iter().map(|c| c.to_lowercase()).collect();
+            for alias in csv.aliases.values().flatten() {
+                if headers.contains(&alias.to_lowercase()) {
+                    wrong(
+                        alias,
+                        format!("the header `{alias}` would mean two columns"),
+                        "take one of them out",
+                    );
+                }
+                headers.push(alias.to_lowercase());
+            }
+            for column in csv.numbers.iter().chain(&csv.group_by).chain(csv.aliases.keys()) {
                 if !self.matches.columns.is_empty() && !self.matches.columns.contains(column) {
                     wrong("[csv]", format!("`{column}` is none of the columns"), "correct the name");
                 }

@@ -13,6 +13,8 @@
 mod cells;
 mod rows;
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use self::{
@@ -39,6 +41,16 @@ pub struct Options {
     pub numbers: Vec<String>,
     /// Columns whose values make rows one `group`; empty for no groups.
     pub group_by: Vec<String>,
+    /// Other headers of a column, by its name: exports differ in them and mean the same. Upper and lower case do not count.
+    pub aliases: BTreeMap<String, Vec<String>>,
+}
+
+impl Options {
+    /// The name of a column whose header is this: its own, or the one it is an alias of.
+    pub fn canonical<'n>(&'n self, header: &'n str) -> &'n str {
+        let same = |other: &String| other.to_lowercase() == header.to_lowercase();
+        self.aliases.iter().find(|(_, others)| others.iter().any(same)).map_or(header, |(name, _)| name)
+    }
 }
 
 impl Default for Options {
@@ -49,6 +61,7 @@ impl Default for Options {
             decimal: ',',
             numbers: Vec::new(),
             group_by: Vec::new(),
+            aliases: BTreeMap::new(),
         }
     }
 }
@@ -112,7 +125,7 @@ fn read(bytes: &[u8], options: &Options, limits: Limits, parsed: &mut Parsed) ->
             1,
         )
     })?;
-    let columns = columns(bytes, &header, charset)?;
+    let columns = columns(bytes, &header, charset, options)?;
     parsed.facts.columns = columns.clone();
     for wanted in options.numbers.iter().chain(&options.group_by) {
         if !columns.contains(wanted) {
@@ -165,7 +178,12 @@ fn charset(bytes: &[u8], options: &Options) -> Result<Charset, Finding> {
     Ok(charset)
 }
 
-fn columns(bytes: &[u8], header: &Record, charset: Charset) -> Result<Vec<String>, Finding> {
+fn columns(
+    bytes: &[u8],
+    header: &Record,
+    charset: Charset,
+    options: &Options,
+) -> Result<Vec<String>, Finding> {
     if let Some(fault) = &header.fault {
         return Err(fatal(fault.code, fault.text, "Send the header line as plain names.").at(
             "",
@@ -174,7 +192,8 @@ fn columns(bytes: &[u8], header: &Record, charset: Charset) -> Result<Vec<String
             0,
         ));
     }
-    let names: Vec<String> = header.cells.iter().map(|c| c.text(bytes, charset).trim().to_owned()).collect();
+    let name = |header: &str| options.canonical(header.trim()).to_owned();
+    let names: Vec<String> = header.cells.iter().map(|c| name(&c.text(bytes, charset))).collect();
     for (i, (name, cell)) in names.iter().zip(&header.cells).enumerate() {
         let at = |finding: Finding| {
             let (line, column) = Lines::new(Format::Csv, bytes).locate(cell.span);
@@ -191,7 +210,7 @@ fn columns(bytes: &[u8], header: &Record, charset: Charset) -> Result<Vec<String
             return Err(at(fatal(
                 "column-duplicate",
                 format!("Column `{name}` stands in the header twice."),
-                "Give each column its own name.",
+                "Give each column its own name; an alias in mapping.toml may be why two are one.",
             )
             .because(name)));
         }

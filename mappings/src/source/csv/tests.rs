@@ -180,3 +180,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_header_that_is_an_alias_is_the_column_it_stands_for() {
+    let aliases = [("waarde".to_owned(), vec!["Uitslag".to_owned(), "resultaat (getal)".to_owned()])].into();
+    let options = Options { aliases, ..options() };
+    let read = |text: &str| parse(text.as_bytes(), &options, Limits::default());
+    let parsed = read("code;UITSLAG\nFVC;2,10\n");
+    assert_eq!(leaves(&parsed), [pair("row[1].code", "FVC"), pair("row[1].waarde", "2.10")]);
+    assert_eq!(parsed.facts.columns, ["code", "waarde"]);
+    assert!(read("code; Resultaat (getal) \nFVC;2,10\n").findings.is_empty());
+    assert_eq!(found(&read("waarde;Uitslag\n1;2\n")).first().unwrap().0, "column-duplicate");
+}
