@@ -140,12 +140,11 @@ impl Folder {
 
     /// Reads a document the way this sender writes it.
     pub fn parse(&self, bytes: &[u8], limits: crate::source::Limits) -> crate::source::Parsed {
-        use crate::source::{charset::Charset, csv, hl7v2, xml};
+        use crate::source::{charset::Charset, csv, edifact, hl7v2, xml};
+        let charset = self.manifest.charset.as_deref().and_then(Charset::from_label);
         match self.manifest.format {
-            Format::Hl7v2 => {
-                let charset = self.manifest.charset.as_deref().and_then(Charset::from_label);
-                hl7v2::parse(bytes, charset, limits)
-            }
+            Format::Hl7v2 => hl7v2::parse(bytes, charset, limits),
+            Format::Edifact => edifact::parse(bytes, charset, limits),
             Format::Csv => csv::parse(bytes, &self.manifest.csv.clone().unwrap_or_default(), limits),
             // FHIR is one model in two notations (FHIR R4 formats.html): one folder reads both.
             Format::Json if xml::looks_like_xml(bytes) => xml::parse(bytes, limits),
@@ -160,6 +159,7 @@ pub fn facts(format: Format, bytes: &[u8]) -> Facts {
     match format {
         Format::Hl7v2 => crate::source::hl7v2::facts(bytes),
         Format::Csv => crate::source::csv::facts(bytes),
+        Format::Edifact => crate::source::edifact::facts(bytes),
         Format::Json => crate::source::json::facts(bytes),
         Format::Xml => crate::source::xml::facts(bytes),
     }

@@ -1,11 +1,12 @@
 //! What an EPD sent, as one flat tree with the place of every value.
 //!
-//! Each format (`hl7v2`, `csv`, `json`, `xml`) parses bytes into the same [`Tree`]; the plan walks trees and knows no format.
+//! Each format (`hl7v2`, `csv`, `edifact`, `json`, `xml`) parses bytes into the same [`Tree`]; the plan walks trees and knows no format.
 //! Parsing is total: a flawed document gives a tree *and* findings, never a panic. Nothing here knows FHIR, maps,
 //! clocks or files.
 
 pub mod charset;
 pub mod csv;
+pub mod edifact;
 pub mod hl7v2;
 pub mod json;
 pub mod locate;
@@ -25,6 +26,8 @@ pub enum Format {
     Hl7v2,
     /// One header line, one row per line.
     Csv,
+    /// EDIFACT, Dutch messages in its syntax included.
+    Edifact,
     /// FHIR STU3 or R4 JSON, or a vendor's own.
     Json,
     /// CDA or a vendor's own; FHIR in XML is read by the folder for its JSON form.
@@ -37,6 +40,7 @@ impl Format {
         match self {
             Format::Hl7v2 => "hl7v2",
             Format::Csv => "csv",
+            Format::Edifact => "edifact",
             Format::Json => "json",
             Format::Xml => "xml",
         }
@@ -48,9 +52,9 @@ impl Format {
 pub struct Facts {
     /// Notation.
     pub format: Format,
-    /// HL7v2 MSH-9 as `ORU^R01`; JSON `resourceType`; XML local name of the root; `None` for CSV.
+    /// HL7v2 MSH-9 as `ORU^R01`; EDIFACT UNH-2 as `MEDLAB:1`; JSON `resourceType`; XML local name of the root; `None` for CSV.
     pub message_type: Option<String>,
-    /// HL7v2 MSH-10; CDA `id` as `root^extension`; `None` where the format has none.
+    /// HL7v2 MSH-10; EDIFACT UNB-5 and UNH-1; CDA `id` as `root^extension`; `None` where the format has none.
     pub control_id: Option<String>,
     /// HL7v2 MSH-12.1.
     pub version: Option<String>,

@@ -89,6 +89,11 @@ fn umc_documents() {
 }
 
 #[test]
+fn streeklab_medlab() {
+    prove("streeklab-medlab", 6);
+}
+
+#[test]
 fn regio_lab() {
     prove("regio-lab", 4);
 }

@@ -11,13 +11,14 @@ use sluis_mappings::{
     source::{Format, Limits},
 };
 
-const SHIPPED: [&str; 11] = [
+const SHIPPED: [&str; 12] = [
     "umc-adt",
     "umc-lab",
     "umc-orders",
     "umc-documents",
     "umc-problems",
     "regio-lab",
+    "streeklab-medlab",
     "gesp-export",
     "gp-stu3",
     "als-visit",
@@ -60,6 +61,12 @@ fn shipped_folders_load_together() {
     assert_eq!(select("90000101", Format::Hl7v2, &oru).unwrap(), "umc-lab");
     assert!(select("90000201", Format::Hl7v2, &oru).is_err());
     assert_eq!(select("90000201", Format::Csv, &case("gesp-export", "visit")).unwrap(), "gesp-export");
+    assert_eq!(
+        select("90000201", Format::Csv, &case("gesp-export", "other-headers")).unwrap(),
+        "gesp-export"
+    );
+    let results = case("streeklab-medlab", "results-with-remarks");
+    assert_eq!(select("90000902", Format::Edifact, &results).unwrap(), "streeklab-medlab");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use sluis_mappings::finding::Severity;
 use sluis_mappings::folder::{self, Folder, Library};
 use sluis_mappings::output::Output;
 use sluis_mappings::run::{CompiledFolder, LIBRARY, LIBRARY_TABLES};
-use sluis_mappings::source::{Format, Limits, hl7v2, json, xml};
+use sluis_mappings::source::{Format, Limits, edifact, hl7v2, json, xml};
 
 use super::digest::hex;
 use super::note::Note;
@@ -212,6 +212,7 @@ fn has_cases(files: &Files) -> bool {
 fn unreadable(format: Format, bytes: &[u8]) -> Vec<Note> {
     let parsed = match format {
         Format::Hl7v2 => hl7v2::parse(bytes, None, Limits::default()),
+        Format::Edifact => edifact::parse(bytes, None, Limits::default()),
         Format::Json => json::parse(bytes, Limits::default()),
         Format::Xml => xml::parse(bytes, Limits::default()),
         Format::Csv => return Vec::new(),

@@ -22,6 +22,7 @@ pub const ACCEPTED: &[&str] = &[
     "application/hl7-v2",
     "x-application/hl7-v2+er7",
     "text/csv",
+    "application/edifact",
     "application/fhir+json; fhirVersion=3.0",
     "application/fhir+json; fhirVersion=4.0",
     "application/json",
@@ -45,6 +46,8 @@ impl Notation {
                 Notation::Mapped(Format::Hl7v2)
             }
             "text/csv" => Notation::Mapped(Format::Csv),
+            // RFC 1767; media types are compared in lower case.
+            "application/edifact" => Notation::Mapped(Format::Edifact),
             "application/json" => Notation::Mapped(Format::Json),
             "application/fhir+json" => fhir_version(document)?,
             // RFC 7303: application/xml and text/xml are one; HL7 has no registered type for CDA.
@@ -93,7 +96,7 @@ impl Notation {
 
     /// The notation of a short name.
     pub fn parse(text: &str) -> Option<Notation> {
-        [Format::Hl7v2, Format::Csv, Format::Json, Format::Xml]
+        [Format::Hl7v2, Format::Csv, Format::Edifact, Format::Json, Format::Xml]
             .map(Notation::Mapped)
             .into_iter()
             .chain([Notation::R4, Notation::R4Xml])
@@ -177,7 +180,7 @@ mod tests {
 
     #[test]
     fn short_names_are_read_back() {
-        for format in [Format::Hl7v2, Format::Csv, Format::Json, Format::Xml] {
+        for format in [Format::Hl7v2, Format::Csv, Format::Edifact, Format::Json, Format::Xml] {
             let notation = Notation::Mapped(format);
             assert_eq!(Notation::parse(notation.as_str()), Some(notation));
         }

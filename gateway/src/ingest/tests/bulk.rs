@@ -54,7 +54,7 @@ proptest! {
         message.splice(at..(at + cut).min(message.len()), noise.iter().copied());
         MAPS.with(|maps| {
             for bytes in [&noise, &message] {
-                for format in [Format::Hl7v2, Format::Csv, Format::Json, Format::Xml] {
+                for format in [Format::Hl7v2, Format::Csv, Format::Edifact, Format::Json, Format::Xml] {
                     let mapped = maps.map(&sender, format, bytes);
                     let kept = mapped.notes.iter().any(crate::ingest::note::Note::is_error);
                     let units = prepare::mapped(mapped.output, &sender);
