@@ -34,7 +34,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::response::refusal::{Reason, Refusal};
 use limits::{Limits, count};
 use query::Pairs;
-use request::{Credentials, Format, Interaction, Origin, PeerCertificate, Request, Syntax};
+use request::{Credentials, Format, Interaction, Origin, PeerCertificate, Request, Shape, Syntax};
 use route::{Access, BodyKind, Captures, Produces, Route};
 
 pub use header::REQUEST_ID;
@@ -71,6 +71,7 @@ pub struct Head {
     captures: Captures,
     pairs: Pairs,
     format: Format,
+    shape: Shape,
     /// What `Accept` could not have; `_format` in a form overrides it.
     unacceptable: Option<Box<Refusal>>,
     headers: HeaderMap,
@@ -116,6 +117,7 @@ impl Head {
                 Err(refusal) => return Err(refusal),
             }
         }
+        let shape = if kind.is_shaped() { pairs.take_shape()? } else { Shape::Whole };
         if !kind.takes_query() {
             pairs.refuse_any()?;
         }
@@ -130,6 +132,7 @@ impl Head {
             captures,
             pairs,
             format,
+            shape,
             unacceptable,
             headers: parts.headers,
         })
@@ -172,6 +175,7 @@ impl Head {
             captures,
             mut pairs,
             mut format,
+            shape,
             mut unacceptable,
             headers,
         } = self;
@@ -225,6 +229,7 @@ impl Head {
             interaction,
             preconditions,
             format,
+            shape,
             prefer_return,
             respond_async,
             lenient,

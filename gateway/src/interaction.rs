@@ -3,6 +3,8 @@
 
 pub mod splice;
 
+pub mod shape;
+
 pub mod reference;
 
 pub mod cursor;

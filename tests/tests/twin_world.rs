@@ -565,7 +565,7 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
         "&_include=Observation:subject",
         "&_count=3&_include=Observation:patient",
         "&_total=accurate",
-        "&_elements=id,status",
+        ["&_elements=id,status", "&_summary=true", "&_summary=text", "&_summary=data"][row % 4],
     ][b];
     let kind = ["Observation", "Condition", "CarePlan", "CareTeam", "Consent", "Patient"][a % 6];
     let rows: Vec<&String> = written.rows.keys().collect();
@@ -613,13 +613,20 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
             ["CarePlan", "Condition"][a % 2]
         ),
         19 => format!("Condition?patient={patient}&patient.family=proef&patient._id={patient}{shape}"),
-        20 => one.clone(),
+        20 => format!("{one}{}", ["", "?_summary=text", "?_elements=id"][a % 3]),
         21 => format!("{one}/_history{}", if b % 2 == 0 { "" } else { "?_count=1" }),
-        22 => format!("{one}/_history/{}", 1 + b % 3),
+        22 => format!("{one}/_history/{}{}", 1 + b % 3, ["", "?_summary=true"][row % 2]),
         23 => format!(
             "{kind}/_history?_count={}{}",
             1 + b % 3,
-            ["", "&_since=2026-11-02", "&_at=2026-11", "&_sort=_lastUpdated"][row % 4]
+            [
+                "",
+                "&_since=2026-11-02",
+                "&_at=2026-11",
+                "&_sort=_lastUpdated",
+                "&_summary=count",
+                "&_elements=id"
+            ][row % 6]
         ),
         24 => format!("_history?_count={}{}", 1 + b, ["", "&_since=2026-11-02"][row % 2]),
         _ => format!(

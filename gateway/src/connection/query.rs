@@ -6,7 +6,7 @@
 use percent_encoding::percent_decode;
 
 use super::header;
-use super::request::{Format, Parameters, Syntax};
+use super::request::{Format, Parameters, Shape, Syntax};
 use super::route::Produces;
 use crate::response::refusal::{Reason, Refusal};
 
@@ -94,12 +94,31 @@ impl Pairs {
         }
     }
 
+    /// Takes `_summary` and `_elements` out of the pairs, for rows that answer with one resource.
+    ///
+    /// Errors: `ParameterInvalid`. Source: FHIR R4 http.html#parameters
+    pub(crate) fn take_shape(&mut self) -> Result<Shape, Refusal> {
+        let mut shape = Shape::Whole;
+        let mut left = Vec::with_capacity(self.pairs.len());
+        for (name, value) in std::mem::take(&mut self.pairs) {
+            if !shape.read(&name, &value)? {
+                left.push((name, value));
+            }
+        }
+        self.pairs = left;
+        if shape == Shape::Count {
+            let text = "One resource is not counted; _summary=count is for searches and histories.";
+            return Err(Refusal::new(Reason::ParameterInvalid, text).at("_summary"));
+        }
+        Ok(shape)
+    }
+
     /// Refuses whatever is left: this row takes no parameters. Absence of a meaning is refusal, never a silent pass.
     pub(crate) fn refuse_any(&self) -> Result<(), Refusal> {
         match self.pairs.first() {
             None => Ok(()),
             Some((name, _)) => {
-                let text = "This request takes no parameters but _format and _pretty.";
+                let text = "This request takes no such parameter.";
                 // The name alone: a value may hold personal data.
                 let shown: String = name.chars().take(64).collect();
                 Err(Refusal::new(Reason::ParameterUnknown, text).at(shown))

@@ -9,6 +9,7 @@ use sluis_conformance::json::Doc;
 
 use crate::clock::Timestamp;
 use crate::ids::{ResourceId, ResourceType, Ura};
+use crate::response::refusal::{Reason, Refusal};
 
 /// Everything the gateway keeps of one HTTP request.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Request {
     pub preconditions: Preconditions,
     /// How the answer shall look.
     pub format: Format,
+    /// How much of a resource that is read shall be in it; of a search or history its parameters say that.
+    pub shape: Shape,
     /// `Prefer: return=`.
     pub prefer_return: ReturnPreference,
     /// `Prefer: respond-async` was given.
@@ -183,6 +186,58 @@ pub struct Format {
     /// `_pretty=true`
     pub pretty: bool,
 }
+
+/// How much of each resource is wanted (FHIR R4 search.html#summary, #elements).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// All of it.
+    #[default]
+    Whole,
+    /// `_summary=true`: what the definitions mark as summary.
+    Summary,
+    /// `_summary=text`: the narrative, and what must be there.
+    Text,
+    /// `_summary=data`: all but the narrative.
+    Data,
+    /// `_summary=count`: no resource, the number alone.
+    Count,
+    /// `_elements`: these top-level elements, and what must be there.
+    Elements(Vec<String>),
+}
+
+impl Shape {
+    /// Takes `_summary` or `_elements` in; `false` when the parameter is another.
+    ///
+    /// Errors: `ParameterInvalid` for a value that is none, and for two wishes that contradict each other.
+    pub fn read(&mut self, name: &str, value: &str) -> Result<bool, Refusal> {
+        let invalid = |text: &str| Refusal::new(Reason::ParameterInvalid, text).at(name);
+        let wanted = match (name, value) {
+            ("_summary", "true") => Shape::Summary,
+            ("_summary", "text") => Shape::Text,
+            ("_summary", "data") => Shape::Data,
+            ("_summary", "count") => Shape::Count,
+            ("_summary", "false") => return Ok(true),
+            ("_summary", _) => return Err(invalid("It is true, text, data, count or false.")),
+            ("_elements", list) => {
+                let form = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
+                let names: Vec<&str> = list.split(',').collect();
+                if names.len() > ELEMENTS_MAX || !names.iter().all(form) {
+                    return Err(invalid("It lists top-level elements, separated by commas."));
+                }
+                Shape::Elements(names.into_iter().map(str::to_owned).collect())
+            }
+            _ => return Ok(false),
+        };
+        if *self != Shape::Whole {
+            return Err(invalid("One of _summary and _elements says how much is wanted, once."));
+        }
+        *self = wanted;
+        Ok(true)
+    }
+}
+
+/// Names in `_elements`; no type of R4 has as many elements.
+const ELEMENTS_MAX: usize = 200;
 
 /// The notations of FHIR R4 that are spoken here (http.html#mime-type). Resources are kept in JSON; XML is made of that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -186,6 +186,11 @@ impl Kind {
         )
     }
 
+    /// Whether `_summary` and `_elements` of its address say how much of its one resource is wanted.
+    pub fn is_shaped(self) -> bool {
+        matches!(self, Kind::Read | Kind::Vread)
+    }
+
     /// What it answers with.
     pub fn produces(self) -> Produces {
         use Kind::*;
@@ -273,6 +278,9 @@ pub fn entry(method: &str, url: &str, resource: Option<Doc>) -> Result<Interacti
     let mut parameters = query::Pairs::default();
     parameters.add(query)?;
     parameters.take_general(Produces::Fhir)?;
+    if route.kind.is_shaped() {
+        parameters.take_shape()?;
+    }
     if !route.kind.takes_query() {
         parameters.refuse_any()?;
     }
@@ -298,6 +306,15 @@ pub fn entry(method: &str, url: &str, resource: Option<Doc>) -> Result<Interacti
             Err(Refusal::new(Reason::BusinessRule, "Only interactions with resources may stand in an entry."))
         }
     }
+}
+
+/// How much of its one resource an entry's `request.url` wants.
+///
+/// Errors: `Malformed`, `ParameterInvalid`. Source: FHIR R4 search.html#summary
+pub fn entry_shape(url: &str) -> Result<request::Shape, Refusal> {
+    let mut parameters = query::Pairs::default();
+    parameters.add(url.split_once('?').map_or("", |(_, query)| query))?;
+    parameters.take_shape()
 }
 
 /// Conditions of an entry: `ifMatch`, `ifNoneMatch`, `ifModifiedSince` (an instant), `ifNoneExist`.

@@ -9,7 +9,7 @@ use sluis_mappings::source::hl7v2;
 use super::Gateway;
 use crate::connection::Peer;
 use crate::connection::mllp::{Broken, Receiver};
-use crate::connection::request::{Document, Format, Interaction, Preconditions, ReturnPreference};
+use crate::connection::request::{Document, Format, Interaction, Preconditions, ReturnPreference, Shape};
 use crate::identity::bound::Binding;
 use crate::ingest::acknowledge::{acknowledge, reject};
 use crate::interaction::perform::{Aside, perform};
@@ -62,6 +62,7 @@ impl Inbox {
             now: parts.clock.now(),
             preconditions: Preconditions::default(),
             format: Format::default(),
+            shape: Shape::Whole,
             prefer: ReturnPreference::default(),
             respond_async: false,
             lenient: false,

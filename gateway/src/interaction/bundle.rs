@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use sluis_conformance::definitions;
 use sluis_conformance::json::{Doc, JsonLimits, Kind, Node};
 
-use crate::connection::request::{Interaction, Preconditions};
+use crate::connection::request::{Interaction, Preconditions, Shape};
 use crate::connection::route;
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
@@ -30,6 +30,8 @@ pub struct Entry {
     pub interaction: Interaction,
     /// `request.ifMatch`, `ifNoneMatch`, `ifModifiedSince`, `ifNoneExist`
     pub preconditions: Preconditions,
+    /// `_summary` and `_elements` of a read
+    pub shape: Shape,
     /// `fullUrl`, when a new resource may be referred to by it.
     pub full_url: Option<String>,
     /// Id a create will get.
@@ -97,10 +99,14 @@ fn entry(at: usize, node: Node<'_>, fresh: &mut dyn FnMut() -> ResourceId) -> Re
     };
     let interaction =
         route::entry(&method, &url, body).map_err(|refusal| locate(refusal, &place(".request.url")))?;
+    let shape = match interaction {
+        Interaction::Read(..) | Interaction::Vread(..) => route::entry_shape(&url)?,
+        _ => Shape::Whole,
+    };
     let full_url = node.get("fullUrl").and_then(|n| n.as_str()).map(|s| s.into_owned());
     let makes = matches!(interaction, Interaction::Create(..) | Interaction::UpdateWhere(..));
     let new_id = makes.then(fresh);
-    Ok(Entry { at, interaction, preconditions, full_url, new_id })
+    Ok(Entry { at, interaction, preconditions, shape, full_url, new_id })
 }
 
 fn locate(mut refusal: Refusal, place: &str) -> Refusal {

@@ -10,7 +10,7 @@ use super::criteria::Criteria;
 use super::perform::{Aside, Caller};
 use super::reference::Links;
 use super::write::{self, Desk, Draft};
-use super::{Facts, Outcome, Scene, create, delete, found_body, obligation, patch, update};
+use super::{Facts, Outcome, Scene, create, delete, found_body, obligation, patch, shape, update};
 use crate::connection::request::{Interaction, Preconditions, ReturnPreference};
 use crate::decision::{Action, Need, Permit};
 use crate::gateway::Gateway;
@@ -72,6 +72,11 @@ impl Change {
     ) -> Result<Change, Refusal> {
         let guard = Guard::of(&aside.preconditions);
         let draft = |kind: ResourceType, id: Option<ResourceId>, doc: &Arc<Doc>| {
+            if shape::is_part(doc) {
+                let text =
+                    "It is a part of a resource (tagged SUBSETTED); read the whole one, and change that.";
+                return Err(Refusal::new(Reason::BusinessRule, text).at("meta.tag"));
+            }
             write::check(doc)?;
             Ok::<_, Refusal>(Draft { kind, id, doc: Arc::clone(doc) })
         };

@@ -6,9 +6,9 @@ use sluis_conformance::path::FhirDateTime;
 
 use super::cursor::{self, Cursor};
 use super::search::QUERY;
-use super::{Facts, Outcome, Scene, found_body, obligation};
+use super::{Facts, Outcome, Scene, found_body, obligation, shape};
 use crate::clock::Timestamp;
-use crate::connection::request::{Format, Parameters};
+use crate::connection::request::{Format, Parameters, Shape};
 use crate::decision::{self, Action, Need, Permit};
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::Answer;
@@ -35,12 +35,13 @@ pub struct Prepared<'i> {
     path: String,
     pairs: Vec<(String, String)>,
     query: HistoryQuery,
+    shape: Shape,
 }
 
 /// Name under which a cursor keeps the address it belongs to.
 const PLACE: &str = "_of";
 
-/// Parses a history: `_count` (1 to the limit), `_since`, `_at`, `_sort` by `_lastUpdated`. A `_cursor` stands alone.
+/// Parses a history: `_count` (1 to the limit), `_since`, `_at`, `_sort` by `_lastUpdated`, `_summary`, `_elements`. A `_cursor` stands alone.
 ///
 /// Errors: `ParameterUnknown`, `ParameterInvalid`.
 pub fn prepare<'i>(
@@ -85,10 +86,14 @@ pub fn prepare<'i>(
         oldest_first: false,
         limit: 20.min(scene.count_max),
     };
+    let mut shape = Shape::Whole;
     for (name, value) in &pairs {
+        if shape.read(name, value)? {
+            continue;
+        }
         understand(&mut query, name, value, scene.count_max)?;
     }
-    Ok(Prepared { scope, path, pairs, query })
+    Ok(Prepared { scope, path, pairs, query, shape })
 }
 
 /// Types the token's scopes let be searched; `None`: all.
@@ -124,7 +129,7 @@ fn understand(query: &mut HistoryQuery, name: &str, value: &str, count_max: u32)
             }
         }
         _ => {
-            let text = "A history knows _count, _since, _at and _sort.";
+            let text = "A history knows _count, _since, _at, _sort, _summary and _elements.";
             return Err(Refusal::new(Reason::ParameterUnknown, text).at(name));
         }
     }
@@ -151,10 +156,17 @@ impl Prepared<'_> {
         // One more tells whether a page follows.
         query.limit = query.limit.saturating_add(1);
         let (mut versions, total) = reader.changes(&query)?;
+
         let more = versions.len() > self.query.limit as usize;
         versions.truncate(self.query.limit as usize);
         for version in &mut versions {
             obligation::apply(permit, version)?;
+        }
+        let mut facts = Facts::of(&versions);
+        if self.shape == Shape::Count {
+            // A number tells about patients too, and shows no resource.
+            versions.clear();
+            facts.resources.clear();
         }
         let mut links = vec![("self", self.self_link(scene))];
         if more && let Some(last) = versions.last() {
@@ -163,9 +175,8 @@ impl Prepared<'_> {
         let updated = scene.now.to_instant();
         let mut bundle = BundleWriter::new(&scene.bundle_id, "history", &updated, Some(total), &links);
         for version in &versions {
-            write(&mut bundle, scene, version);
+            write(&mut bundle, scene, version, &self.shape)?;
         }
-        let facts = Facts::of(&versions);
         let body = found_body(bundle.finish().into(), format);
         Ok(Outcome { answer: Answer::fhir(StatusCode::OK, body), facts })
     }
@@ -205,13 +216,18 @@ fn place(bytes: &[u8]) -> Option<(Timestamp, HistoryPlace)> {
     Some((Timestamp(i64::from_be_bytes(*until)), place))
 }
 
-fn write(bundle: &mut BundleWriter, scene: &Scene<'_>, version: &Stored) {
+fn write(
+    bundle: &mut BundleWriter,
+    scene: &Scene<'_>,
+    version: &Stored,
+    wanted: &Shape,
+) -> Result<(), StoreError> {
     let name = scene.type_name(version.kind);
     let url = format!("{name}/{}", version.id);
-    let text = std::str::from_utf8(&version.body).unwrap_or("null");
+    let text = if version.deleted { "".into() } else { shape::cut(version, wanted)? };
     bundle.history_entry(&HistoryEntry {
         full_url: &format!("{}/{url}", scene.base),
-        resource: (!version.deleted).then_some(text),
+        resource: (!version.deleted).then_some(&*text),
         method: match version.method {
             Method::Post => "POST",
             Method::Put => "PUT",
@@ -228,4 +244,5 @@ fn write(bundle: &mut BundleWriter, scene: &Scene<'_>, version: &Stored) {
         version: version.version,
         updated: &version.updated.to_instant(),
     });
+    Ok(())
 }

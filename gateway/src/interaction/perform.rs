@@ -16,7 +16,7 @@ use super::{
 };
 use crate::audit::entry::{AuditRecord, Done, Entry};
 use crate::clock::Timestamp;
-use crate::connection::request::{Format, Interaction, Preconditions, Request, ReturnPreference};
+use crate::connection::request::{Format, Interaction, Preconditions, Request, ReturnPreference, Shape};
 use crate::decision::need::Needs;
 use crate::decision::{self, Action, Need, Parties, Permit};
 use crate::gateway::Gateway;
@@ -49,6 +49,8 @@ pub struct Aside {
     pub preconditions: Preconditions,
     /// `_pretty`
     pub format: Format,
+    /// `_summary` and `_elements` of a read
+    pub shape: Shape,
     /// `Prefer: return=`
     pub prefer: ReturnPreference,
     /// `Prefer: respond-async`
@@ -66,6 +68,7 @@ impl Aside {
             now: request.received,
             preconditions: request.preconditions.clone(),
             format: request.format,
+            shape: request.shape.clone(),
             prefer: request.prefer_return,
             respond_async: request.respond_async,
             lenient: request.lenient,
@@ -96,6 +99,9 @@ pub async fn perform(
     }
     let permit = gateway.permit(caller, interaction, aside.now)?;
     match interaction {
+        Interaction::Read(kind, _) if *kind == kinds().audit_event && aside.shape != Shape::Whole => {
+            Err(Refusal::new(Reason::ParameterUnknown, "The log is read whole.").at("_summary"))
+        }
         Interaction::Read(kind, id) if *kind == kinds().audit_event => {
             audit_event::read(gateway, &permit, id, aside).await
         }
@@ -218,12 +224,8 @@ impl<'i> Prepared<'i> {
         aside: &Aside,
     ) -> Result<Outcome, StoreError> {
         match self {
-            Prepared::Read(kind, id) => {
-                read::read(reader, permit, *kind, id, &aside.preconditions, aside.format)
-            }
-            Prepared::Vread(kind, id, version) => {
-                read::vread(reader, permit, *kind, id, *version, &aside.preconditions, aside.format)
-            }
+            Prepared::Read(kind, id) => read::read(reader, permit, *kind, id, aside),
+            Prepared::Vread(kind, id, version) => read::vread(reader, permit, *kind, id, *version, aside),
             Prepared::History(prepared) => prepared.run(reader, permit, scene, aside.format),
             Prepared::Search(prepared) => prepared.run(reader, permit, scene, aside.format),
         }

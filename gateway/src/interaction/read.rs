@@ -1,9 +1,11 @@
 //! read and vread (FHIR R4 http.html#read, #vread).
 
+use bytes::Bytes;
 use http::StatusCode;
 
-use super::{Facts, Outcome, found_body, obligation};
-use crate::connection::request::{Format, Preconditions};
+use super::perform::Aside;
+use super::{Facts, Outcome, found_body, obligation, shape};
+use crate::connection::request::Shape;
 use crate::decision::Permit;
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::Answer;
@@ -18,15 +20,14 @@ pub fn read(
     permit: &Permit,
     kind: ResourceType,
     id: &ResourceId,
-    preconditions: &Preconditions,
-    format: Format,
+    aside: &Aside,
 ) -> Result<Outcome, StoreError> {
     let mut stored = reader.current(kind, id)?.ok_or_else(|| refused(Refusal::not_found()))?;
     if stored.deleted {
         return Err(refused(Refusal::new(Reason::Gone, "")));
     }
     obligation::apply(permit, &mut stored)?;
-    Ok(answer(&stored, preconditions, format))
+    answer(&stored, aside)
 }
 
 /// One version, if it and the current one may be seen.
@@ -38,8 +39,7 @@ pub fn vread(
     kind: ResourceType,
     id: &ResourceId,
     version: Option<u32>,
-    preconditions: &Preconditions,
-    format: Format,
+    aside: &Aside,
 ) -> Result<Outcome, StoreError> {
     let version = version.ok_or_else(|| refused(Refusal::not_found()))?;
     let mut stored = reader.version(kind, id, version)?.ok_or_else(|| refused(Refusal::not_found()))?;
@@ -47,11 +47,12 @@ pub fn vread(
         return Err(refused(Refusal::new(Reason::Gone, "")));
     }
     obligation::apply(permit, &mut stored)?;
-    Ok(answer(&stored, preconditions, format))
+    answer(&stored, aside)
 }
 
-fn answer(stored: &Stored, preconditions: &Preconditions, format: Format) -> Outcome {
+fn answer(stored: &Stored, aside: &Aside) -> Result<Outcome, StoreError> {
     let facts = Facts::of(std::slice::from_ref(stored));
+    let preconditions = &aside.preconditions;
     // FHIR R4 http.html#cread: If-None-Match wins over If-Modified-Since.
     let unchanged = match preconditions.if_none_match {
         Some(etag) => etag.is_none_or(|version| version == stored.version),
@@ -62,9 +63,13 @@ fn answer(stored: &Stored, preconditions: &Preconditions, format: Format) -> Out
     let answer = if unchanged {
         Answer::empty(StatusCode::NOT_MODIFIED)
     } else {
-        Answer::fhir(StatusCode::OK, found_body(stored.body.clone(), format))
+        let body = match aside.shape {
+            Shape::Whole => stored.body.clone(),
+            _ => Bytes::from(shape::cut(stored, &aside.shape)?.into_owned()),
+        };
+        Answer::fhir(StatusCode::OK, found_body(body, aside.format))
     };
-    Outcome { answer: answer.versioned(stored.version, stored.updated), facts }
+    Ok(Outcome { answer: answer.versioned(stored.version, stored.updated), facts })
 }
 
 fn refused(refusal: Refusal) -> StoreError {

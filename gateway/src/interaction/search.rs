@@ -1,13 +1,10 @@
 //! Search of a type (FHIR R4 search.html, http.html#search).
 
 use http::StatusCode;
-use sluis_conformance::definitions;
-use sluis_conformance::json::{Doc, JsonLimits};
 
 use super::cursor::{self, Cursor};
-use super::splice;
-use super::{Facts, Outcome, Scene, found_body, obligation};
-use crate::connection::request::{Format, Parameters};
+use super::{Facts, Outcome, Scene, found_body, obligation, shape};
+use crate::connection::request::{Format, Parameters, Shape};
 use crate::decision::{self, Action, Need, Permit};
 use crate::ids::{ResourceType, SYSTEM_BSN};
 use crate::response::Answer;
@@ -16,7 +13,7 @@ use crate::response::refusal::{self, Issue, Reason, Refusal};
 use crate::search::criterion::{SearchRequest, Total};
 use crate::search::parameter::{self, SearchContext};
 use crate::search::plan;
-use crate::store::{Reader, StoreError, Stored};
+use crate::store::{Reader, StoreError};
 
 /// A search, ready to run: parsed from the request, or from the cursor of an earlier page.
 pub struct Prepared {
@@ -108,13 +105,12 @@ impl Prepared {
             .chain(found.includes.iter().map(|i| (i, SearchMode::Include)))
         {
             let full_url = format!("{}/{}/{}", scene.base, scene.type_name(stored.kind), stored.id);
-            match self.cut(stored, mode) {
-                Some(text) => bundle.search_entry(&full_url, &text, mode),
-                None => {
-                    let text = std::str::from_utf8(&stored.body).unwrap_or("null");
-                    bundle.search_entry(&full_url, text, mode);
-                }
-            }
+            // "The list of elements does not apply to included resources" (FHIR R4 search.html#elements).
+            let wanted = match (&self.request.shape, mode) {
+                (Shape::Elements(_), SearchMode::Include) => &Shape::Whole,
+                (shape, _) => shape,
+            };
+            bundle.search_entry(&full_url, &shape::cut(stored, wanted)?, mode);
         }
         if !self.request.ignored.is_empty() {
             bundle.outcome_entry(&refusal::outcome(
@@ -128,22 +124,6 @@ impl Prepared {
         facts.settle();
         let body = found_body(bundle.finish().into(), format);
         Ok(Outcome { answer: Answer::fhir(StatusCode::OK, body), facts })
-    }
-
-    /// The resource cut to `_elements`, or `None` to send it whole.
-    fn cut(&self, stored: &Stored, mode: SearchMode) -> Option<String> {
-        if self.request.elements.is_empty() || mode != SearchMode::Match {
-            return None;
-        }
-        let doc = Doc::parse(stored.body.to_vec(), JsonLimits::default()).ok()?;
-        let mandatory: Vec<&str> = definitions::r4()
-            .resource_structure(stored.kind)
-            .elements
-            .iter()
-            .filter(|element| element.min > 0)
-            .map(|element| element.name)
-            .collect();
-        Some(splice::subset(&doc, &self.request.elements, &mandatory))
     }
 
     /// The question as understood (FHIR R4 search.html#conformance). A BSN is never echoed.

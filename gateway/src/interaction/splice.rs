@@ -161,28 +161,17 @@ fn write_array(out: &mut String, name: &str, items: &[String]) {
     out.push(']');
 }
 
-/// The resource cut down to `elements` and what must always be there, tagged `SUBSETTED`
-/// (FHIR R4 search.html#elements).
-///
-/// `mandatory` names the elements of the type whose minimum is 1.
-pub fn subset(doc: &Doc, elements: &[String], mandatory: &[&str]) -> String {
-    let root = doc.root();
+/// The resource without these members, tagged `SUBSETTED`.
+pub fn without(doc: &Doc, hidden: &[&str]) -> String {
     let mut out = String::from("{");
-    for (name, value) in root.members() {
-        let plain = name.trim_start_matches('_');
-        let keep = matches!(plain, "resourceType" | "id" | "meta")
-            || elements.iter().any(|e| e == plain || choice_of(e, plain))
-            || mandatory.iter().any(|m| *m == plain || choice_of(m, plain));
-        if !keep {
-            continue;
-        }
+    for (name, value) in doc.root().members().filter(|(name, _)| !hidden.contains(&name.as_ref())) {
         if out.len() > 1 {
             out.push(',');
         }
         json::write_string(&name, &mut out);
         out.push(':');
         match name.as_ref() {
-            "meta" => out.push_str(&tagged_meta(doc, value)),
+            "meta" => out.push_str(&subsetted(doc, value)),
             _ => out.push_str(value.raw()),
         }
     }
@@ -190,36 +179,28 @@ pub fn subset(doc: &Doc, elements: &[String], mandatory: &[&str]) -> String {
     out
 }
 
-/// The resource without these members, tagged `SUBSETTED`.
-pub fn without(doc: &Doc, hidden: &[&str]) -> String {
-    let kept: Vec<String> = doc
-        .root()
-        .members()
-        .filter(|(name, _)| !hidden.contains(&name.as_ref()))
-        .map(|(name, _)| name.trim_start_matches('_').to_owned())
-        .collect();
-    subset(doc, &kept, &[])
+/// Whether a tag says that the resource is a part of one.
+pub fn is_subsetted(tag: Node<'_>) -> bool {
+    let is = |name: &str, text: &str| tag.get(name).and_then(|n| n.as_str()).is_some_and(|t| t == text);
+    is("system", OBSERVATION_VALUE) && is("code", "SUBSETTED")
 }
 
-/// Whether `member` is the choice element `element` with a type behind it: `value` and `valueQuantity`.
-fn choice_of(element: &str, member: &str) -> bool {
-    let element = element.trim_end_matches("[x]");
-    member.strip_prefix(element).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
-}
+const OBSERVATION_VALUE: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 
-fn tagged_meta(doc: &Doc, meta: Node<'_>) -> String {
-    const TAG: &str =
-        r#"{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}"#;
+/// A `meta` that says that the resource is a part of one.
+pub fn subsetted(doc: &Doc, meta: Node<'_>) -> String {
+    let tag = format!(r#"{{"system":"{OBSERVATION_VALUE}","code":"SUBSETTED"}}"#);
     let mut edits = Edits::default();
     match meta.get("tag").filter(|t| !t.is_empty()) {
+        Some(tags) if tags.items().any(is_subsetted) => {}
         Some(tags) => {
             let at = tags.span().start + 1;
-            edits.0.push((at..at, format!("{TAG},")));
+            edits.0.push((at..at, format!("{tag},")));
         }
         None => {
             let at = meta.span().end - 1;
             let comma = if !meta.is_empty() { "," } else { "" };
-            edits.0.push((at..at, format!("{comma}\"tag\":[{TAG}]")));
+            edits.0.push((at..at, format!("{comma}\"tag\":[{tag}]")));
         }
     }
     edits.apply(doc, meta.span())
@@ -258,11 +239,11 @@ mod tests {
     }
 
     #[test]
-    fn a_subset_keeps_mandatory_elements_and_says_so() {
-        let sent = doc(
-            r#"{"resourceType":"Observation","id":"a","meta":{"versionId":"1"},"status":"final","code":{"text":"t"},"valueInteger":3,"note":[]}"#,
-        );
-        let text = subset(&sent, &["value".to_owned()], &["status", "code"]);
-        assert!(text.contains("valueInteger") && text.contains("SUBSETTED") && !text.contains("note"));
+    fn what_is_left_out_is_said_once() {
+        let sent =
+            doc(r#"{"resourceType":"Group","id":"a","meta":{"versionId":"1"},"member":[{}],"name":"n"}"#);
+        let text = without(&sent, &["member", "_member"]);
+        assert!(text.contains("\"name\":\"n\"") && !text.contains("member"));
+        assert_eq!(without(&doc(&text), &[]).matches("SUBSETTED").count(), 1);
     }
 }

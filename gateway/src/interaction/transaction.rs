@@ -56,6 +56,7 @@ async fn batch(
             Ok(entry) => {
                 let mut inside = aside.clone();
                 inside.preconditions = entry.preconditions;
+                inside.shape = entry.shape;
                 // An entry is performed like a request of its own; it is never a Bundle, so this ends.
                 match Box::pin(perform(gateway, caller, &entry.interaction, &inside)).await {
                     Ok(answer) => Ok(answer),
@@ -127,7 +128,7 @@ async fn transaction(
 
 impl Step {
     fn of(gateway: &Gateway, caller: &Caller, entry: bundle::Entry, aside: &Aside) -> Result<Step, Refusal> {
-        let aside = Aside { preconditions: entry.preconditions, ..aside.clone() };
+        let aside = Aside { preconditions: entry.preconditions, shape: entry.shape, ..aside.clone() };
         let permit = gateway.permit(caller, &entry.interaction, aside.now)?;
         let looks = matches!(
             entry.interaction,

@@ -5,6 +5,7 @@
 
 use sluis_conformance::definitions::{self, ParamId, SearchKind};
 
+use crate::connection::request::Shape;
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::refusal::Refusal;
 
@@ -25,8 +26,8 @@ pub struct SearchRequest {
     pub count_only: bool,
     /// References to follow.
     pub includes: Vec<Include>,
-    /// `_elements`: top-level elements wanted; empty for all.
-    pub elements: Vec<String>,
+    /// `_summary`, `_elements`: how much of each resource is wanted.
+    pub shape: Shape,
     /// Parameters as applied, for the `self` link (FHIR R4 search.html#conformance).
     pub applied: Vec<(String, String)>,
     /// What was not understood and left out, where the client asked for that (FHIR R4 search.html#errors).

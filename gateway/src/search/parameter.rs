@@ -13,6 +13,7 @@ mod value;
 use sluis_conformance::definitions::{self, SearchKind, SearchParameter};
 
 use crate::clock::Timestamp;
+use crate::connection::request::Shape;
 use crate::ids::ResourceType;
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::criterion::{
@@ -94,7 +95,7 @@ pub fn parse(
         total: Total::Unsaid,
         count_only: false,
         includes: Vec::new(),
-        elements: Vec::new(),
+        shape: Shape::Whole,
         applied: Vec::new(),
         ignored: Vec::new(),
     };
@@ -130,6 +131,10 @@ pub fn parse(
             }
             other => other?,
         }
+    }
+    // FHIR R4 search.html#summary
+    if request.shape == Shape::Text && !request.includes.is_empty() {
+        return Err(invalid("_summary", "_summary=text and includes do not go together.".to_owned()));
     }
     Ok(request)
 }

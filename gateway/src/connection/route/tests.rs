@@ -210,7 +210,9 @@ fn entry_that_is_no_interaction_with_a_resource_is_refused() {
         ("GET", "/Patient/1", None, Reason::Malformed),
         ("G T", "Patient/1", None, Reason::Malformed),
         ("POST", "Patient", None, Reason::Malformed),
-        ("GET", "Patient/1?_summary=true", None, Reason::ParameterUnknown),
+        ("GET", "Patient/1?_summary=count", None, Reason::ParameterInvalid),
+        ("GET", "Patient/1?_summary=true&_elements=id", None, Reason::ParameterInvalid),
+        ("GET", "Patient/1?_count=1", None, Reason::ParameterUnknown),
         ("GET", "Patient/1", doc("{}"), Reason::Malformed),
         ("PATCH", "Patient/1", None, Reason::Malformed),
         (

@@ -1,5 +1,6 @@
 //! Parameters that shape the answer rather than choose rows (FHIR R4 search.html#Summary).
 
+use crate::connection::request::Shape;
 use crate::response::refusal::Refusal;
 use crate::search::criterion::{SearchRequest, Total};
 
@@ -39,21 +40,9 @@ pub(super) fn read(
                 _ => return Err(invalid(name, "It is none, estimate or accurate.".to_owned())),
             };
         }
-        "_summary" => match text {
-            "count" => request.count_only = true,
-            "false" => {}
-            "true" | "text" | "data" => {
-                return Err(unsupported(name, "Of _summary, count and false are offered; use _elements."));
-            }
-            _ => return Err(invalid(name, "It is count or false.".to_owned())),
-        },
-        "_elements" => {
-            let form = |e: &&str| !e.is_empty() && e.bytes().all(|b| b.is_ascii_alphanumeric());
-            let elements: Vec<&str> = text.split(',').collect();
-            if elements.len() > limits.values_max || !elements.iter().all(form) {
-                return Err(invalid(name, "It lists top-level elements, separated by commas.".to_owned()));
-            }
-            request.elements = elements.into_iter().map(str::to_owned).collect();
+        "_summary" | "_elements" => {
+            request.shape.read(name, text)?;
+            request.count_only |= request.shape == Shape::Count;
         }
         "_format" | "_pretty" => return Ok(true),
         _ if ["_contained", "_containedType", "_score", "_maxresults"].contains(&name) => {

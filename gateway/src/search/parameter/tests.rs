@@ -119,7 +119,6 @@ fn what_is_not_understood_is_refused_with_what_would_be() {
         ("_count", "-1", Reason::ParameterInvalid, "whole number"),
         ("_count", "many", Reason::ParameterInvalid, "whole number"),
         ("_total", "most", Reason::ParameterInvalid, "accurate"),
-        ("_summary", "true", Reason::ParameterUnknown, "_elements"),
         ("_summary", "maybe", Reason::ParameterInvalid, "count or false"),
         ("_elements", "code,,x", Reason::ParameterInvalid, "top-level"),
         ("_sort", "nonsense", Reason::ParameterUnknown, "no search parameter"),
