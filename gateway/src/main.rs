@@ -8,10 +8,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use sluis::audit::trail::VerifyReport;
 use sluis::clock::System;
 use sluis::decision::policy::{Policy, matrix};
 use sluis::demo::{self, Context};
+use sluis::run::archive;
 use sluis::run::explain::{Question, explanation};
+use sluis::store::archive::{Copied, Progress};
 use sluis::{run, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -63,6 +66,31 @@ enum Command {
         /// No person at the keys: the system itself.
         #[arg(long)]
         system: bool,
+    },
+    /// Copy all records into a new file, while the gateway serves.
+    Backup {
+        /// File to make.
+        file: PathBuf,
+        /// Settings file.
+        #[arg(long, env = "SLUIS_CONFIG", default_value = "sluis.toml")]
+        config: PathBuf,
+    },
+    /// Fill an empty store with the records of a backup, and check them.
+    Restore {
+        /// File made by `sluis backup`.
+        file: PathBuf,
+        /// Settings file.
+        #[arg(long, env = "SLUIS_CONFIG", default_value = "sluis.toml")]
+        config: PathBuf,
+    },
+    /// Move all records to another store, such as from SQLite to PostgreSQL, and check them. Stop the gateway first.
+    Move {
+        /// Settings file of the store to move to.
+        #[arg(long)]
+        to: PathBuf,
+        /// Settings file of the store to move from.
+        #[arg(long, env = "SLUIS_CONFIG", default_value = "sluis.toml")]
+        config: PathBuf,
     },
     /// The audit log.
     #[command(subcommand)]
@@ -145,21 +173,31 @@ fn perform(command: Command) -> Result<ExitCode> {
             say(&demo::assertion(&demo, &client, &context, &System)?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Audit(Audit::Verify { config }) => {
-            let report = run::verify_audit(&config)?;
+        Command::Backup { file, config } => {
+            let copied = with_bar(|progress| archive::backup(&config, &file, progress))?;
+            tell(&copied);
             say(&format!(
-                "{} records, {} signed checkpoints, pinned up to record {}",
-                report.records, report.checkpoints, report.pinned
+                "{} is whole. Keep it where nobody else reads it: it holds everything.",
+                file.display()
             ));
-            if report.faults.is_empty() {
-                say("the log is unbroken");
-                return Ok(ExitCode::SUCCESS);
-            }
-            for fault in &report.faults {
-                say(&format!("BROKEN: {fault:?}"));
-            }
-            Ok(ExitCode::FAILURE)
+            Ok(ExitCode::SUCCESS)
         }
+        Command::Restore { file, config } => {
+            let (copied, report) = with_bar(|progress| archive::restore(&config, &file, progress))?;
+            tell(&copied);
+            Ok(verdict(&report))
+        }
+        Command::Move { to, config } => {
+            let (copied, report) = with_bar(|progress| archive::transfer(&config, &to, progress))?;
+            tell(&copied);
+            say(&format!(
+                "the store of {} is as it was: start the gateway with {}",
+                config.display(),
+                to.display()
+            ));
+            Ok(verdict(&report))
+        }
+        Command::Audit(Audit::Verify { config }) => Ok(verdict(&run::verify_audit(&config)?)),
         Command::Policy(PolicyCommand::Check { folder }) => {
             say(&matrix::check(&policy(folder.as_deref())?));
             Ok(ExitCode::SUCCESS)
@@ -182,6 +220,42 @@ fn perform(command: Command) -> Result<ExitCode> {
         }
         Command::Map(map) => maps::perform(map),
     }
+}
+
+/// Says what a walk of the audit log found.
+fn verdict(report: &VerifyReport) -> ExitCode {
+    say(&format!(
+        "{} records, {} signed checkpoints, pinned up to record {}",
+        report.records, report.checkpoints, report.pinned
+    ));
+    if report.faults.is_empty() {
+        say("the log is unbroken");
+        return ExitCode::SUCCESS;
+    }
+    for fault in &report.faults {
+        say(&format!("BROKEN: {fault:?}"));
+    }
+    ExitCode::FAILURE
+}
+
+/// Says what was copied, table by table: what two stores that hold the same say alike.
+fn tell(copied: &[Copied]) {
+    for Copied { table, rows, sum } in copied {
+        say(&format!("{rows:>12}  {table:<16} {sum}"));
+    }
+}
+
+/// Runs `work` with a bar on the terminal.
+fn with_bar<T>(work: impl FnOnce(&mut Progress<'_>) -> Result<T>) -> Result<T> {
+    let style = ProgressStyle::with_template("{msg:<26} {bar:40} {human_pos}/{human_len}");
+    let bar = ProgressBar::new(0).with_style(style.unwrap_or(ProgressStyle::default_bar()));
+    let done = work(&mut |what, done, of| {
+        bar.set_message(what.to_owned());
+        bar.set_length(of);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    done
 }
 
 fn policy(folder: Option<&Path>) -> Result<Policy> {

@@ -1,5 +1,7 @@
 //! From settings to a serving gateway, and back down in good order.
 
+pub mod archive;
+
 pub mod explain;
 
 mod open;

@@ -7,6 +7,8 @@
 //! The trait is synchronous: SQLite is, and a client for a database server can block the calling thread, which the
 //! interaction layer has made fit for that.
 
+pub mod archive;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 
@@ -18,7 +20,7 @@ pub mod postgres;
 
 pub mod sqlite;
 
-mod session;
+pub(crate) mod session;
 
 pub mod visible;
 

@@ -77,18 +77,30 @@ impl World {
 
     /// A further gateway of the same region, on the same database, behind the same base address: for PostgreSQL.
     pub async fn another(&self) -> Result<World> {
+        let settings = self.settings_on(config::Config::read(&self.settings)?.store)?;
+        self.open_with(settings, self.database.clone()).await
+    }
+
+    /// Settings of the same region on another store and port, as a file.
+    pub fn settings_on(&self, store: config::Store) -> Result<PathBuf> {
         let mut settings = config::Config::read(&self.settings)?;
         let port = free_port()?;
         settings.listen.set_port(port);
+        settings.store = store;
         let path = self.folder.join(format!("sluis-{port}.toml"));
         std::fs::write(&path, toml::to_string(&settings)?)?;
+        Ok(path)
+    }
+
+    /// A gateway of the same region with other settings.
+    pub async fn open_with(&self, settings: PathBuf, database: Option<Arc<Database>>) -> Result<World> {
         let mut world = World {
             client: self.client.clone(),
-            settings: path,
+            settings,
             folder: self.folder.clone(),
             running: None,
             clock: Arc::clone(&self.clock),
-            database: self.database.clone(),
+            database,
         };
         world.open().await?;
         Ok(world)

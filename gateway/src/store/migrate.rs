@@ -112,6 +112,17 @@ pub(crate) fn compare<'m>(
     Ok(migrations.iter().filter(|m| !applied.iter().any(|(number, _)| *number == m.number)).collect())
 }
 
+/// Refuses a database that this program's files would change: what is copied from it would be of another form.
+pub(crate) fn current(applied: &[(i64, Vec<u8>)], migrations: &[Migration]) -> Result<(), StoreError> {
+    match compare(applied, migrations)?.first() {
+        None => Ok(()),
+        Some(migration) => Err(StoreError::Database(format!(
+            "the database lacks migration {}: let the gateway start on it once, or use the program it belongs to",
+            migration.name
+        ))),
+    }
+}
+
 /// SHA-256 of the text, line ends as in the repository whatever the checkout made of them.
 pub(crate) fn checksum_of(migration: &Migration) -> Vec<u8> {
     let text = migration.sql.replace("\r\n", "\n");

@@ -8,6 +8,7 @@
 //!
 //! What is read and written, and by which rules, is [`session`](crate::store::session)'s, as for the embedded store.
 
+pub(crate) mod archive;
 mod base;
 mod failure;
 mod migrate;

@@ -1,5 +1,6 @@
 //! One snapshot or transaction under one filter: what [`Reader`] and [`Writer`] are made of, whichever database it is in.
 
+mod anew;
 pub(crate) mod base;
 mod changes;
 mod found;

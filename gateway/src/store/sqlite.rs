@@ -7,6 +7,7 @@
 //!
 //! Knows tables and predicates; what may be seen it takes from the permit, what is asked from the plan.
 
+pub(crate) mod archive;
 mod bind;
 mod checkpoint;
 mod failure;

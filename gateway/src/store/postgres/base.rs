@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use deadpool_postgres::ClientWrapper;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::failure;
@@ -198,6 +199,39 @@ impl Base for Line<'_> {
         };
         if full { self.flush() } else { Ok(()) }
     }
+
+    fn fill(&self, table: &str, columns: &[(&str, &str)], rows: &[Vec<Value<'_>>]) -> Result<(), StoreError> {
+        let types = columns.iter().map(|(_, kind)| type_named(kind)).collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<String> = columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let text = format!("COPY {table} ({}) FROM STDIN BINARY", names.join(", "));
+        self.ready(&text)?;
+        self.wait(async {
+            let statement = self.client.prepare_cached(&text).await?;
+            let mut writer = pin!(BinaryCopyInWriter::new(self.client.copy_in(&statement).await?, &types));
+            for row in rows {
+                writer.as_mut().write_raw(row).await?;
+            }
+            writer.finish().await
+        })
+        .map(|_| ())
+    }
+}
+
+/// A type of the tables' columns by its name.
+fn type_named(name: &str) -> Result<Type, StoreError> {
+    [Type::INT2, Type::INT4, Type::INT8, Type::FLOAT8, Type::TEXT, Type::BYTEA]
+        .into_iter()
+        .find(|kind| {
+            kind.name() == name
+                || matches!(
+                    (kind, name),
+                    (&Type::INT2, "smallint")
+                        | (&Type::INT4, "integer")
+                        | (&Type::INT8, "bigint")
+                        | (&Type::FLOAT8, "double precision")
+                )
+        })
+        .ok_or_else(|| impossible("a column of an unknown type"))
 }
 
 impl Row for tokio_postgres::Row {

@@ -24,6 +24,9 @@ pub(crate) trait Base {
 
     /// Adds a row to a table, unless it is there. It may be sent later, but before any statement that names the table.
     fn add(&self, table: &'static Table, values: &[Value<'_>]) -> Result<(), StoreError>;
+
+    /// Adds rows to a table, many at once: its columns by name and the database's name of their type.
+    fn fill(&self, table: &str, columns: &[(&str, &str)], rows: &[Vec<Value<'_>>]) -> Result<(), StoreError>;
 }
 
 /// A row of an answer.

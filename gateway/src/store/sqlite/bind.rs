@@ -35,6 +35,17 @@ impl Base for Connection {
         Base::execute(self, table.sqlite, values)?;
         Ok(())
     }
+
+    fn fill(&self, table: &str, columns: &[(&str, &str)], rows: &[Vec<Value<'_>>]) -> Result<(), StoreError> {
+        let names: Vec<String> = columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let places = vec!["?"; columns.len()].join(", ");
+        let text = format!("INSERT INTO {table} ({}) VALUES ({places})", names.join(", "));
+        let mut statement = self.prepare_cached(&text)?;
+        for row in rows {
+            statement.execute(params_from_iter(row))?;
+        }
+        Ok(())
+    }
 }
 
 impl Row for rusqlite::Row<'_> {
