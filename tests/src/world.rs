@@ -50,9 +50,18 @@ impl World {
         database: Option<(Database, config::Store)>,
         clock: Arc<dyn Clock>,
     ) -> Result<World> {
+        World::start_in(&std::env::temp_dir(), database, clock).await
+    }
+
+    /// In a folder of its own below `parent`.
+    pub async fn start_in(
+        parent: &Path,
+        database: Option<(Database, config::Store)>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<World> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("sluis-world-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-        let folder = std::env::temp_dir().join(name);
+        let folder = parent.join(name);
         // The port is part of the audience of tokens, so it is chosen before the region is made.
         let mut options = Options::at(free_port()?);
         let database = database.map(|(database, store)| {
@@ -152,6 +161,11 @@ impl World {
     /// The plain client, for requests without token.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Status of `/health/live` or `/health/ready`.
+    pub async fn health(&self, of: &str) -> Result<u16> {
+        Ok(self.client.send(Method::GET, &format!("/health/{of}"), &[], Bytes::new()).await?.status.as_u16())
     }
 
     /// A caller with a token of `client` in `context`.

@@ -119,6 +119,7 @@ impl SqliteStore {
         let mut line = Line::open(&settings, true)?;
         migrate::migrate(&mut line.connection, migrate::SQLITE)?;
         let names = Arc::new(line.names()?);
+        sync_folder(&settings.path)?;
         let readers = Pool::open(&settings)?;
         let writer = pen::start(line, Arc::clone(&names), Arc::clone(&settings))?;
         Ok(SqliteStore { writer, readers, names, settings, parties: Parties::default() })
@@ -144,6 +145,15 @@ impl SqliteStore {
         };
         self.readers.with(run).map_err(|error| error.within(limit))
     }
+}
+
+/// Waits until the disk knows which files there are. The journal of a new file's first page is removed without waiting;
+/// were it to come back after a loss of power, it would undo that page, and all with it.
+fn sync_folder(path: &std::path::Path) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|folder| folder.as_os_str() != "").unwrap_or(std::path::Path::new("."));
+    std::fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| StoreError::DiskFull(format!("the folder of the database: {error}")))
 }
 
 impl Store for SqliteStore {
