@@ -36,6 +36,10 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// Mapping folders; default: those built in.
     pub mappings: Option<PathBuf>,
+    /// Folder of FHIR packages, unpacked: its ValueSets and CodeSystems (`*.json`, sub-folders included) serve `:in`,
+    /// `:not-in`, `:above` and `:below`; default: none but those stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<PathBuf>,
     /// `[[mllp]]`: addresses that take HL7v2 messages over MLLP.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mllp: Vec<Mllp>,
@@ -189,7 +193,7 @@ impl Config {
         fix(&mut self.organisations);
         fix(&mut self.clients);
         self.store.resolve(folder);
-        for path in [&mut self.policy, &mut self.mappings].into_iter().flatten() {
+        for path in [&mut self.policy, &mut self.mappings, &mut self.packages].into_iter().flatten() {
             fix(path);
         }
         if let Some(tls) = &mut self.tls {

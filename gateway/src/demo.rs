@@ -113,6 +113,10 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
     std::fs::write(folder.join("clients.toml"), clients(folder)?)?;
     // Its user edits a code table and sends SIGHUP.
     map::write_shipped(&folder.join("mappings"))?;
+    std::fs::create_dir_all(folder.join("packages"))?;
+    for (name, text) in PACKAGES {
+        std::fs::write(folder.join("packages").join(name), text)?;
+    }
     let config = Config {
         base: format!("{scheme}://localhost:{}/fhir", options.port),
         listen: ([127, 0, 0, 1], options.port).into(),
@@ -128,6 +132,7 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
         clients: "clients.toml".into(),
         policy: None,
         mappings: Some("mappings".into()),
+        packages: Some("packages".into()),
         mllp: Vec::new(),
         limits: Limits::default(),
         cohort_min: 10,
@@ -135,6 +140,12 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
     std::fs::write(folder.join("sluis.toml"), toml::to_string(&config)?)?;
     Ok(())
 }
+
+/// Definitions the demo is started with, beside those R4 brings.
+const PACKAGES: [(&str, &str); 2] = [
+    ("codesystem-demo-device.json", include_str!("demo/packages/codesystem-demo-device.json")),
+    ("valueset-demo-respiratory.json", include_str!("demo/packages/valueset-demo-respiratory.json")),
+];
 
 /// A made-up authority and a server certificate for `localhost`.
 fn certificates(folder: &Path) -> Result<()> {

@@ -29,6 +29,7 @@ use crate::interaction::audit_event;
 use crate::interaction::cursor::CursorSeal;
 use crate::interaction::perform::{Aside, Caller, perform};
 use crate::interaction::write::{self, commit, kinds};
+use crate::library::Library;
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::parameter::SearchLimits;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub limits: Arc<Limits>,
     /// Limits of searches.
     pub search_limits: SearchLimits,
+    /// Definitions the operator loaded.
+    pub library: Library,
     /// Keys, versions, indexes.
     pub store: Arc<dyn Store>,
     /// Roles, categories, labels.

@@ -15,6 +15,8 @@ pub mod read;
 
 pub mod history;
 
+pub mod terms;
+
 pub mod search;
 
 pub mod criteria;
@@ -51,6 +53,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::connection::request::{Format, Syntax};
 use crate::identity::actor::Actor;
 use crate::ids::{PatientKey, ResourceType};
+use crate::library::Library;
 use crate::response::Answer;
 use crate::search::parameter::SearchLimits;
 use crate::store::Stored;
@@ -139,6 +142,8 @@ pub struct Scene<'s> {
     pub count_max: u32,
     /// `Bundle.id` of the answer.
     pub bundle_id: String,
+    /// Definitions the operator loaded.
+    pub library: &'s Library,
     /// Whether a search leaves out what it does not know (`Prefer: handling=lenient`). Never for criteria of a change.
     pub lenient: bool,
 }

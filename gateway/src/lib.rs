@@ -19,6 +19,8 @@ pub mod interaction;
 
 pub mod search;
 
+pub mod library;
+
 pub mod store;
 
 pub mod response;

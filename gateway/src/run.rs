@@ -44,6 +44,7 @@ use crate::ingest::map::Maps;
 use crate::interaction::cursor::CursorSeal;
 use crate::interaction::export::Rules;
 use crate::interaction::write::commit;
+use crate::library::Library;
 use crate::search::parameter::SearchLimits;
 use crate::store::{Shelf, Store};
 use crate::telemetry::Telemetry;
@@ -273,6 +274,7 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         capabilities: capabilities(&base, clock.now()),
         search_limits: search_limits(&limits),
         intake: intake(config)?,
+        library: library(config)?,
         exporter,
         telemetry: Telemetry::default(),
         clock,
@@ -284,6 +286,15 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         identity,
         seal,
     }))
+}
+
+/// Definitions of the packages folder, if the settings name one.
+fn library(config: &Config) -> Result<Library> {
+    let Some(folder) = &config.packages else { return Ok(Library::default()) };
+    let library = Library::read(folder).context("packages")?;
+    let (value_sets, code_systems) = library.counts();
+    tracing::info!(value_sets, code_systems, "definitions loaded");
+    Ok(library)
 }
 
 /// Limits of searches, from the one table of limits.

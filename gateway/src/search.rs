@@ -8,6 +8,8 @@ pub mod criterion;
 
 pub mod parameter;
 
+pub mod terms;
+
 pub mod plan;
 
 pub mod sql;

@@ -549,7 +549,7 @@ fn remove_hidden(twin: &Tables, case: &Case, written: &Written) -> Result<(usize
     Ok((rows.len() - hidden, hidden))
 }
 
-const QUESTIONS: usize = 26;
+const QUESTIONS: usize = 27;
 
 /// A question from the grammar: what it is about, then how it is sorted, cut and joined.
 fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, usize, usize)) -> String {
@@ -627,6 +627,15 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
                 "&_summary=count",
                 "&_elements=id"
             ][row % 6]
+        ),
+        25 => format!(
+            "Observation?{}&_sort={sort}{shape}",
+            [
+                "status:in=http://hl7.org/fhir/ValueSet/observation-status",
+                "status:not-in=http://hl7.org/fhir/ValueSet/observation-status",
+                "category:not-in=http://hl7.org/fhir/ValueSet/observation-status",
+                "patient.gender:in=http://hl7.org/fhir/ValueSet/administrative-gender",
+            ][row % 4]
         ),
         24 => format!("_history?_count={}{}", 1 + b, ["", "&_since=2026-11-02"][row % 2]),
         _ => format!(

@@ -49,6 +49,10 @@ impl Criteria {
                 "Criteria choose a resource; parameters that shape an answer have no place among them.";
             return Err(Refusal::new(Reason::ParameterInvalid, text));
         }
+        if let Some(terms) = request.terms().first() {
+            let text = "Criteria of a change name codes, not value sets or places in a hierarchy.";
+            return Err(Refusal::new(Reason::ParameterInvalid, text).at(terms.name()));
+        }
         // Two are enough to know that it is not one.
         request.count = 2;
         let mut plan = plan::plan(&request, permit.filter());

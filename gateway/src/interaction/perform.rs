@@ -396,6 +396,7 @@ impl Gateway {
             search_limits: &parts.search_limits,
             count_max: parts.search_limits.count_max,
             bundle_id: parts.clock.uuid().to_string(),
+            library: &parts.library,
             lenient: false,
         }
     }

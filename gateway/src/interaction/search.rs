@@ -1,9 +1,11 @@
 //! Search of a type (FHIR R4 search.html, http.html#search).
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 
 use super::cursor::{self, Cursor};
-use super::{Facts, Outcome, Scene, found_body, obligation, shape};
+use super::{Facts, Outcome, Scene, found_body, obligation, shape, terms};
 use crate::connection::request::{Format, Parameters, Shape};
 use crate::decision::{self, Action, Need, Permit};
 use crate::ids::{ResourceType, SYSTEM_BSN};
@@ -59,6 +61,7 @@ pub(super) fn understand(
         request.criteria.iter_mut().try_for_each(|criterion| criterion.prune(&reach))?;
         request.includes.iter_mut().try_for_each(|include| include.prune(&reach))?;
     }
+    terms::in_scope(scene, &request)?;
     Ok(request)
 }
 
@@ -71,7 +74,11 @@ impl Prepared {
         scene: &Scene<'_>,
         format: Format,
     ) -> Result<Outcome, StoreError> {
-        let mut plan = plan::plan(&self.request, permit.filter());
+        let mut request = Cow::Borrowed(&self.request);
+        if request.names_terms() {
+            terms::settle(reader, permit, scene, request.to_mut())?;
+        }
+        let mut plan = plan::plan(&request, permit.filter());
         if let Some(position) = &self.position {
             plan = plan.starting_after(position).map_err(|refusal| StoreError::Refused(Box::new(refusal)))?;
         }

@@ -81,6 +81,8 @@ reasons! {
     ModifierUnknown => BAD_REQUEST, "not-supported", "A modifier of a search parameter is not offered here.", "Use a modifier named here, or none.";
     /// A parameter is known, its value is not valid.
     ParameterInvalid => BAD_REQUEST, "invalid", "A parameter has an invalid value.", "Correct the value.";
+    /// A value set or code system that a search names is not loaded, not whole, or not to be followed.
+    TerminologyMissing => BAD_REQUEST, "not-supported", "What the search names of a terminology is not known here.", "Name one that is loaded or stored, or ask the operator to load it.";
     /// The resource breaks the structure of its type.
     Invalid => UNPROCESSABLE_ENTITY, "invalid", "The resource is not valid FHIR R4.", "Correct the elements named and send it again.";
     /// A rule of the domain or of the gateway is broken.

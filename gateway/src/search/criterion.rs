@@ -34,6 +34,27 @@ pub struct SearchRequest {
     pub ignored: Vec<Refusal>,
 }
 
+impl SearchRequest {
+    /// Whether a criterion names a value set or a place in a hierarchy, to be settled before a plan is made.
+    pub fn names_terms(&self) -> bool {
+        !self.terms().is_empty()
+    }
+
+    /// What the criteria name of terminologies and hierarchies, those at the far ends of references included.
+    pub fn terms(&self) -> Vec<&Terms> {
+        let mut terms = Vec::new();
+        self.criteria.iter().for_each(|criterion| criterion.terms(&mut terms));
+        terms
+    }
+
+    /// Calls `visit` with the tests of every criterion, those at the far ends of references included.
+    ///
+    /// Errors: the first of `visit`.
+    pub fn each_tests<E>(&mut self, visit: &mut dyn FnMut(&mut Vec<Test>) -> Result<(), E>) -> Result<(), E> {
+        self.criteria.iter_mut().try_for_each(|criterion| criterion.each_tests(visit))
+    }
+}
+
 /// One condition on the rows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Criterion {
@@ -61,6 +82,31 @@ pub struct Link {
 }
 
 impl Criterion {
+    fn terms<'c>(&'c self, terms: &mut Vec<&'c Terms>) {
+        match self {
+            Criterion::Index(_, Condition::Any(tests) | Condition::NotAny(tests)) => {
+                terms.extend(tests.iter().filter_map(|test| match test {
+                    Test::Terms(named) => Some(named),
+                    _ => None,
+                }));
+            }
+            Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => {}
+            Criterion::Chain(_, links) => links.iter().for_each(|link| link.criterion.terms(terms)),
+            Criterion::Has(_, link) => link.criterion.terms(terms),
+        }
+    }
+
+    fn each_tests<E>(&mut self, visit: &mut dyn FnMut(&mut Vec<Test>) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Criterion::Index(_, Condition::Any(tests) | Condition::NotAny(tests)) => visit(tests),
+            Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => Ok(()),
+            Criterion::Chain(_, links) => {
+                links.iter_mut().try_for_each(|link| link.criterion.each_tests(visit))
+            }
+            Criterion::Has(_, link) => link.criterion.each_tests(visit),
+        }
+    }
+
     /// Leaves out the ends of references, at any depth, that `reach` refuses.
     ///
     /// Errors: the refusal of the first, where none is left: a chain of which nothing may be followed.
@@ -149,8 +195,61 @@ pub enum Test {
         /// The identifier's value.
         value: String,
     },
+    /// A token of a system with one of these codes.
+    Codes {
+        /// The system.
+        system: String,
+        /// The codes, in order.
+        codes: Vec<String>,
+    },
+    /// What a value set or a hierarchy holds: `interaction::terms` puts what it stands for in its place before a plan is
+    /// made.
+    Terms(Terms),
     /// One test for each component, all on the same repetition; components by position.
     Composite(Vec<(SearchKind, Test)>),
+}
+
+/// A place in a terminology or among resources, by the name of the parameter that asks (for refusals).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Terms {
+    /// `:in`, `:not-in`: codes of a value set.
+    In {
+        /// The parameter as written.
+        name: String,
+        /// Canonical address, or `ValueSet/[id]`.
+        address: String,
+    },
+    /// `:below`, `:above` of a token: itself and what it subsumes, or what subsumes it.
+    Kin {
+        /// The parameter as written.
+        name: String,
+        /// Code system.
+        system: String,
+        /// The code.
+        code: String,
+        /// Below, rather than above.
+        below: bool,
+    },
+    /// `:below`, `:above` of a reference to what is part of a whole: itself and its parts, or its wholes.
+    Places {
+        /// The parameter as written.
+        name: String,
+        /// Type of the resource.
+        kind: ResourceType,
+        /// Its id.
+        id: ResourceId,
+        /// Below, rather than above.
+        below: bool,
+    },
+}
+
+impl Terms {
+    /// The parameter as written.
+    pub fn name(&self) -> &str {
+        match self {
+            Terms::In { name, .. } | Terms::Kin { name, .. } | Terms::Places { name, .. } => name,
+        }
+    }
 }
 
 /// `code`, `system|code`, `|code`, `system|` (FHIR R4 search.html#token).

@@ -181,6 +181,9 @@ fn criterion(kind: ResourceType, end: &str, asked: &chain::Asked<'_>) -> Result<
         }
         return Ok(Criterion::Index(parameter, Condition::Missing(missing)));
     }
+    if let (true, Some(_)) = (matches!(code, "_id" | "_lastUpdated"), modifier) {
+        return Err(no_modifier(name, "This parameter takes no modifier."));
+    }
     match (code, modifier) {
         ("_id", None) => {
             let ids = values.iter().map(|v| value::id(name, &unescape(v))).collect::<Result<_, _>>()?;
@@ -195,12 +198,14 @@ fn criterion(kind: ResourceType, end: &str, asked: &chain::Asked<'_>) -> Result<
         }
         _ => {}
     }
-    let not = modifier == Some("not") && parameter.kind == SearchKind::Token;
+    let (not, modifier) = match (parameter.kind, modifier) {
+        (SearchKind::Token, Some("not")) => (true, None),
+        (SearchKind::Token, Some("not-in")) => (true, Some("in")),
+        (_, modifier) => (false, modifier),
+    };
     let reader = value::Reader { name, definition, context };
-    let tests: Vec<Test> = values
-        .iter()
-        .map(|v| reader.read(parameter.kind, if not { None } else { modifier }, v))
-        .collect::<Result<_, _>>()?;
+    let tests: Vec<Test> =
+        values.iter().map(|v| reader.read(parameter.kind, modifier, v)).collect::<Result<_, _>>()?;
     Ok(Criterion::Index(parameter, if not { Condition::NotAny(tests) } else { Condition::Any(tests) }))
 }
 
@@ -301,6 +306,30 @@ fn split_values(text: &str, separator: char) -> Vec<&str> {
     }
     parts.push(text.get(start..).unwrap_or(""));
     parts
+}
+
+/// The reference by which a resource is part of a larger one of its type, one at most: a strict hierarchy (FHIR R4
+/// search.html#reference).
+pub fn part_of(kind: ResourceType) -> Option<Parameter> {
+    let definitions = definitions::r4();
+    let code = match definitions.type_name(kind) {
+        "Location" | "Organization" => "partof",
+        "Encounter" => "part-of",
+        _ => return None,
+    };
+    definitions.search_parameter(kind, code).map(|definition| parameter_of(kind, definition))
+}
+
+/// Puts escapes where a value has what would separate it.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, ',' | '|' | '$' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
 }
 
 /// Takes the escapes `\,` `\|` `\$` `\\` away.

@@ -184,6 +184,9 @@ fn driver(criteria: &[Criterion], order: &[Order], one_patient: bool) -> Driver 
     }
 }
 
+/// Codes of a list that leave few rows.
+const CODES_NARROW: usize = 100;
+
 /// How many rows a criterion leaves, guessed from its form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Width {
@@ -231,6 +234,8 @@ fn width(criterion: &Criterion) -> Option<Width> {
                 (None, SystemTest::Is(_)) => Width::Wide,
                 (None, _) => return None,
             },
+            Test::Codes { codes, .. } if codes.len() <= CODES_NARROW => Width::Code,
+            Test::Codes { .. } => Width::Wide,
             Test::Starts(text) if text.is_empty() => Width::Wide,
             Test::Starts(_) | Test::Exact(_) | Test::UriBelow(_) => Width::Text,
             Test::UriAbove(_) => Width::Target,
@@ -238,7 +243,7 @@ fn width(criterion: &Criterion) -> Option<Width> {
             Test::Date(date) if date.prefix == Prefix::Ne => return None,
             Test::Number(number) | Test::Quantity(number, _) if number.prefix == Prefix::Ne => return None,
             Test::Date(_) | Test::Number(_) | Test::Quantity(..) => Width::Range,
-            Test::Composite(_) | Test::OfType { .. } => return None,
+            Test::Composite(_) | Test::OfType { .. } | Test::Terms(_) => return None,
         };
         widest = widest.max(width);
     }

@@ -4,7 +4,7 @@ use sluis_conformance::definitions::{self, SearchKind, SearchParameter};
 
 use crate::ids::ResourceId;
 use crate::response::refusal::Refusal;
-use crate::search::criterion::{SystemTest, Test, TokenTest, UnitTest};
+use crate::search::criterion::{SystemTest, Terms, Test, TokenTest, UnitTest};
 use crate::search::text::normalise;
 use crate::search::unit::Canonical;
 
@@ -34,12 +34,17 @@ impl Reader<'_> {
             SearchKind::Token => match modifier {
                 Some("text") => self.string(None, &unescape(text)),
                 Some("of-type") => self.of_type(text),
+                Some("in") => Ok(self.value_set(&unescape(text))),
+                Some(modifier @ ("below" | "above")) => self.kin(modifier == "below", text),
                 _ => self.token(text).map(Test::Token),
             },
             SearchKind::Date => range::date(self.name, &unescape(text), self.context.now).map(Test::Date),
             SearchKind::Number => range::number(self.name, &unescape(text)).map(Test::Number),
             SearchKind::Quantity => self.quantity(text),
-            SearchKind::Reference => self.reference(modifier, text),
+            SearchKind::Reference => match modifier {
+                Some(modifier @ ("below" | "above")) => self.places(modifier == "below", text),
+                modifier => self.reference(modifier, text),
+            },
             SearchKind::Uri => self.uri(modifier, unescape(text)),
             SearchKind::Composite => self.composite(text),
             SearchKind::Special => Err(unsupported(self.name, "This parameter is not offered.")),
@@ -71,6 +76,43 @@ impl Reader<'_> {
                 Ok(TokenTest { system: SystemTest::Is(unescape(system)), code: Some(unescape(code)) })
             }
             _ => Err(invalid(self.name, "A token is code, system|code, |code or system|.".to_owned())),
+        }
+    }
+
+    /// `:in=[address]` (FHIR R4 search.html#token): a value set by its canonical address, or as one of this gateway.
+    fn value_set(&self, text: &str) -> Test {
+        let address = text.strip_prefix(self.context.base).and_then(|rest| rest.strip_prefix('/'));
+        let address = address.unwrap_or(text).to_owned();
+        Test::Terms(Terms::In { name: self.name.to_owned(), address })
+    }
+
+    /// `:below=system|code`, `:above=system|code` (FHIR R4 search.html#token): what a code means depends on its system.
+    fn kin(&self, below: bool, text: &str) -> Result<Test, Refusal> {
+        match self.token(text)? {
+            TokenTest { system: SystemTest::Is(system), code: Some(code) } => {
+                Ok(Test::Terms(Terms::Kin { name: self.name.to_owned(), system, code, below }))
+            }
+            _ => Err(invalid(
+                self.name,
+                "It takes system|code: a hierarchy is one of a code system.".to_owned(),
+            )),
+        }
+    }
+
+    /// `:below`, `:above` (FHIR R4 search.html#reference): by the hierarchy of what is referred to.
+    fn places(&self, below: bool, text: &str) -> Result<Test, Refusal> {
+        match self.reference(None, text)? {
+            Test::Reference(Some(kind), id) if super::part_of(kind).is_some() => {
+                Ok(Test::Terms(Terms::Places { name: self.name.to_owned(), kind, id, below }))
+            }
+            Test::Reference(None, _) => Err(invalid(
+                self.name,
+                "Name the type: Location/[id], Organization/[id], Encounter/[id].".to_owned(),
+            )),
+            _ => Err(no_modifier(
+                self.name,
+                "Of what is referred to, Location, Organization and Encounter stand in a hierarchy.",
+            )),
         }
     }
 
@@ -152,7 +194,7 @@ impl Reader<'_> {
             Some(name) => Some(definitions.resource_type(name).ok_or_else(|| {
                 no_modifier(
                     self.name,
-                    "The modifiers of a reference are :identifier, :missing and a type's name.",
+                    "The modifiers of a reference are :identifier, :above, :below, :missing and a type's name.",
                 )
             })?),
         };
@@ -210,9 +252,9 @@ impl Reader<'_> {
     fn no_modifier(&self, kind: SearchKind, modifier: &str) -> Refusal {
         let offered = match kind {
             SearchKind::String => ":exact, :contains and :missing",
-            SearchKind::Token => ":not, :text, :of-type and :missing",
+            SearchKind::Token => ":not, :text, :of-type, :in, :not-in, :above, :below and :missing",
             SearchKind::Uri => ":above, :below and :missing",
-            SearchKind::Reference => ":identifier, :missing and a type's name",
+            SearchKind::Reference => ":identifier, :above, :below, :missing and a type's name",
             _ => ":missing",
         };
         let known =
@@ -232,10 +274,11 @@ pub(super) fn id(name: &str, text: &str) -> Result<ResourceId, Refusal> {
 fn offers(kind: SearchKind, modifier: &str) -> bool {
     match kind {
         SearchKind::String => matches!(modifier, "exact" | "contains"),
-        SearchKind::Token => matches!(modifier, "text" | "of-type"),
+        SearchKind::Token => matches!(modifier, "text" | "of-type" | "in" | "above" | "below"),
         SearchKind::Uri => matches!(modifier, "above" | "below"),
         SearchKind::Reference => {
-            modifier == "identifier" || definitions::r4().resource_type(modifier).is_some()
+            matches!(modifier, "identifier" | "above" | "below")
+                || definitions::r4().resource_type(modifier).is_some()
         }
         _ => false,
     }

@@ -188,6 +188,8 @@ fn print_test(f: &mut fmt::Formatter<'_>, test: &Test) -> fmt::Result {
         Test::UriBelow(address) => write!(f, "below {address:?}"),
         Test::UriAbove(addresses) => write!(f, "one of {addresses:?}"),
         Test::OfType { system, code, value } => write!(f, "{value} of type {system}|{code}"),
+        Test::Codes { system, codes } => write!(f, "one of {} codes of {system}", codes.len()),
+        Test::Terms(terms) => write!(f, "what {} stands for", terms.name()),
         Test::Composite(parts) => {
             for (at, (_, part)) in parts.iter().enumerate() {
                 f.write_str(if at == 0 { "[" } else { " with " })?;

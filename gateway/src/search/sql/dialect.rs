@@ -33,6 +33,7 @@ impl Dialect {
                     Bind::Real(_) => "::double precision",
                     Bind::Blob(_) => "::bytea",
                     Bind::Keys(_) => "::bigint[]",
+                    Bind::Texts(_) => "::text[]",
                 };
                 // Writing into a String cannot fail.
                 let _ = write!(text, "${place}{cast}");
@@ -67,6 +68,8 @@ pub enum Bind {
     Blob(Vec<u8>),
     /// A list of row keys: an array where the database has them, else JSON.
     Keys(Vec<i64>),
+    /// A list of texts: as a list of keys.
+    Texts(Vec<String>),
 }
 
 impl From<i64> for Bind {
@@ -96,6 +99,12 @@ impl From<&str> for Bind {
 impl From<Vec<u8>> for Bind {
     fn from(value: Vec<u8>) -> Bind {
         Bind::Blob(value)
+    }
+}
+
+impl From<Vec<String>> for Bind {
+    fn from(value: Vec<String>) -> Bind {
+        Bind::Texts(value)
     }
 }
 

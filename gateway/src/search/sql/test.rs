@@ -157,7 +157,9 @@ pub(super) fn rows(sql: &mut Sql, names: &dyn Names, facet: i64, patient: Option
 fn homes(test: &Test) -> &'static [&'static str] {
     match test {
         Test::Starts(_) | Test::Contains(_) | Test::Exact(_) => &["index_string"],
-        Test::Token(_) | Test::Composite(_) | Test::OfType { .. } => &["index_token"],
+        Test::Token(_) | Test::Codes { .. } | Test::Composite(_) | Test::OfType { .. } | Test::Terms(_) => {
+            &["index_token"]
+        }
         Test::Date(_) => &["index_date"],
         Test::Number(_) => &["index_number"],
         Test::Quantity(..) => &["index_quantity"],
@@ -238,6 +240,21 @@ fn values(sql: &mut Sql, names: &dyn Names, t: &str, table: &str, test: &Test) {
                 sql.bind(address.clone());
             });
             sql.push(")");
+        }
+        Test::Codes { system: of, codes } => {
+            sql.push(&format!("({t}.code "));
+            match sql.dialect {
+                Dialect::Sqlite => {
+                    sql.push("IN (SELECT value FROM json_each(").bind(codes.clone()).push("))")
+                }
+                Dialect::Postgres => sql.push("= ANY(").bind(codes.clone()).push(")"),
+            };
+            system(sql, t, &SystemTest::Is(of.clone()));
+            sql.push(")");
+        }
+        // Settled before a plan is made; what is not passes nothing.
+        Test::Terms(_) => {
+            sql.push("FALSE");
         }
         // Written by `of_type`; no part of a composite has modifiers.
         Test::OfType { .. } => {

@@ -29,7 +29,7 @@ pub(super) fn put(value: Value<'_>, out: &mut Vec<u8>) -> Result<(), StoreError>
     match value {
         Value::Text(text) => return long(TEXT, text.as_bytes()),
         Value::Blob(bytes) => return long(BLOB, bytes),
-        Value::Keys(_) => return Err(impossible("a column of several keys")),
+        Value::Keys(_) | Value::Texts(_) => return Err(impossible("a column of several values")),
         Value::Null => out.push(NULL),
         Value::Integer(integer) => {
             out.push(INTEGER);

@@ -3,6 +3,7 @@
 use super::world::*;
 use crate::decision::filter::Filter;
 use crate::ids::PartyKey;
+use crate::search::criterion::Test;
 use crate::store::{Method, Store, StoreError};
 
 const AUTHOR: PartyKey = PartyKey(7);
@@ -253,6 +254,47 @@ pub fn units_of_one_dimension_are_compared(store: &dyn Store) {
         found(store, &filter, "Observation?value-quantity=16|http://unitsofmeasure.org|kPa"),
         ["mmhg"]
     );
+}
+
+/// Lists of codes that value sets and hierarchies stand for: short, long, of several systems and empty.
+pub fn codes_of_a_list_find_their_rows(store: &dyn Store) {
+    let filter = cast(store);
+    let codes = |system: &str, codes: &[&str]| Test::Codes {
+        system: system.to_owned(),
+        codes: codes.iter().map(|code| (*code).to_owned()).collect(),
+    };
+    let loinc = "http://loinc.org";
+    let long: Vec<String> = (0..5000).map(|n| format!("c{n}")).chain(["35094-2".to_owned()]).collect();
+    let long = Test::Codes { system: loinc.to_owned(), codes: long };
+    let table: &[(&[Test], &str, &str)] = &[
+        (&[codes(loinc, &["19935-6", "8867-4", "none"])], "o1 o2", "o3 o4"),
+        (&[codes("urn:other", &["19935-6"])], "", "o1 o2 o3 o4"),
+        (
+            &[codes(loinc, &["35094-2"]), codes("urn:other", &["x"]), codes(loinc, &["8867-4"])],
+            "o2 o4",
+            "o1 o3",
+        ),
+        (std::slice::from_ref(&long), "o4", "o1 o2 o3"),
+        (&[codes("", &[])], "", "o1 o2 o3 o4"),
+    ];
+    for (tests, inside, outside) in table {
+        for patient in ["", "patient=p1&"] {
+            for sort in ["", "&_sort=_id", "&_sort=-date"] {
+                for (modifier, expected) in [("in", inside), ("not-in", outside)] {
+                    let query = format!("Observation?{patient}code:{modifier}=urn:vs{sort}&_total=accurate");
+                    let plan = settled(&query, &filter, tests);
+                    let found = read(store, &filter, |reader| reader.search(&plan)).unwrap();
+                    let mut rows = ids(&found.matches);
+                    rows.sort();
+                    assert_eq!(rows.join(" "), *expected, "{query} {tests:?}");
+                    assert_eq!(found.total, Some(rows.len() as u64), "{query}");
+                }
+            }
+        }
+        let plan = settled("Patient?_has:Observation:patient:code:in=urn:vs", &filter, tests);
+        let found = read(store, &filter, |reader| reader.search(&plan)).unwrap();
+        assert_eq!(found.matches.len(), usize::from(!inside.is_empty()), "{tests:?}");
+    }
 }
 
 /// The entries of the former version find nothing any more.

@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::decision::filter::{Arm, Derived, Filter};
 use crate::decision::{Action, Permit};
 use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
+use crate::search::criterion::{SearchRequest, Test};
 use crate::search::parameter::{SearchContext, SearchLimits, parse};
 use crate::search::plan::{Found, Plan, plan};
 use crate::store::history::{HistoryOf, HistoryPlace, HistoryQuery};
@@ -163,6 +164,10 @@ pub fn grant(store: &dyn Store, patient: PatientKey, arms: Vec<Arm>) {
 
 /// Plans `Type?name=value&...` (values as they are, nothing is percent-decoded).
 pub fn planned(query: &str, filter: &Filter) -> Plan {
+    plan(&parsed(query), filter)
+}
+
+fn parsed(query: &str) -> SearchRequest {
     let (name, query) = query.split_once('?').unwrap();
     let pairs: Vec<(String, String)> = query
         .split('&')
@@ -171,7 +176,20 @@ pub fn planned(query: &str, filter: &Filter) -> Plan {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let context = SearchContext { base: BASE, now: NOW, lenient: false };
-    plan(&parse(kind(name), &pairs, &SearchLimits::default(), &context).unwrap(), filter)
+    parse(kind(name), &pairs, &SearchLimits::default(), &context).unwrap()
+}
+
+/// Plans as [`planned`], with every value set and place of a hierarchy standing for these tests.
+pub fn settled(query: &str, filter: &Filter, stand: &[Test]) -> Plan {
+    let mut request = parsed(query);
+    let settle = &mut |tests: &mut Vec<Test>| {
+        if tests.iter().any(|test| matches!(test, Test::Terms(_))) {
+            *tests = stand.to_vec();
+        }
+        Ok::<(), StoreError>(())
+    };
+    request.each_tests(settle).unwrap();
+    plan(&request, filter)
 }
 
 /// Runs a search.

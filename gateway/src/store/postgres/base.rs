@@ -279,6 +279,11 @@ impl ToSql for Value<'_> {
             (Value::Text(value), _) => sayable(value).as_ref().to_sql(kind, out),
             (Value::Blob(value), &Type::BYTEA) => value.to_sql(kind, out),
             (Value::Keys(value), &Type::INT8_ARRAY) => value.to_sql(kind, out),
+            (Value::Texts(texts), &Type::TEXT_ARRAY) => {
+                // As index entries are kept.
+                let texts: Vec<_> = texts.iter().map(|text| sayable(indexed(text))).collect();
+                texts.to_sql(kind, out)
+            }
             _ => Err(format!("a value that is no {kind}").into()),
         }
     }

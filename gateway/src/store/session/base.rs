@@ -50,6 +50,8 @@ pub(crate) enum Value<'v> {
     Blob(&'v [u8]),
     /// Row keys.
     Keys(&'v [i64]),
+    /// Texts.
+    Texts(&'v [String]),
 }
 
 /// A table that rows are added to many at a time. The last column is the patient's key.
@@ -157,6 +159,7 @@ impl Sql {
             Bind::Text(text) => Value::Text(text),
             Bind::Blob(bytes) => Value::Blob(bytes),
             Bind::Keys(keys) => Value::Keys(keys),
+            Bind::Texts(texts) => Value::Texts(texts),
         };
         self.values.iter().map(value).collect()
     }

@@ -183,6 +183,6 @@ fn sort_value(value: Value<'_>) -> SortValue {
         Value::Real(real) => SortValue::Real(real),
         Value::Text(text) => SortValue::Text(text.to_owned()),
         // No sort key is of bytes or a list.
-        Value::Null | Value::Blob(_) | Value::Keys(_) => SortValue::Null,
+        Value::Null | Value::Blob(_) | Value::Keys(_) | Value::Texts(_) => SortValue::Null,
     }
 }

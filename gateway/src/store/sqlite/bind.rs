@@ -75,6 +75,11 @@ impl ToSql for Value<'_> {
                 let keys: Vec<String> = keys.iter().map(i64::to_string).collect();
                 return Ok(ToSqlOutput::Owned(Owned::Text(format!("[{}]", keys.join(",")))));
             }
+            Value::Texts(texts) => {
+                let texts = serde_json::to_string(texts)
+                    .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+                return Ok(ToSqlOutput::Owned(Owned::Text(texts)));
+            }
         };
         Ok(ToSqlOutput::Borrowed(borrowed))
     }
