@@ -19,7 +19,7 @@ use crate::source;
 pub use tables::LIBRARY_TABLES;
 
 /// Maps every sender's map may import: (file name, text). Found by the url they declare.
-pub const LIBRARY: [(&str, &str); 20] = [
+pub const LIBRARY: [(&str, &str); 24] = [
     ("lib/als/care.fml", include_str!("../lib/als/care.fml")),
     ("lib/als/function.fml", include_str!("../lib/als/function.fml")),
     ("lib/als/respiration.fml", include_str!("../lib/als/respiration.fml")),
@@ -32,9 +32,13 @@ pub const LIBRARY: [(&str, &str); 20] = [
     ("lib/v2/problem.fml", include_str!("../lib/v2/problem.fml")),
     ("lib/v2/result.fml", include_str!("../lib/v2/result.fml")),
     ("lib/stu3/advance-directive.fml", include_str!("../lib/stu3/advance-directive.fml")),
+    ("lib/stu3/care.fml", include_str!("../lib/stu3/care.fml")),
     ("lib/stu3/clinical.fml", include_str!("../lib/stu3/clinical.fml")),
     ("lib/stu3/common.fml", include_str!("../lib/stu3/common.fml")),
     ("lib/stu3/datatypes.fml", include_str!("../lib/stu3/datatypes.fml")),
+    ("lib/stu3/dialect/nexus.fml", include_str!("../lib/stu3/dialect/nexus.fml")),
+    ("lib/stu3/dialect/nhg.fml", include_str!("../lib/stu3/dialect/nhg.fml")),
+    ("lib/stu3/document.fml", include_str!("../lib/stu3/document.fml")),
     ("lib/stu3/medication.fml", include_str!("../lib/stu3/medication.fml")),
     ("lib/stu3/observation.fml", include_str!("../lib/stu3/observation.fml")),
     ("lib/stu3/people.fml", include_str!("../lib/stu3/people.fml")),

@@ -10,7 +10,7 @@ pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-fn files(folder: &Path, at: &Path, into: &mut BTreeMap<String, Vec<u8>>) {
+pub(crate) fn files(folder: &Path, at: &Path, into: &mut BTreeMap<String, Vec<u8>>) {
     for entry in std::fs::read_dir(at).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
