@@ -1,7 +1,7 @@
 //! Map text (FHIR Mapping Language) -> [`Program`]: the sender's map and the library maps it imports.
 //!
-//! Syntax is read by `fml-syntax`; this module turns it into our own form and refuses what the *strict* profile
-//! leaves out: untyped groups, undeclared models, `uuid()` and the present time (a map is a function of its input).
+//! Syntax is read by `fml-syntax`; this module turns it into our own form and refuses what the *strict* profile of senders' maps
+//! leaves out: untyped groups and undeclared models. `uuid()` and the present time no profile has: a map is a function of its input.
 //! Every refusal has file, line, column and a caret. What elements and functions mean is `plan`'s business.
 //! Source: HL7 FHIR Mapping Language, <https://build.fhir.org/ig/HL7/mapping-language-ig/>.
 
@@ -11,8 +11,8 @@ mod place;
 mod read;
 
 pub use map::{
-    Call, ConceptMap, ConceptRow, Expression, Group, Kind, ListMode, Map, Parameter, Rule, Source, Target,
-    Transform, Uses,
+    Call, ConceptMap, ConceptRow, DefaultFor, Expression, Group, Kind, ListMode, Map, Parameter, Rule,
+    Source, Target, TargetMode, Transform, Uses,
 };
 pub use place::{Files, MapError, Place, nearest};
 
@@ -25,42 +25,85 @@ pub struct Program {
     pub maps: Vec<Map>,
 }
 
+/// How much of the language a map may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// What a sender's own map is held to: typed parameters, declared models, and for each resource an identity and a subject.
+    #[default]
+    Strict,
+    /// The language as its guide has it; still no clock, no randomness and no I/O.
+    Open,
+}
+
 impl Program {
-    /// The group called `name`; the sender's own map comes before the library, so that it may override.
-    pub fn group(&self, name: &str) -> Option<&Group> {
-        self.maps.iter().flat_map(|map| &map.groups).find(|group| group.name == name)
+    /// The group a call in file `from` means: one of the sender's that extends the group of that name, else the file's own, else
+    /// the sender's, else an imported one (mapping-language-ig fml.html: names are those of the map and its imports).
+    pub fn group(&self, name: &str, from: u16) -> Option<&Group> {
+        let named = |map: &'_ Map| map.groups.iter().position(|group| group.name == name);
+        let own = self.maps.first();
+        let overriding = own.and_then(|map| {
+            map.groups
+                .iter()
+                .find(|g| g.name == name && g.extends.as_ref().is_some_and(|(base, _)| base == name))
+        });
+        overriding.or_else(|| {
+            let here = self.maps.iter().filter(|map| map.file == from);
+            let map = here.chain(&self.maps).find(|map| named(map).is_some())?;
+            map.groups.get(named(map)?)
+        })
     }
 
-    /// The library's group of that name, for `group X extends X` in the sender's map.
+    /// The group `below` extends: for `group X extends X` the next of that name, in the library.
     pub fn inherited(&self, name: &str, below: &Group) -> Option<&Group> {
-        let mut groups = self.maps.iter().flat_map(|map| &map.groups).filter(|group| group.name == name);
-        if name == below.name {
-            groups.find(|group| {
-                (group.place.file, group.place.start) == (below.place.file, below.place.start)
-            })?;
+        if name != below.name {
+            return self.group(name, below.place.file);
         }
+        let mut groups = self.maps.iter().flat_map(|map| &map.groups).filter(|group| group.name == name);
+        groups
+            .find(|group| (group.place.file, group.place.start) == (below.place.file, below.place.start))?;
         groups.next()
+    }
+
+    /// The map a place is in.
+    pub fn map_of(&self, place: Place) -> Option<&Map> {
+        self.maps.iter().find(|map| map.file == place.file)
     }
 }
 
 /// Reads `text` (shown as `name` in errors) and, transitively, what it imports from `library` (name, text).
 ///
-/// Library maps are found by the url they declare; `imports "x/*"` takes every map whose url starts with `x/`.
+/// The sender's map is held to the strict profile; what it imports may use the language as it is.
+/// Library maps are found by the url they declare; `imports "x/*y"` takes every map whose url starts with `x/` and ends in `y`.
 /// Errors: every problem of every file, in file order.
 pub fn load(name: &str, text: &str, library: &[(&str, &str)]) -> Result<Program, Vec<MapError>> {
+    load_as(Profile::Strict, name, text, library)
+}
+
+/// As [`load`], the map itself in a profile of choice.
+pub fn load_as(
+    profile: Profile,
+    name: &str,
+    text: &str,
+    library: &[(&str, &str)],
+) -> Result<Program, Vec<MapError>> {
     let mut program = Program::default();
     let mut errors = Vec::new();
     let file = program.files.add(name, text);
-    match read::read(&program.files, file) {
+    match read::read(&program.files, file, profile) {
         Ok(map) => program.maps.push(map),
         Err(found) => return Err(found),
     }
-    let mut taken = vec![false; library.len()];
+    let mut taken: Vec<bool> = vec![false; library.len()];
+    let own = declared_url(text);
+    if let Some(itself) = library.iter().position(|(_, text)| !own.is_empty() && declared_url(text) == own) {
+        // A wildcard may reach the map itself; it is read already.
+        taken[itself] = true;
+    }
     let mut at = 0;
     while let Some(map) = program.maps.get(at) {
         at += 1;
         for (url, place) in map.imports.clone() {
-            let mut found = false;
+            let mut found = matches(&url, own);
             for ((library_name, library_text), taken) in library.iter().zip(&mut taken) {
                 if !matches(&url, declared_url(library_text)) {
                     continue;
@@ -70,7 +113,7 @@ pub fn load(name: &str, text: &str, library: &[(&str, &str)]) -> Result<Program,
                     continue;
                 }
                 let file = program.files.add(library_name, library_text);
-                match read::read(&program.files, file) {
+                match read::read(&program.files, file, Profile::Open) {
                     Ok(map) => program.maps.push(map),
                     Err(found) => errors.extend(found),
                 }
@@ -82,33 +125,56 @@ pub fn load(name: &str, text: &str, library: &[(&str, &str)]) -> Result<Program,
             }
         }
     }
-    for group in program.maps.iter().flat_map(|map| &map.groups) {
-        let same = |other: &&Group| other.name == group.name && other.place.file == group.place.file;
-        if program.maps.iter().flat_map(|map| &map.groups).filter(same).count() > 1 {
-            let text = format!("group `{}` is there twice", group.name);
-            errors.push(MapError::new(
-                &program.files,
-                "group-twice",
-                group.place,
-                text,
-                "rename one".to_owned(),
-            ));
+    for map in &program.maps {
+        for (at, group) in map.groups.iter().enumerate() {
+            if map.groups.iter().take(at).any(|other| other.name == group.name) {
+                let text = format!("group `{}` is there twice", group.name);
+                let help = "rename one".to_owned();
+                errors.push(MapError::new(&program.files, "group-twice", group.place, text, help));
+            }
+        }
+    }
+    if errors.is_empty() { Ok(program) } else { Err(errors) }
+}
+
+/// Reads maps that belong together, each import met by one of them. Errors: as [`load`].
+pub fn load_all(profile: Profile, maps: &[(&str, &str)]) -> Result<Program, Vec<MapError>> {
+    let mut program = Program::default();
+    let mut errors = Vec::new();
+    for (name, text) in maps {
+        let file = program.files.add(name, text);
+        match read::read(&program.files, file, profile) {
+            Ok(map) => program.maps.push(map),
+            Err(found) => errors.extend(found),
+        }
+    }
+    for (url, place) in program.maps.iter().flat_map(|map| &map.imports) {
+        if !maps.iter().any(|(_, text)| matches(url, declared_url(text))) {
+            let help = nearest(url, maps.iter().map(|(_, text)| declared_url(text)));
+            let text = format!("no map here has the url `{url}`");
+            errors.push(MapError::new(&program.files, "import-unknown", *place, text, help));
         }
     }
     if errors.is_empty() { Ok(program) } else { Err(errors) }
 }
 
 fn matches(wanted: &str, url: &str) -> bool {
-    match wanted.strip_suffix('*') {
-        Some(prefix) => url.starts_with(prefix),
+    match wanted.split_once('*') {
+        Some((prefix, suffix)) => {
+            url.len() >= prefix.len() + suffix.len() && url.starts_with(prefix) && url.ends_with(suffix)
+        }
         None => wanted == url,
     }
 }
 
-/// The url between the first quotes after `map`; library maps always declare theirs this way.
+/// The url a map declares, `map "url" = "name"` or `/// url = "url"`, without reading the whole.
 fn declared_url(text: &str) -> &str {
     text.lines()
-        .find_map(|line| line.trim_start().strip_prefix("map "))
+        .find_map(|line| {
+            let line = line.trim_start();
+            let metadata = line.strip_prefix("///").map(str::trim_start);
+            metadata.and_then(|rest| rest.strip_prefix("url")).or_else(|| line.strip_prefix("map "))
+        })
         .and_then(|rest| rest.split(['"', '\'']).nth(1))
         .unwrap_or("")
 }
@@ -142,7 +208,7 @@ mod tests {
         )];
         let text =
             format!("{HEAD}imports \"http://x/lib/*\"\ngroup G(source a : A) {{ a.x as x then L(x); }}\n");
-        assert!(load("map.fml", &text, &library).unwrap().group("L").is_some());
+        assert!(load("map.fml", &text, &library).unwrap().group("L", 0).is_some());
         let text = text.replace("lib/*", "lib/b");
         let errors = load("map.fml", &text, &library).unwrap_err();
         assert_eq!((errors[0].code, errors[0].line), ("import-unknown", 3));

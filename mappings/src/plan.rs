@@ -26,10 +26,12 @@ mod write;
 pub(crate) use decimal::is_json_number;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::codes::CodeTables;
-use crate::fml::{self, Files, MapError, Place};
+use crate::fml::{self, Files, MapError, Place, Profile};
 use crate::folder::Manifest;
+use crate::model::Models;
 use crate::output::Output;
 use crate::source::{NodeId, Tree};
 
@@ -44,6 +46,10 @@ pub struct Options<'m> {
     pub tables: BTreeSet<String>,
     /// Policies for unmapped codes.
     pub manifest: Option<&'m Manifest>,
+    /// Models besides R4.
+    pub models: Models,
+    /// What the map is held to.
+    pub profile: Profile,
 }
 
 /// How much one run may do. Beyond a limit the document is refused with a `Fatal` finding.
@@ -80,14 +86,26 @@ impl Default for Limits {
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     groups: Vec<code::GroupPlan>,
-    entry: usize,
-    entry_type: Option<shape::TypeId>,
-    entry_is_unit: bool,
-    entry_rule: u32,
+    /// By group name; the first is what [`Plan::run`] starts with.
+    entries: Vec<(String, Entry)>,
+    shapes: Arc<shape::Shapes>,
+    /// Made in the open profile: units need no identity and no subject.
+    open: bool,
     names: Vec<Box<str>>,
     places: Vec<Place>,
     files: Files,
     tables: HashMap<String, tables::InlineTable>,
+}
+
+/// A group a run may start with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entry {
+    group: usize,
+    /// What its target is; `None` for a group without one.
+    type_id: Option<shape::TypeId>,
+    /// Whether the target is a unit, or a Bundle whose entries are.
+    is_unit: bool,
+    rule: u32,
 }
 
 /// Which rule made each value of a unit, and of which source node: what `sluis map trace` shows.
@@ -127,20 +145,45 @@ impl Plan {
         library: &[(&str, &str)],
         options: &Options<'_>,
     ) -> Result<Plan, Vec<MapError>> {
-        compile::compile(&fml::load(name, text, library)?, options)
+        compile::compile(&fml::load_as(options.profile, name, text, library)?, options)
+    }
+
+    /// Compiles every group of the maps (name, text) that takes one typed source and one typed target; each may start a run.
+    ///
+    /// Errors: as [`Plan::load`].
+    pub fn library(maps: &[(&str, &str)], options: &Options<'_>) -> Result<Plan, Vec<MapError>> {
+        compile::library(&fml::load_all(options.profile, maps)?, options)
+    }
+
+    /// Names of the groups a run may start with, the map's first group before others.
+    pub fn entries(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// As [`Plan::run`], starting with the group of that name; `None` when there is no such entry.
+    pub fn run_group(&self, group: &str, tree: &Tree, codes: &CodeTables, limits: Limits) -> Option<Output> {
+        let (_, entry) = self.entries.iter().find(|(name, _)| name == group)?;
+        let mut machine = execute::Machine::new(self, tree, codes, limits);
+        machine.run(entry);
+        Some(machine.finish(false).0)
+    }
+
+    fn first(&self) -> &Entry {
+        static NONE: Entry = Entry { group: usize::MAX, type_id: None, is_unit: false, rule: 0 };
+        self.entries.first().map_or(&NONE, |(_, entry)| entry)
     }
 
     /// Maps one document. Units come in the order the map makes them.
     pub fn run(&self, tree: &Tree, codes: &CodeTables, limits: Limits) -> Output {
         let mut machine = execute::Machine::new(self, tree, codes, limits);
-        machine.run();
+        machine.run(self.first());
         machine.finish(false).0
     }
 
     /// As [`Plan::run`], with the rule behind every value.
     pub fn run_traced(&self, tree: &Tree, codes: &CodeTables, limits: Limits) -> (Output, Trace) {
         let mut machine = execute::Machine::new(self, tree, codes, limits);
-        machine.run();
+        machine.run(self.first());
         machine.finish(true)
     }
 
@@ -148,7 +191,7 @@ impl Plan {
     pub fn run_recorded(&self, tree: &Tree, codes: &CodeTables, limits: Limits) -> (Output, Trace, Record) {
         let mut machine = execute::Machine::new(self, tree, codes, limits);
         machine.record = Some(Box::new(Record::new(tree.len())));
-        machine.run();
+        machine.run(self.first());
         let record = machine.record.take().map(|record| *record).unwrap_or_default();
         let (output, trace) = machine.finish(true);
         (output, trace, record)

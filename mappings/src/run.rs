@@ -68,7 +68,7 @@ impl CompiledFolder {
             constants.insert("patient".to_owned(), patient.clone());
         }
         let tables: BTreeSet<String> = folder.codes.keys().cloned().collect();
-        let options = Options { constants, tables, manifest: Some(manifest) };
+        let options = Options { constants, tables, manifest: Some(manifest), ..Options::default() };
         let name = format!("{}/{}", manifest.id, folder.map_file);
         let plan = Plan::load(&name, &folder.map, &LIBRARY, &options)?;
         Ok(CompiledFolder {

@@ -342,14 +342,14 @@ fn load_errors_have_a_place_and_name_what_is_near() {
         ("src.v as v -> tgt.value = v;", "choice-open", 17, "valueQuantity"),
         ("src.v as v -> tgt.valueString = w;", "variable-unknown", 35, "`v`"),
         ("src.v as v -> target.valueString = v;", "variable-unknown", 17, "`tgt`"),
-        ("src.v as v -> tgt.valueString = uuid();", "transform-unsupported", 35, "stable"),
+        ("src.v as v -> tgt.valueString = uuid();", "function-impure", 35, "stable"),
         ("src.v as v -> tgt.valueString = (now().toString());", "function-impure", 36, "stable"),
         ("src.v as v -> tgt.valueString = (%v.substrin(1));", "function-unsupported", 39, "`substring`"),
         (
-            "src.v as v where ($this + 1 = 2) -> tgt.valueString = v;",
+            "src.v as v where ($this / 3 = 2) -> tgt.valueString = v;",
             "operator-unsupported",
             21,
-            "arithmetic",
+            "come out even",
         ),
         ("src.v as v -> tgt.value = translate(v, 'tt', 'Coding');", "table-unknown", 42, "`t`"),
         ("src.v as v then Nothing(v);", "group-unknown", 19, ""),
@@ -365,7 +365,19 @@ fn load_errors_have_a_place_and_name_what_is_near() {
         ("src.v as v -> create('Patient') as p;", "type-undeclared", 17, "uses"),
         ("src.v as v -> create('Observation') as p;", "identity-missing", 17, "identity"),
         ("src.v as v -> identity('x');", "function-arguments", 17, ""),
-        ("src.v as v -> tgt.valueString = pointer(v);", "transform-unsupported", 35, "reference"),
+        (
+            "src.v as v -> tgt.valueString = escape(v, 'html', 'xml');",
+            "transform-unsupported",
+            35,
+            "notation",
+        ),
+        ("src.v : CWE as v -> tgt.valueString = v;", "source-type", 3, "where"),
+        (
+            "src.v as v then { src.w as w where (v = 'a') -> tgt.valueString = w; };",
+            "name-ambiguous",
+            39,
+            "`%v`",
+        ),
     ] {
         let errors = load(&observation(rules)).unwrap_err();
         let error = errors.iter().find(|error| error.code == code);

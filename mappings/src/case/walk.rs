@@ -278,14 +278,14 @@ impl<'p> Walk<'p> {
             let shape = shapes().field(field);
             path = format!("{path}.{}", shape.name);
             once &= !shape.many;
-            choice = shape.choice.then_some(shape.element);
+            choice = shape.choice.then_some(&*shape.element);
             type_id = shape.type_id;
         }
         (path, Some(type_id), once, choice)
     }
 
     fn call(&mut self, call: &'p Call) {
-        let Some(group) = self.program.group(&call.name) else { return };
+        let Some(group) = self.program.group(&call.name, call.place.file) else { return };
         let arguments = call.arguments.iter().map(|argument| match &argument.kind {
             Kind::Name(name) | Kind::Variable(name) => {
                 self.bound(name).unwrap_or_else(|| Bound::Value(name.clone()))
@@ -360,6 +360,8 @@ impl<'p> Walk<'p> {
             Kind::Empty => "{}".to_owned(),
             Kind::Text(text) => format!("'{text}'"),
             Kind::Number(number) => number.clone(),
+            Kind::Moment(moment) => format!("@{moment}"),
+            Kind::Quantity(value, unit) => format!("{value} '{unit}'"),
             Kind::Boolean(value) => value.to_string(),
             Kind::This => focus.to_owned(),
             Kind::Name(name) if !focus.is_empty() => format!("{focus}.{name}"),

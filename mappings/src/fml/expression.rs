@@ -35,6 +35,10 @@ impl Reader<'_> {
         match (node.kind(), parts.as_slice()) {
             (SyntaxKind::ParenExpr, [inner]) => self.expression_at(inner, depth).kind,
             (SyntaxKind::Literal, _) => self.literal(node),
+            (SyntaxKind::Quantity, _) => {
+                let mut parts = tokens(node).map(|token| plain(&token));
+                Kind::Quantity(parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+            }
             (SyntaxKind::NullLiteral, _) => Kind::Empty,
             (SyntaxKind::ExternalConstant, _) => {
                 Kind::Variable(tokens(node).nth(1).map(|t| plain(&t)).unwrap_or_default())
@@ -101,7 +105,7 @@ impl Reader<'_> {
             | SyntaxKind::DoubleQuotedString
             | SyntaxKind::TripleQuotedString => Kind::Text(plain(&token)),
             SyntaxKind::Date | SyntaxKind::DateTime | SyntaxKind::Time => {
-                Kind::Text(token.text().trim_start_matches('@').to_owned())
+                Kind::Moment(token.text().trim_start_matches('@').to_owned())
             }
             _ => {
                 self.error("expression-unsupported", node, format!("literal `{}`", token.text()), "");

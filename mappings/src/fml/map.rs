@@ -7,6 +7,10 @@ use super::place::Place;
 pub struct Map {
     /// Canonical url (`map "url" = "name"` or `/// url = '...'`).
     pub url: String,
+    /// Its other metadata (`name`, `title`, `status`, `description`...), as written.
+    pub metadata: Vec<(String, String)>,
+    /// Index of its text among the program's files.
+    pub file: u16,
     /// Declared models.
     pub uses: Vec<Uses>,
     /// Imported map urls, a trailing `*` matching any rest.
@@ -63,10 +67,24 @@ pub struct Group {
     pub parameters: Vec<Parameter>,
     /// The group whose rules run first.
     pub extends: Option<(String, Place)>,
+    /// Whether it is what maps its types unless a rule says otherwise.
+    pub default_for: DefaultFor,
     /// Rules in order.
     pub rules: Vec<Rule>,
     /// Where the group's name stands.
     pub place: Place,
+}
+
+/// For which types a group is the default mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DefaultFor {
+    /// None: it runs where it is called.
+    #[default]
+    Nothing,
+    /// `<<types>>`: its source and target type.
+    Types,
+    /// `<<type+>>`: its source and target type, and its source type where the target's is open.
+    SourceAndTypes,
 }
 
 /// One parameter of a group.
@@ -76,7 +94,7 @@ pub struct Parameter {
     pub name: String,
     /// Written or read.
     pub target: bool,
-    /// Declared type; the strict profile requires one.
+    /// Declared type, empty for none; the strict profile requires one.
     pub type_name: String,
     /// Where.
     pub place: Place,
@@ -152,10 +170,26 @@ pub struct Target {
     pub transform: Option<Transform>,
     /// `as name`.
     pub variable: Option<String>,
-    /// `share name`: one element for all rules naming it.
-    pub share: Option<String>,
+    /// Which element of a list it is.
+    pub list_mode: TargetMode,
     /// Where.
     pub place: Place,
+}
+
+/// Which element of a list a target is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TargetMode {
+    /// A new one.
+    #[default]
+    New,
+    /// `share name`: one element for all rules naming it.
+    Share(String),
+    /// `first`: the first that is there, a new one where none is.
+    First,
+    /// `last`: the last that is there, a new one where none is.
+    Last,
+    /// `single`: the only one there may be.
+    Single,
 }
 
 /// The right side of a target.
@@ -187,13 +221,17 @@ pub struct Expression {
     pub place: Place,
 }
 
-/// The parts of the FHIRPath subset.
+/// The parts of FHIRPath.
 #[derive(Debug, Clone)]
 pub enum Kind {
     /// `'text'`.
     Text(String),
     /// `1.10`, lexically.
     Number(String),
+    /// `@2024-12`, `@2024-12-01T12:00`, `@T12:00`, without the `@`.
+    Moment(String),
+    /// `5 days`, `4 'mg'`: value and unit.
+    Quantity(String, String),
     /// `true`, `false`.
     Boolean(bool),
     /// `{}`.

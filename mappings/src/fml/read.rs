@@ -1,9 +1,11 @@
-//! Syntax tree of `fml-syntax` -> [`Map`]; refuses what the strict profile does not take.
+//! Syntax tree of `fml-syntax` -> [`Map`]; refuses what its profile does not take.
 
 use fml_syntax::{AstNode, SyntaxKind, SyntaxNode, ast};
 
+use super::Profile;
 use super::map::{
-    Call, ConceptMap, ConceptRow, Group, ListMode, Map, Parameter, Rule, Source, Target, Transform, Uses,
+    Call, ConceptMap, ConceptRow, DefaultFor, Group, ListMode, Map, Parameter, Rule, Source, Target,
+    TargetMode, Transform, Uses,
 };
 use super::place::{Files, MapError, Place};
 
@@ -13,7 +15,7 @@ const NESTING_MAX: u32 = 64;
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// Reads file `file` of `files`; every error found is in the list, not only the first.
-pub(super) fn read(files: &Files, file: u16) -> Result<Map, Vec<MapError>> {
+pub(super) fn read(files: &Files, file: u16, profile: Profile) -> Result<Map, Vec<MapError>> {
     let text = files.text(file);
     if let Some(at) = too_deep(text) {
         let place = files.place(file, at, at + 1);
@@ -33,7 +35,7 @@ pub(super) fn read(files: &Files, file: u16) -> Result<Map, Vec<MapError>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    let mut reader = Reader { files, file, errors: Vec::new() };
+    let mut reader = Reader { files, file, profile, errors: Vec::new() };
     let map = reader.map(&parse.tree());
     if reader.errors.is_empty() { Ok(map) } else { Err(reader.errors) }
 }
@@ -41,6 +43,7 @@ pub(super) fn read(files: &Files, file: u16) -> Result<Map, Vec<MapError>> {
 pub(super) struct Reader<'f> {
     files: &'f Files,
     file: u16,
+    profile: Profile,
     errors: Vec<MapError>,
 }
 
@@ -57,12 +60,13 @@ impl Reader<'_> {
 
     fn map(&mut self, file: &ast::SourceFile) -> Map {
         let declared = file.map_declaration().and_then(|m| m.url()).and_then(|url| url.value());
-        let metadata = file
-            .metadata()
-            .find(|m| m.key().is_some_and(|key| key.text() == "url"))
-            .and_then(|m| m.value())
-            .and_then(|value| value.value());
-        let url = declared.or(metadata).unwrap_or_default();
+        let mut metadata: Vec<(String, String)> =
+            file.metadata().filter_map(|m| Some((m.key()?.text(), m.value()?.value()?))).collect();
+        let stated = metadata.iter().find(|(key, _)| key == "url").map(|(_, url)| url.clone());
+        if let Some(name) = file.map_declaration().and_then(|m| m.name()).and_then(|name| name.value()) {
+            metadata.push(("name".to_owned(), name));
+        }
+        let url = declared.or(stated).unwrap_or_default();
         if url.is_empty() {
             self.error(
                 "map-url",
@@ -72,7 +76,7 @@ impl Reader<'_> {
             );
         }
         let uses: Vec<Uses> = file.uses().map(|u| self.uses(&u)).collect();
-        if uses.is_empty() {
+        if uses.is_empty() && self.profile == Profile::Strict {
             let help = "declare every model: `uses \"http://...\" alias Name as source`";
             self.error("uses-missing", file.syntax(), "the map declares no models".into(), help);
         }
@@ -86,6 +90,8 @@ impl Reader<'_> {
             .collect();
         Map {
             url,
+            metadata,
+            file: self.file,
             uses,
             imports,
             constants,
@@ -134,7 +140,7 @@ impl Reader<'_> {
             .parameters()
             .map(|p| {
                 let type_name = p.type_annotation().and_then(|t| t.type_name()).unwrap_or_default();
-                if type_name.is_empty() {
+                if type_name.is_empty() && self.profile == Profile::Strict {
                     let name = p.name().unwrap_or_default();
                     let help = "strict profile: write `source name : Type`";
                     self.error(
@@ -157,8 +163,13 @@ impl Reader<'_> {
             (name, self.place(clause.as_ref().unwrap_or(group.syntax())))
         });
         let rules = group.rules().map(|r| self.rule(&r)).collect();
+        let default_for = match group.type_mode() {
+            None => DefaultFor::Nothing,
+            Some(ast::GroupTypeMode::Types) => DefaultFor::Types,
+            Some(ast::GroupTypeMode::TypeAndTypes) => DefaultFor::SourceAndTypes,
+        };
         let place = self.place(group.syntax());
-        Group { name: group.name().unwrap_or_default(), parameters, extends, rules, place }
+        Group { name: group.name().unwrap_or_default(), parameters, extends, default_for, rules, place }
     }
 
     fn rule(&mut self, rule: &ast::Rule) -> Rule {
@@ -201,14 +212,16 @@ impl Reader<'_> {
     }
 
     fn target(&mut self, target: &ast::Target) -> Target {
-        let share = match target.list_mode() {
-            None => None,
-            Some(ast::ListMode::Share(name)) => Some(name),
+        let list_mode = match target.list_mode() {
+            None => TargetMode::New,
+            Some(ast::ListMode::Share(name)) => TargetMode::Share(name),
+            Some(ast::ListMode::First) => TargetMode::First,
+            Some(ast::ListMode::Last) => TargetMode::Last,
+            Some(ast::ListMode::Single) => TargetMode::Single,
             Some(_) => {
-                let help =
-                    "only `share name` is supported; repeating elements append, single ones refuse a second";
+                let help = "write `first`, `last`, `single` or `share name`";
                 self.error("list-mode-unsupported", target.syntax(), "target list mode".into(), help);
-                None
+                TargetMode::New
             }
         };
         let transform = target.transform().map(|transform| match transform {
@@ -223,7 +236,7 @@ impl Reader<'_> {
             path: target.path().map(|p| p.segments()).unwrap_or_default(),
             transform,
             variable: target.alias(),
-            share,
+            list_mode,
             place: self.place(target.syntax()),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::fml::ListMode;
 
 use super::item::Item;
+use super::moment::Shift;
 use super::pattern::Pattern;
 use super::shape::{FieldId, TypeId};
 
@@ -13,6 +14,21 @@ pub(crate) type Slot = u16;
 /// Index into the plan's interned source element names.
 pub(crate) type NameId = u16;
 
+/// One step down from an element.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// Children of that name.
+    Name(NameId),
+    /// A FHIR primitive: children of that name, and of the name with `_` where there is only that (FHIR R4 json.html#primitive).
+    Primitive(NameId, NameId),
+    /// A choice: children of any of these names.
+    Choice(Box<[NameId]>),
+    /// The value of a primitive: the element itself.
+    Own,
+    /// `id` or `extension` of a primitive, which JSON keeps in `_name` beside it.
+    Beside(NameId),
+}
+
 /// A compiled FHIRPath expression.
 #[derive(Debug, Clone)]
 pub(crate) enum Code {
@@ -20,7 +36,7 @@ pub(crate) enum Code {
     Literal(Item),
     This,
     Slot(Slot),
-    Member(Box<Code>, NameId),
+    Member(Box<Code>, Step),
     Index(Box<Code>, Box<Code>),
     Binary(Operator, Box<Code>, Box<Code>),
     /// `is`, `as`, `ofType` on the JSON form: the element name ends in the type, so only primitives are told apart.
@@ -31,6 +47,8 @@ pub(crate) enum Code {
     All(Box<Code>, Box<Code>),
     If(Box<Code>, Box<Code>, Box<Code>),
     Matches(Box<Code>, Arc<Pattern>),
+    /// A date or dateTime, some days or hours on.
+    Moved(Box<Code>, Shift),
     Call(Function, Box<Code>, Vec<Code>),
     /// A named extension function: first argument is the value.
     Extension(Extension, Vec<Code>),
@@ -52,6 +70,9 @@ pub(crate) enum Operator {
     Contains,
     Concatenate,
     Union,
+    Add,
+    Subtract,
+    Multiply,
 }
 
 /// FHIRPath functions over a collection that need no lazily evaluated argument.
@@ -110,6 +131,8 @@ pub(crate) enum Extension {
     Append,
     /// `truncate(v, length)`
     Truncate,
+    /// `reference(resource)`, `pointer(resource)`: `Patient/12`
+    Pointer,
     /// `ordinal(node)`: 1-based place among same-named siblings
     Ordinal,
     /// `lookup(v, 'table', 'code' | 'display' | 'system'[, system])`
@@ -140,8 +163,10 @@ pub(crate) enum Fill {
     Open,
     /// `create('Type')`.
     Create,
-    /// Each item of the expression is copied.
-    Copy(Code),
+    /// Each item of the expression is copied; the second says whether `id` and `extension` of primitives go with it.
+    Copy(Code, bool),
+    /// Each item is copied to the type of the choice that it has.
+    CopyAny(Code, Box<[FieldId]>),
     /// `cc(text)`, `cc(system, code[, display])`.
     Concept(Vec<Code>),
     /// `c(system, code[, display])`.
@@ -163,7 +188,11 @@ pub(crate) enum Fill {
 #[derive(Debug, Clone)]
 pub(crate) struct SourcePlan {
     pub slot_from: Slot,
-    pub steps: Vec<NameId>,
+    pub steps: Vec<Step>,
+    /// The type items must have, where their names do not tell.
+    pub type_name: Option<Arc<str>>,
+    /// As written, for messages.
+    pub path: Box<str>,
     pub default: Option<Code>,
     pub list_mode: ListMode,
     pub cardinality: Option<(u32, Option<u32>)>,
@@ -173,11 +202,32 @@ pub(crate) struct SourcePlan {
     pub log: Option<Code>,
 }
 
+/// Which element of a list a target means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pick {
+    /// A new one.
+    New,
+    /// One for all rules that share it.
+    Share(u16),
+    First,
+    Last,
+    Single,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum TargetPlan {
     Effect(Effect, Vec<Code>),
     Bind(Code, Slot),
     Root(TypeId, Option<Slot>),
+    /// The value of a primitive element a variable holds.
+    Own(Slot, Code),
+    /// A resource of whatever type the source item has, by the group for that type.
+    Dispatch {
+        slot_from: Slot,
+        field: FieldId,
+        source: Slot,
+        table: std::collections::HashMap<String, (TypeId, usize)>,
+    },
     Write {
         slot_from: Slot,
         /// Elements opened on the way to the last.
@@ -186,7 +236,7 @@ pub(crate) enum TargetPlan {
         /// Type of what is written: differs from the field's only for `Resource`.
         type_id: TypeId,
         fill: Fill,
-        share: Option<u16>,
+        pick: Pick,
         slot: Option<Slot>,
     },
 }

@@ -1,32 +1,37 @@
-//! Groups and rules of a program -> plan: names to slots, target paths to R4 fields, groups once per target types.
+//! Groups and rules of a program -> plan: names to slots, paths to elements, groups once per types of their arguments.
 //!
 //! Everything that can be known before a document arrives is refused here, with its place: unknown elements, types,
-//! variables, functions and tables, and root resources that never say whose they are.
+//! variables, functions and tables, and (for a sender's map) root resources that never say whose they are.
 
+mod default;
 mod expression;
 mod lint;
+mod source;
 mod target;
+mod typing;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use crate::fml::{Expression, Files, Group, Map, MapError, Place, Program, Rule, Source, nearest};
+use crate::fml::{Files, Group, Map, MapError, Place, Profile, Program, Rule, nearest};
 
-use super::code::{Code, GroupPlan, NameId, RulePlan, Slot, SourcePlan};
-use super::shape::{TypeId, shapes};
+use super::code::{Code, GroupPlan, NameId, RulePlan, Slot, SourcePlan, TargetPlan};
+use super::shape::{FHIR, Shapes, TypeId};
 use super::tables::InlineTable;
-use super::{Options, Plan};
+use super::{Entry, Options, Plan};
 
 /// Name of the source item of a rule like `src.a -> tgt.b;`, which names none. Not writable in FML.
 const UNNAMED: &str = "$value";
+/// Kinds of arguments groups may be compiled for; a map that needs more calls itself with ever new types.
+const GROUPS_MAX: usize = 20_000;
 
 /// What a variable holds, as far as known when compiling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Holds {
-    /// Part of the source document.
-    Source,
+    /// Part of the source document; its type where the model is at hand.
+    Source(Option<TypeId>),
     /// A value made by the map.
     Value,
-    /// A target element of this type; `None`: a Bundle whose entries are units of their own.
+    /// A target element of this type.
     Target(TypeId),
 }
 
@@ -40,45 +45,100 @@ struct Variable {
 pub(super) struct Compiler<'p> {
     program: &'p Program,
     options: &'p Options<'p>,
+    shapes: &'p Shapes,
     plan: Plan,
     names: HashMap<String, NameId>,
     shares: HashMap<String, u16>,
     places: HashMap<Place, u32>,
-    /// Groups compiled or being compiled, by place and target types.
+    /// Groups compiled or waiting, by place and argument kinds.
     done: HashMap<(Place, Vec<Holds>), usize>,
+    waiting: VecDeque<(usize, &'p Group, Vec<Holds>)>,
+    defaults: Option<default::Defaults<'p>>,
     scope: Vec<Variable>,
     slots: usize,
+    /// Whether the source is FHIR, or of a model at hand, so that a choice's name ends in its type.
+    fhir: bool,
     errors: Vec<MapError>,
 }
 
 /// Compiles the program's first group as entry. Errors: all that were found.
 pub(super) fn compile(program: &Program, options: &Options<'_>) -> Result<Plan, Vec<MapError>> {
-    let mut compiler = Compiler {
-        program,
-        options,
-        plan: Plan { files: program.files.clone(), ..Plan::default() },
-        names: HashMap::new(),
-        shares: HashMap::new(),
-        places: HashMap::new(),
-        done: HashMap::new(),
-        scope: Vec::new(),
-        slots: 0,
-        errors: Vec::new(),
-    };
-    compiler.tables();
-    compiler.entry();
-    if compiler.errors.is_empty() {
-        Ok(compiler.plan)
-    } else {
-        compiler.errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-        compiler.errors.dedup();
-        Err(compiler.errors)
+    let mut compiler = Compiler::new(program, options);
+    match program.maps.first().and_then(|map| map.groups.first()) {
+        Some(group) => compiler.entry(group),
+        None => {
+            let place = program.files.place(0, 0, 0);
+            compiler.error("group-missing", place, "the map has no group", "the first group is the entry");
+        }
     }
+    compiler.finish()
+}
+
+/// Compiles every group of the program that could be an entry: two typed parameters, source and target.
+pub(super) fn library(program: &Program, options: &Options<'_>) -> Result<Plan, Vec<MapError>> {
+    let mut compiler = Compiler::new(program, options);
+    for group in program.maps.iter().flat_map(|map| &map.groups) {
+        let typed = group.parameters.iter().all(|parameter| !parameter.type_name.is_empty());
+        if let ([source, target], true) = (group.parameters.as_slice(), typed)
+            && (source.target, target.target) == (false, true)
+        {
+            compiler.entry(group);
+        }
+    }
+    compiler.finish()
 }
 
 impl<'p> Compiler<'p> {
+    fn new(program: &'p Program, options: &'p Options<'p>) -> Compiler<'p> {
+        let shapes = options.models.shapes.clone();
+        let plan = Plan {
+            files: program.files.clone(),
+            shapes,
+            open: options.profile == Profile::Open,
+            ..Plan::default()
+        };
+        let mut compiler = Compiler {
+            program,
+            options,
+            shapes: &options.models.shapes,
+            plan,
+            names: HashMap::new(),
+            shares: HashMap::new(),
+            places: HashMap::new(),
+            done: HashMap::new(),
+            waiting: VecDeque::new(),
+            defaults: None,
+            scope: Vec::new(),
+            slots: 0,
+            fhir: false,
+            errors: Vec::new(),
+        };
+        compiler.tables();
+        compiler
+    }
+
+    fn finish(mut self) -> Result<Plan, Vec<MapError>> {
+        // Groups wait in line rather than nest: a library may call through hundreds of them.
+        while let Some((index, group, holds)) = self.waiting.pop_front() {
+            let compiled = self.body(group, &holds);
+            if let Some(place) = self.plan.groups.get_mut(index) {
+                *place = compiled;
+            }
+        }
+        if self.errors.is_empty() {
+            return Ok(self.plan);
+        }
+        self.errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        self.errors.dedup();
+        Err(self.errors)
+    }
+
     fn files(&self) -> &'p Files {
         &self.program.files
+    }
+
+    fn is_strict(&self) -> bool {
+        self.options.profile == Profile::Strict
     }
 
     fn error(&mut self, code: &'static str, place: Place, text: impl Into<String>, help: impl Into<String>) {
@@ -89,7 +149,10 @@ impl<'p> Compiler<'p> {
         for map in self.program.maps.iter().flat_map(|map| &map.concept_maps) {
             match InlineTable::new(map) {
                 Ok(table) => {
-                    self.plan.tables.insert(map.url.clone(), table);
+                    // `conceptmap "name"` and `"#name"` are both called `#name` (mapping-language-ig fml.html).
+                    let name = map.url.trim_start_matches('#');
+                    let name = if name.contains(':') { name.to_owned() } else { format!("#{name}") };
+                    self.plan.tables.insert(name, table);
                 }
                 Err(relation) => {
                     let help = "use `-`, `==` or `<=` to translate, `!=` for no equivalent";
@@ -99,38 +162,40 @@ impl<'p> Compiler<'p> {
         }
     }
 
-    fn entry(&mut self) {
-        let Some(group) = self.program.maps.first().and_then(|map| map.groups.first()) else {
-            let place = self.files().place(0, 0, 0);
-            return self.error(
-                "group-missing",
-                place,
-                "the map has no group",
-                "the first group is the entry",
-            );
-        };
+    fn entry(&mut self, group: &'p Group) {
         let (sources, targets): (Vec<_>, Vec<_>) = group.parameters.iter().partition(|p| !p.target);
         if sources.len() != 1 || targets.len() > 1 || group.parameters.first().is_some_and(|p| p.target) {
             let help = "the entry group takes `source x : Model` and at most one `target y : Type`";
             return self.error("entry-parameters", group.place, "not an entry group", help);
         }
-        let rule = self.place(group.place);
-        self.plan.entry_rule = rule;
-        let mut holds = vec![Holds::Source];
+        let mut entry = Entry { rule: self.place(group.place), ..Entry::default() };
+        let source = sources.first().map_or("", |parameter| &*parameter.type_name);
+        let typed = self.type_named(source, group.place, false);
+        self.fhir = typed.is_some()
+            || self.url_of(source, group.place, false).is_none_or(|url| url.starts_with(FHIR));
+        let mut holds = vec![Holds::Source(typed)];
         if let Some(target) = targets.first() {
-            let Some(type_id) = self.resource(&target.type_name, target.place) else { return };
-            self.plan.entry_type = Some(type_id);
-            self.plan.entry_is_unit = shapes().type_name(type_id) != "Bundle";
-            if self.plan.entry_is_unit {
+            let type_id = match self.is_strict() {
+                true => self.resource(&target.type_name, target.place),
+                false => self.written(&target.type_name, target.place),
+            };
+            let Some(type_id) = type_id else { return };
+            entry.type_id = Some(type_id);
+            entry.is_unit = !self.is_strict() || self.shapes.type_name(type_id) != "Bundle";
+            if entry.is_unit {
                 self.lint_root(group.rules.iter(), std::slice::from_ref(group), group.place, type_id);
             }
             holds.push(Holds::Target(type_id));
         }
-        self.plan.entry = self.group(group, &holds);
+        entry.group = self.group(group, &holds);
+        self.plan.entries.push((group.name.clone(), entry));
     }
 
     /// A resource type, declared by `uses ... as target`.
     pub(super) fn resource(&mut self, name: &str, place: Place) -> Option<TypeId> {
+        if !self.is_strict() {
+            return self.written(name, place);
+        }
         let uses = self.program.maps.iter().flat_map(|map| &map.uses).filter(|uses| uses.target);
         let declared: Vec<&str> = uses.clone().map(|uses| uses.name.as_str()).collect();
         let Some(used) = uses.clone().find(|uses| uses.name == name) else {
@@ -142,10 +207,21 @@ impl<'p> Compiler<'p> {
             return None;
         };
         let type_name = used.url.rsplit('/').next().unwrap_or(name);
-        let found = shapes().type_id(type_name).filter(|id| shapes().is_resource(*id));
+        let found = self.shapes.type_id(type_name).filter(|id| self.shapes.is_resource(*id));
         if found.is_none() {
-            let help = nearest(type_name, shapes().resource_names());
+            let help = nearest(type_name, self.shapes.resource_names());
             self.error("type-unknown", place, format!("`{type_name}` is no R4 resource"), help);
+        }
+        found
+    }
+
+    /// Any type of the models at hand.
+    fn written(&mut self, name: &str, place: Place) -> Option<TypeId> {
+        let found = self.type_named(name, place, true);
+        if found.is_none() {
+            let url = self.url_of(name, place, true).unwrap_or_else(|| name.to_owned());
+            let help = format!("give its StructureDefinition; {}", nearest(&url, self.shapes.urls()));
+            self.error("type-unknown", place, format!("`{url}` is defined nowhere here"), help);
         }
         found
     }
@@ -157,9 +233,24 @@ impl<'p> Compiler<'p> {
             return index;
         }
         let index = self.plan.groups.len();
+        if index >= GROUPS_MAX {
+            let help = "give the parameters types, so that one body serves every call";
+            self.error(
+                "groups-many",
+                group.place,
+                format!("more than {GROUPS_MAX} variants of groups"),
+                help,
+            );
+            return 0;
+        }
         self.done.insert(key, index);
         self.plan.groups.push(GroupPlan::default());
-        let outer = (std::mem::take(&mut self.scope), std::mem::replace(&mut self.slots, 0));
+        self.waiting.push_back((index, group, holds.to_vec()));
+        index
+    }
+
+    fn body(&mut self, group: &'p Group, holds: &[Holds]) -> GroupPlan {
+        (self.scope, self.slots) = (Vec::new(), 0);
         for (parameter, holds) in group.parameters.iter().zip(holds) {
             self.declare(&parameter.name, *holds);
         }
@@ -194,12 +285,7 @@ impl<'p> Compiler<'p> {
             }
             rules.extend(part.rules.iter().map(|rule| self.rule(rule)));
         }
-        let compiled = GroupPlan { parameters: group.parameters.len(), slots: self.slots, rules };
-        if let Some(place) = self.plan.groups.get_mut(index) {
-            *place = compiled;
-        }
-        (self.scope, self.slots) = outer;
-        index
+        GroupPlan { parameters: group.parameters.len(), slots: self.slots, rules }
     }
 
     fn group_names(&self) -> Vec<&'p str> {
@@ -209,20 +295,11 @@ impl<'p> Compiler<'p> {
     fn rule(&mut self, rule: &'p Rule) -> RulePlan {
         let depth = self.scope.len();
         let place = self.place(rule.place);
-        let simple = match rule.targets.as_slice() {
-            [target] => {
-                target.transform.is_none()
-                    && target.variable.is_none()
-                    && rule.calls.is_empty()
-                    && rule.rules.is_empty()
-                    && rule.batch.is_empty()
-            }
-            _ => false,
-        };
+        let simple = is_simple(rule);
         let sources: Vec<SourcePlan> =
             rule.sources.iter().filter_map(|source| self.source(source, simple)).collect();
-        let targets = self.targets(rule);
         let mut calls = Vec::new();
+        let targets: Vec<(u32, TargetPlan)> = self.targets(rule, &mut calls);
         for call in &rule.calls {
             calls.extend(self.invoke(call));
         }
@@ -232,7 +309,7 @@ impl<'p> Compiler<'p> {
     }
 
     fn invoke(&mut self, call: &'p crate::fml::Call) -> Option<(usize, Vec<Code>)> {
-        let Some(group) = self.program.group(&call.name) else {
+        let Some(group) = self.program.group(&call.name, call.place.file) else {
             let help = nearest(&call.name, self.group_names());
             self.error("group-unknown", call.place, format!("no group `{}`", call.name), help);
             return None;
@@ -245,78 +322,40 @@ impl<'p> Compiler<'p> {
         let mut holds = Vec::new();
         let mut arguments = Vec::new();
         for (argument, parameter) in call.arguments.iter().zip(&group.parameters) {
-            let held = self.holds(argument);
-            match (parameter.target, held) {
-                (true, Holds::Target(type_id)) => {
-                    let wanted = parameter.type_name.as_str();
-                    if !shapes().is_a(type_id, wanted) {
-                        let text =
-                            format!("`{wanted}` is expected, this is a {}", shapes().type_name(type_id));
+            let declared = self.type_named(&parameter.type_name, group.place, parameter.target);
+            let mut held = self.holds(argument);
+            match (parameter.target, held, declared) {
+                (true, Holds::Target(type_id), Some(wanted)) => {
+                    let wanted = self.shapes.type_name(wanted);
+                    if !self.shapes.is_a(type_id, wanted) {
+                        let is = self.shapes.type_name(type_id);
+                        let text = format!("`{wanted}` is expected, this is a {is}");
                         self.error("group-argument", argument.place, text, "");
                     }
                 }
-                (true, _) => {
+                (true, Holds::Target(_), None) => {}
+                (true, ..) => {
                     let text = format!("parameter `{}` takes a target element", parameter.name);
-                    self.error(
-                        "group-argument",
-                        argument.place,
-                        text,
-                        "pass a variable made on the right of `->`",
-                    );
+                    let help = "pass a variable made on the right of `->`";
+                    self.error("group-argument", argument.place, text, help);
                 }
-                (false, _) => {}
+                (false, Holds::Source(None), Some(_)) => held = Holds::Source(declared),
+                (false, ..) => {}
             }
             holds.push(held);
-            arguments.push(self.expression(argument, false));
+            arguments.push(self.expression(argument, None));
         }
         Some((self.group(group, &holds), arguments))
     }
 
-    fn source(&mut self, source: &'p Source, simple: bool) -> Option<SourcePlan> {
-        let (first, steps) = source.path.split_first()?;
-        let Some(variable) = self.variable(first) else {
-            let names: Vec<String> = self.scope.iter().map(|v| v.name.clone()).collect();
-            let help = nearest(first, names.iter().map(String::as_str));
-            self.error("variable-unknown", source.place, format!("no variable `{first}`"), help);
-            return None;
-        };
-        let mut path: Vec<NameId> = Vec::new();
-        for (at, step) in steps.iter().enumerate() {
-            // `src.onset : Period` is the JSON element `onsetPeriod` (FHIR json.html, choice of types).
-            let typed =
-                source.type_name.as_deref().filter(|_| at + 1 == steps.len()).filter(|t| is_data_type(t));
-            let name = match typed {
-                Some(type_name) => format!("{step}{}", capital(type_name)),
-                None => step.clone(),
-            };
-            path.push(self.name(&name));
-        }
-        let slot = match &source.variable {
-            Some(name) => Some(self.declare(name, Holds::Source)),
-            None => simple.then(|| self.declare(UNNAMED, Holds::Source)),
-        };
-        let mut compiled = |expression: &'p Option<Expression>, focus: bool| {
-            expression.as_ref().map(|expression| self.expression(expression, focus))
-        };
-        let condition = compiled(&source.condition, true);
-        let check = compiled(&source.check, true);
-        let log = compiled(&source.log, true);
-        let default = compiled(&source.default, false);
-        Some(SourcePlan {
-            slot_from: variable.slot,
-            steps: path,
-            default,
-            list_mode: source.list_mode,
-            cardinality: source.cardinality,
-            slot,
-            condition,
-            check,
-            log,
-        })
-    }
-
     fn variable(&self, name: &str) -> Option<Variable> {
         self.scope.iter().rev().find(|variable| variable.name == name).cloned()
+    }
+
+    fn variable_unknown(&mut self, name: &str, place: Place) {
+        let names: Vec<String> = self.scope.iter().map(|variable| variable.name.clone()).collect();
+        let help = nearest(name, names.iter().map(String::as_str));
+        self.error("variable-unknown", place, format!("no variable `{name}`"), help);
     }
 
     fn declare(&mut self, name: &str, holds: Holds) -> Slot {
@@ -345,9 +384,18 @@ impl<'p> Compiler<'p> {
     }
 }
 
-/// Data types a choice may take; names of local models are not looked at here.
-fn is_data_type(name: &str) -> bool {
-    shapes().type_id(name).is_some_and(|id| !shapes().is_resource(id)) && !name.contains('.')
+/// `src.a -> tgt.b;` and the like: one source, one target, nothing said about either.
+fn is_simple(rule: &Rule) -> bool {
+    match rule.targets.as_slice() {
+        [target] => {
+            target.transform.is_none()
+                && target.variable.is_none()
+                && rule.calls.is_empty()
+                && rule.rules.is_empty()
+                && rule.batch.is_empty()
+        }
+        _ => false,
+    }
 }
 
 fn capital(name: &str) -> String {

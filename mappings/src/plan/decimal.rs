@@ -54,6 +54,31 @@ pub(crate) fn normal(text: &str) -> Option<String> {
     is_json_number(&lexeme).then_some(lexeme)
 }
 
+/// Exact difference, as [`add`].
+pub(crate) fn subtract(a: &str, b: &str) -> Option<String> {
+    match b.strip_prefix('-') {
+        Some(positive) => add(a, positive),
+        None => add(a, &format!("-{b}")),
+    }
+}
+
+/// Exact product; digits after the point add up.
+pub(crate) fn multiply(a: &str, b: &str) -> Option<String> {
+    let (a, b) = (parts(a)?, parts(b)?);
+    let scale = u32::try_from(-(a.2 + b.2)).ok().filter(|scale| *scale <= 36)?;
+    let whole = |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse::<i128>().ok() };
+    let product = whole(&a.1)?.checked_mul(whole(&b.1)?)?;
+    Some(lexeme(if a.0 == b.0 { product } else { -product }, scale))
+}
+
+/// An integer with `scale` digits after the point.
+fn lexeme(value: i128, scale: u32) -> String {
+    let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale as usize + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale as usize);
+    let sign = if value < 0 { "-" } else { "" };
+    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+}
+
 /// Dutch notation: decimal comma, points only as thousands separators in groups of three.
 pub(crate) fn from_comma(text: &str) -> Option<String> {
     let text = text.trim();

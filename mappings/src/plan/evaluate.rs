@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::source::{NodeId, Value};
 
-use super::code::{Code, Operator, Slot};
+use super::code::{Code, Operator, Slot, Step};
 use super::decimal;
 use super::execute::Machine;
 use super::item::{Item, Items};
@@ -45,7 +45,7 @@ impl<'t> Machine<'t> {
                 let base = self.evaluate(base, focus)?;
                 let mut out = Items::Empty;
                 for item in base.as_slice() {
-                    self.step(item, *name, &mut out);
+                    self.step(item, name, &mut out);
                 }
                 out
             }
@@ -113,6 +113,19 @@ impl<'t> Machine<'t> {
             Code::If(condition, yes, no) => {
                 let branch = if self.holds(condition, focus)? { yes } else { no };
                 self.evaluate(branch, focus)?
+            }
+            Code::Moved(base, shift) => {
+                let base = self.evaluate(base, focus)?;
+                match self.single_text(&base)? {
+                    Some(text) => match shift.apply(&text) {
+                        Ok(moved) => Items::text(moved),
+                        Err(why) => {
+                            let problem = Problem::new("date-invalid", why, "send a full date or dateTime");
+                            return Err(base.first().map_or(problem.clone(), |item| problem.on(item)));
+                        }
+                    },
+                    None => Items::Empty,
+                }
             }
             Code::Matches(base, pattern) => {
                 let base = self.evaluate(base, focus)?;
@@ -220,12 +233,40 @@ impl<'t> Machine<'t> {
                 let right = self.single_text(&right)?;
                 Items::text(format!("{}{}", left.as_deref().unwrap_or(""), right.as_deref().unwrap_or("")))
             }
+            Operator::Add | Operator::Subtract | Operator::Multiply => {
+                self.arithmetic(operator, &left, &right)?
+            }
             Operator::Union => {
                 let mut all = left;
                 all.extend(right);
                 self.distinct(all)
             }
         })
+    }
+
+    /// Exact, on decimal lexemes; `+` also joins texts (FHIRPath 2.0.0, 6.6). Empty where either side is.
+    fn arithmetic(&mut self, operator: Operator, left: &Items, right: &Items) -> Result<Items, Problem> {
+        let texts = operator == Operator::Add
+            && [left, right].iter().all(|side| side.first().is_some_and(|item| !self.is_number(item)));
+        let (Some(a), Some(b)) = (self.single_text(left)?, self.single_text(right)?) else {
+            return Ok(Items::Empty);
+        };
+        if texts {
+            return Ok(Items::text(format!("{}{}", &*a, &*b)));
+        }
+        let result = match operator {
+            Operator::Add => decimal::add(&a, &b),
+            Operator::Subtract => decimal::subtract(&a, &b),
+            _ => decimal::multiply(&a, &b),
+        };
+        match result {
+            Some(number) => Ok(Items::One(Item::Number(number.into()))),
+            None => {
+                let problem =
+                    Problem::new("number-invalid", "not numbers one can reckon with", "send numbers");
+                Err(left.first().map_or(problem.clone(), |item| problem.on(item)))
+            }
+        }
     }
 
     fn is_in(&mut self, needle: &Items, hay: &Items) -> Items {
@@ -284,40 +325,86 @@ impl<'t> Machine<'t> {
         out.into_iter().collect()
     }
 
-    /// Children of `item` called `name`. A simple HL7v2 value answers for its own first component.
-    pub(crate) fn step(&mut self, item: &Item, name: u16, out: &mut Items) {
-        match item {
-            Item::Node(node) => {
-                let node = *node;
-                let wanted = self.symbols.get(usize::from(name)).copied().flatten();
-                if let Some(wanted) = wanted {
-                    let tree = self.tree;
-                    for child in tree.children(node) {
-                        let data = tree.node(child);
-                        if data.name != wanted {
-                            continue;
-                        }
-                        if data.value == Value::Null {
-                            // Explicitly empty (HL7v2 `""`, JSON null) selects nothing, and is thereby read.
-                            self.mark(child);
-                        } else {
-                            out.push(Item::Node(child));
-                        }
-                    }
-                }
-                let own = self.plan.names.get(usize::from(name)).is_some_and(|n| self.tree.is_own(node, n));
-                if own {
-                    out.push(Item::Node(node));
-                }
-            }
-            Item::Target(target) => {
-                let name = self.plan.names.get(usize::from(name)).map_or("", |n| n);
+    /// One step down from `item`. A simple HL7v2 value answers for its own first component.
+    pub(crate) fn step(&mut self, item: &Item, step: &Step, out: &mut Items) {
+        match (step, item) {
+            (Step::Own, _) => out.push(item.clone()),
+            (Step::Name(name) | Step::Primitive(name, _) | Step::Beside(name), Item::Target(target)) => {
+                let name = self.plan.names.get(usize::from(*name)).map_or("", |n| n);
                 for child in self.target.children_named(*target, name) {
                     out.push(Item::Target(child));
                 }
             }
+            (Step::Choice(names), Item::Target(_)) => {
+                names.iter().for_each(|name| self.step(item, &Step::Name(*name), out));
+            }
+            (Step::Name(name), Item::Node(node)) => {
+                self.children(*node, *name, out);
+                let node = *node;
+                let own = self.plan.names.get(usize::from(*name)).is_some_and(|n| self.tree.is_own(node, n));
+                if own {
+                    out.push(Item::Node(node));
+                }
+            }
+            (Step::Primitive(name, beside), Item::Node(node)) => {
+                self.children(*node, *name, out);
+                let tree = self.tree;
+                let symbol = |name: &u16| self.symbols.get(usize::from(*name)).copied().flatten();
+                let (name, Some(beside)) = (symbol(name), symbol(beside)) else { return };
+                let has_value = |ordinal: u32| {
+                    tree.children(*node).map(|child| tree.node(child)).any(|data| {
+                        Some(data.name) == name && data.ordinal == ordinal && data.value != Value::Null
+                    })
+                };
+                for child in tree.children(*node).filter(|child| tree.node(*child).name == beside) {
+                    let data = tree.node(child);
+                    if data.value == Value::None && !has_value(data.ordinal) {
+                        out.push(Item::Node(child));
+                    }
+                }
+            }
+            (Step::Choice(names), Item::Node(node)) => {
+                names.iter().for_each(|name| self.children(*node, *name, out));
+            }
+            (Step::Beside(name), Item::Node(node)) => {
+                if let Some(of) = self.beside(*node) {
+                    self.children(of, *name, out);
+                }
+            }
             _ => {}
         }
+    }
+
+    fn children(&mut self, node: NodeId, name: u16, out: &mut Items) {
+        let Some(wanted) = self.symbols.get(usize::from(name)).copied().flatten() else { return };
+        let tree = self.tree;
+        for child in tree.children(node) {
+            let data = tree.node(child);
+            if data.name != wanted {
+                continue;
+            }
+            if data.value == Value::Null {
+                // Explicitly empty (HL7v2 `""`, JSON null) selects nothing, and is thereby read.
+                self.mark(child);
+            } else {
+                out.push(Item::Node(child));
+            }
+        }
+    }
+
+    /// Where JSON keeps `id` and `extension` of a primitive: `_name` of the same ordinal; a primitive without value is that itself.
+    pub(crate) fn beside(&self, node: NodeId) -> Option<NodeId> {
+        let tree = self.tree;
+        let data = tree.node(node);
+        if data.value == Value::None {
+            return Some(node);
+        }
+        let name = tree.symbol(&format!("_{}", tree.name(node)))?;
+        let of = |child: &NodeId| {
+            let other = tree.node(*child);
+            other.name == name && other.ordinal == data.ordinal && other.value == Value::None
+        };
+        tree.children(data.parent?).find(of)
     }
 
     /// Text of an item, marking the leaf it came from; `None` for composites and explicit emptiness.
@@ -364,7 +451,7 @@ impl<'t> Machine<'t> {
         }
     }
 
-    fn is_type(&mut self, item: &Item, name: &str) -> bool {
+    pub(crate) fn is_type(&mut self, item: &Item, name: &str) -> bool {
         self.tested(item);
         if let Item::Target(target) = item {
             return self.target.type_name(*target) == name;
@@ -388,9 +475,12 @@ impl<'t> Machine<'t> {
         }
     }
 
-    fn resource_type(&mut self, item: &Item) -> Option<String> {
+    /// What `resourceType` says; the root of an XML document is named after its type.
+    pub(crate) fn resource_type(&mut self, item: &Item) -> Option<String> {
         let Item::Node(node) = item else { return None };
-        let child: NodeId = self.tree.named(*node, "resourceType").next()?;
+        let Some(child) = self.tree.named(*node, "resourceType").next() else {
+            return (*node == self.tree.root()).then(|| self.tree.name(*node).to_owned());
+        };
         self.text(&Item::Node(child)).map(|text| text.to_string())
     }
 

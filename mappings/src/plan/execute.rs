@@ -15,9 +15,9 @@ use super::code::{Effect, Fill, RulePlan, SourcePlan, TargetPlan};
 use super::item::{Item, Items};
 use super::problem::Problem;
 use super::record::{Event, Moment, Reading, Record};
-use super::shape::shapes;
-use super::target::{Arena, Origin, TargetId};
-use super::{Limits, Plan};
+use super::shape::Shapes;
+use super::target::{Arena, Origin, TargetId, WriteError};
+use super::{Entry, Limits, Plan};
 
 /// A root resource while it is being built.
 #[derive(Debug)]
@@ -39,11 +39,12 @@ pub(crate) struct Machine<'t> {
     pub tree: &'t Tree,
     pub codes: &'t CodeTables,
     pub limits: Limits,
+    pub shapes: &'t Shapes,
     pub symbols: Vec<Option<Symbol>>,
     pub coverage: Coverage,
     /// Nodes a rule took as its source: a modifierExtension that is none of these was not understood.
     pub taken: Coverage,
-    pub target: Arena,
+    pub target: Arena<'t>,
     pub slots: Vec<Items>,
     pub base: usize,
     pub units: Vec<Building>,
@@ -69,10 +70,11 @@ impl<'t> Machine<'t> {
             tree,
             codes,
             limits,
+            shapes: &plan.shapes,
             symbols: plan.names.iter().map(|name| tree.symbol(name)).collect(),
             coverage: Coverage::new(tree.len()),
             taken: Coverage::new(tree.len()),
-            target: Arena::new(limits.nodes_max as usize),
+            target: Arena::new(&plan.shapes, limits.nodes_max as usize),
             slots: Vec::new(),
             base: 0,
             units: Vec::new(),
@@ -98,25 +100,25 @@ impl<'t> Machine<'t> {
         }
     }
 
-    /// Runs the entry group on the whole document.
-    pub(crate) fn run(&mut self) {
-        let Some(group) = self.plan.groups.get(self.plan.entry) else { return };
+    /// Runs an entry group on the whole document.
+    pub(crate) fn run(&mut self, entry: &Entry) {
+        let Some(group) = self.plan.groups.get(entry.group) else { return };
         let mut arguments = vec![Items::One(Item::Node(self.tree.root()))];
         if group.parameters > 1
-            && let Some(type_id) = self.plan.entry_type
+            && let Some(type_id) = entry.type_id
         {
-            let origin = Origin { rule: self.plan.entry_rule, node: self.tree.root() };
+            let origin = Origin { rule: entry.rule, node: self.tree.root() };
             match self.target.root(type_id, origin) {
                 Ok(root) => {
-                    if self.plan.entry_is_unit {
-                        self.begin(root, self.plan.entry_rule);
+                    if entry.is_unit {
+                        self.begin(root, entry.rule);
                     }
                     arguments.push(Items::One(Item::Target(root)));
                 }
                 Err(error) => self.report(error.into()),
             }
         }
-        self.group(self.plan.entry, arguments);
+        self.group(entry.group, arguments);
     }
 
     fn begin(&mut self, root: TargetId, rule: u32) {
@@ -190,7 +192,7 @@ impl<'t> Machine<'t> {
         for step in &source.steps {
             let mut next = Items::Empty;
             for item in items.as_slice() {
-                self.step(item, *step, &mut next);
+                self.step(item, step, &mut next);
             }
             items = next;
         }
@@ -199,6 +201,11 @@ impl<'t> Machine<'t> {
             self.spend()?;
             if let Some(slot) = source.slot {
                 self.assign(slot, Items::One(item.clone()));
+            }
+            if let Some(wanted) = &source.type_name
+                && !self.is_type(item, wanted)
+            {
+                continue;
             }
             if match &source.condition {
                 Some(condition) => self.holds(condition, Some(item))?,
@@ -216,8 +223,7 @@ impl<'t> Machine<'t> {
             && (kept.len() < min as usize || max.is_some_and(|max| kept.len() > max as usize))
         {
             let upper = max.map_or_else(|| "*".to_owned(), |max| max.to_string());
-            let names = source.steps.iter().filter_map(|step| self.plan.names.get(usize::from(*step)));
-            let path = names.map(|name| &**name).collect::<Vec<_>>().join(".");
+            let path = source.path.to_string();
             let text =
                 format!("{} of `{path}` as the map wants them, where it expects {min}..{upper}", kept.len());
             let problem = Problem::new("source-cardinality", text, "mend the document, or widen the map");
@@ -322,10 +328,12 @@ impl<'t> Machine<'t> {
         };
         match target {
             TargetPlan::Effect(effect, _) => (format!("{effect:?}"), None),
+            TargetPlan::Own(to, _) => ("value".to_owned(), slot(*to)),
+            TargetPlan::Dispatch { field, .. } => (self.shapes.field(*field).name.clone(), None),
             TargetPlan::Bind(_, to) => ("variable".to_owned(), slot(*to)),
-            TargetPlan::Root(type_id, _) => (shapes().type_name(*type_id).to_owned(), None),
+            TargetPlan::Root(type_id, _) => (self.shapes.type_name(*type_id).to_owned(), None),
             TargetPlan::Write { field, .. } => {
-                let name = shapes().field(*field).name.clone();
+                let name = self.shapes.field(*field).name.clone();
                 let value = match target {
                     TargetPlan::Write { slot: Some(to), .. } => slot(*to),
                     TargetPlan::Write { slot_from, .. } => self.slot(*slot_from).first().and_then(|item| {
@@ -360,11 +368,42 @@ impl<'t> Machine<'t> {
                 }
                 self.effect(*effect, &values)?;
             }
-            TargetPlan::Write { slot_from, steps, field, type_id, fill, share, slot } => {
+            TargetPlan::Own(slot, code) => {
+                let items = self.evaluate(code, None)?;
+                let target = self.slot(*slot).first().cloned();
+                if let (Some(Item::Target(target)), Some(text)) = (target, self.single_text(&items)?)
+                    && !text.trim().is_empty()
+                {
+                    if self.target.text(target).is_some() {
+                        return Err(WriteError::Second("value".to_owned()).into());
+                    }
+                    self.target.set(target, &text).map_err(|error| {
+                        let problem = Problem::from(error);
+                        items.first().map_or(problem.clone(), |item| problem.on(item))
+                    })?;
+                }
+            }
+            TargetPlan::Dispatch { slot_from, field, source, table } => {
+                let (Some(Item::Target(parent)), Some(item)) =
+                    (self.slot(*slot_from).first().cloned(), self.slot(*source).first().cloned())
+                else {
+                    return Ok(());
+                };
+                let name = self.resource_type(&item).unwrap_or_default();
+                let Some(&(type_id, group)) = table.get(&name) else {
+                    let text = format!("no group of the map takes a `{name}`");
+                    return Err(
+                        Problem::new("resource-unmapped", text, "write a `<<type+>>` group for it").on(&item)
+                    );
+                };
+                let made = self.target.add(parent, *field, type_id, self.origin())?;
+                self.group(group, vec![Items::One(item), Items::One(Item::Target(made))]);
+            }
+            TargetPlan::Write { slot_from, steps, field, type_id, fill, pick, slot } => {
                 let written = match self.slot(*slot_from).first() {
                     Some(Item::Target(parent)) => {
                         let parent = *parent;
-                        self.write(parent, steps, *field, *type_id, fill, *share)?
+                        self.write(parent, steps, *field, *type_id, fill, *pick)?
                     }
                     // The element could not be made; that is a finding already.
                     _ => Items::Empty,
@@ -439,8 +478,11 @@ fn reading(target: &TargetPlan) -> Reading {
         TargetPlan::Effect(Effect::Use, _) => Reading::Waived,
         TargetPlan::Effect(Effect::Refuse | Effect::Warn, _) => Reading::Tested,
         TargetPlan::Write { fill: Fill::Translate { .. } | Fill::Ucum { .. }, .. } => Reading::Translated,
-        TargetPlan::Effect(..) | TargetPlan::Bind(..) | TargetPlan::Root(..) | TargetPlan::Write { .. } => {
-            Reading::Copied
-        }
+        TargetPlan::Effect(..)
+        | TargetPlan::Bind(..)
+        | TargetPlan::Own(..)
+        | TargetPlan::Dispatch { .. }
+        | TargetPlan::Root(..)
+        | TargetPlan::Write { .. } => Reading::Copied,
     }
 }

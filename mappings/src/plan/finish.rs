@@ -140,7 +140,7 @@ impl Machine<'_> {
         };
         building.findings.into_iter().for_each(|finding| unit.add(finding));
         let failed = |unit: &Unit| unit.findings.iter().any(|finding| finding.severity >= Severity::Error);
-        if unit.identity.is_none() && !failed(&unit) {
+        if unit.identity.is_none() && !self.plan.open && !failed(&unit) {
             let problem = Problem::new(
                 "identity-missing",
                 format!("no business identifier came out for this {type_name}"),
@@ -148,7 +148,7 @@ impl Machine<'_> {
             );
             unit.add(self.finding(problem, building.anchor));
         }
-        if unit.subject.is_none() && !building.subject_none && !failed(&unit) {
+        if unit.subject.is_none() && !building.subject_none && !self.plan.open && !failed(&unit) {
             let problem = Problem::new(
                 "subject-missing",
                 format!("nothing says whose {type_name} this is"),
@@ -163,7 +163,14 @@ impl Machine<'_> {
             }
             Some(text) => {
                 let refused = failed(&unit);
-                for finding in self.validated(&text, building.root, building.anchor, refused) {
+                let type_id = self.target.get(building.root).map(|node| node.type_id).unwrap_or_default();
+                // Other models are checked while building; only R4 resources have more rules than that.
+                let judged = self.shapes.is_r4(type_id) && self.shapes.is_resource(type_id);
+                let findings = match judged {
+                    true => self.validated(&text, building.root, building.anchor, refused),
+                    false => Vec::new(),
+                };
+                for finding in findings {
                     unit.add(finding);
                 }
                 unit.resource = Some(text);

@@ -221,6 +221,9 @@ impl Machine<'_> {
                 _ => Items::Empty,
             });
         }
+        if function == Extension::Pointer {
+            return self.pointer(&value);
+        }
         let Some(text) = self.single_text(&value)? else { return Ok(Items::Empty) };
         let text = text.to_string();
         let on_value = |problem: Problem| match value.first() {
@@ -274,7 +277,50 @@ impl Machine<'_> {
                     Lookup::NoMap | Lookup::Unmapped => Items::Empty,
                 })
             }
-            Extension::Append | Extension::Stable | Extension::Ordinal => Ok(Items::Empty),
+            Extension::Append | Extension::Stable | Extension::Ordinal | Extension::Pointer => {
+                Ok(Items::Empty)
+            }
+        }
+    }
+
+    /// What a Reference to a resource says: `Patient/12`; a text is taken as it is.
+    fn pointer(&mut self, value: &Items) -> Result<Items, Problem> {
+        let [item] = value.as_slice() else {
+            return Ok(self.single_text(value)?.map_or(Items::Empty, |text| Items::text(text.to_string())));
+        };
+        let (type_name, id) = match item {
+            Item::Target(target) if self.target.text(*target).is_none() => {
+                let id = self.target.children_named(*target, "id").first().copied();
+                (
+                    self.target.type_name(*target).to_owned(),
+                    id.and_then(|id| self.target.text(id)).map(|id| id.to_string()),
+                )
+            }
+            Item::Node(node) if self.tree.node(*node).value == crate::source::Value::None => {
+                let Some(type_name) = self.resource_type(item) else {
+                    let problem = Problem::new(
+                        "reference-type",
+                        "only a resource can be referred to",
+                        "name the resource",
+                    );
+                    return Err(problem.on(item));
+                };
+                let id = self.tree.named(*node, "id").next();
+                (type_name, id.and_then(|id| self.text(&Item::Node(id)).map(|id| id.to_string())))
+            }
+            _ => {
+                return Ok(self
+                    .single_text(value)?
+                    .map_or(Items::Empty, |text| Items::text(text.to_string())));
+            }
+        };
+        match id {
+            Some(id) => Ok(Items::text(format!("{type_name}/{id}"))),
+            None => {
+                let text = format!("the {type_name} has no id to refer to it by");
+                Err(Problem::new("reference-id", text, "give it an id, or use ref(Type, system, value)")
+                    .on(item))
+            }
         }
     }
 

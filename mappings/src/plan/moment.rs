@@ -92,6 +92,50 @@ pub(crate) fn dutch(text: &str, format: &str, zone: &str) -> Result<String, Stri
     Ok(format!("{date}T{}{offset}", time.strftime("%H:%M:%S")))
 }
 
+/// A whole number of calendar or clock units, forward or back (FHIRPath 2.0.0, 6.7 date/time arithmetic).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shift {
+    span: jiff::Span,
+    of_day: bool,
+}
+
+impl Shift {
+    /// `None` for a unit that is no duration, or more than the calendar has.
+    pub(crate) fn new(count: i64, unit: &str) -> Option<Shift> {
+        let span = jiff::Span::new();
+        let of_day = matches!(unit.trim_end_matches('s'), "hour" | "minute" | "second");
+        let span = match unit.trim_end_matches('s') {
+            "year" => span.try_years(count),
+            "month" => span.try_months(count),
+            "week" => span.try_weeks(count),
+            "day" => span.try_days(count),
+            "hour" => span.try_hours(count),
+            "minute" => span.try_minutes(count),
+            "second" => span.try_seconds(count),
+            _ => return None,
+        };
+        span.ok().map(|span| Shift { span, of_day })
+    }
+
+    /// A FHIR date or dateTime moved; precision and zone stay. Errors: what is wrong, without the value.
+    pub(crate) fn apply(self, text: &str) -> Result<String, String> {
+        let far = |_| "the calendar ends before that".to_owned();
+        let text = text.trim();
+        let Some((day, rest)) = text.split_once('T') else {
+            if self.of_day {
+                return Err("hours are added to a date that has none".to_owned());
+            }
+            let date: Date = text.parse().map_err(|_| "no full date to add to".to_owned())?;
+            return Ok(date.checked_add(self.span).map_err(far)?.to_string());
+        };
+        let zone = rest.find(['Z', '+', '-']).unwrap_or(rest.len());
+        let (time, zone) = rest.split_at(zone);
+        let at: DateTime = format!("{day}T{time}").parse().map_err(|_| "no dateTime to add to".to_owned())?;
+        let moved = at.checked_add(self.span).map_err(far)?;
+        Ok(format!("{moved}{zone}"))
+    }
+}
+
 /// Whether `zone` is in the time zone database.
 pub(crate) fn is_zone(zone: &str) -> bool {
     TimeZone::get(zone).is_ok()

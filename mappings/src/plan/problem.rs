@@ -70,6 +70,11 @@ impl From<WriteError> for Problem {
                 "mend the value, or convert it in the map",
             )
             .because(type_name),
+            WriteError::Attached => Problem::new(
+                "target-attached",
+                "a resource can be put in one place only, and not into itself",
+                "create another one in the map",
+            ),
             WriteError::Nodes => Problem::new(
                 "limit-nodes",
                 "the map makes too many elements of this document",

@@ -1,13 +1,18 @@
-//! R4 types as the target builder needs them: JSON names with their order, cardinality, choice and type.
+//! Types as the target builder and the compiler need them: JSON names with their order, cardinality, choice and type.
 //!
-//! Made once from `sluis_conformance::definitions`, so that compiling resolves names to numbers and writing only
-//! compares those.
+//! R4 is made once from `sluis_conformance::definitions`; [`crate::model`] adds logical models and other versions of FHIR after it, so
+//! that an R4 type has the same number in every plan. Compiling resolves names to numbers; writing only compares those.
+
+mod extend;
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use foldhash::fast::RandomState;
 use sluis_conformance::definitions::{self, Definitions, StructureId, StructureKind};
+
+/// Where the canonicals of FHIR's own types begin; those of a version are below `<version>/`.
+pub(crate) const FHIR: &str = "http://hl7.org/fhir/";
 
 /// A type or nested element (`Observation`, `Observation.component`, `Quantity`, `code`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -26,7 +31,7 @@ pub(crate) struct Field {
     /// JSON name: `valueQuantity`.
     pub name: String,
     /// Element name without type: `value`.
-    pub element: &'static str,
+    pub element: Arc<str>,
     /// Place among its siblings.
     pub order: u16,
     /// Whether it may repeat, and so is an array.
@@ -37,26 +42,53 @@ pub(crate) struct Field {
     pub type_id: TypeId,
 }
 
-#[derive(Debug)]
+/// What a type is, apart from R4's distinctions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A concrete resource.
+    Resource,
+    /// `Resource`, `DomainResource`: stands for any resource.
+    AnyResource,
+    /// A data type or nested element.
+    Complex,
+    /// One JSON value.
+    Primitive,
+    /// The root of a logical model.
+    Logical,
+}
+
+#[derive(Debug, Clone)]
 struct Shape {
-    name: &'static str,
-    kind: StructureKind,
-    structure: StructureId,
+    name: Arc<str>,
+    kind: Kind,
+    /// In the R4 definitions; `None` for every other model.
+    structure: Option<StructureId>,
+    /// What it specialises, outside R4.
+    base: Option<TypeId>,
     fields: Vec<Field>,
     by_name: HashMap<String, u16, RandomState>,
 }
 
-/// All types reachable from the resources.
-#[derive(Debug, Default)]
+/// All types reachable from the resources of R4, and those of other models.
+#[derive(Clone, Default)]
 pub(crate) struct Shapes {
     types: Vec<Shape>,
-    by_name: HashMap<&'static str, TypeId>,
+    by_name: HashMap<Arc<str>, TypeId>,
+    by_url: HashMap<String, TypeId>,
+    /// Types below this number are R4's.
+    r4: usize,
 }
 
-/// The shapes of R4, made on first use.
-pub(crate) fn shapes() -> &'static Shapes {
-    static SHAPES: LazyLock<Shapes> = LazyLock::new(|| Shapes::new(definitions::r4()));
+/// The shapes of R4 alone, made on first use.
+pub(crate) fn shapes() -> &'static Arc<Shapes> {
+    static SHAPES: LazyLock<Arc<Shapes>> = LazyLock::new(|| Arc::new(Shapes::new(definitions::r4())));
     &SHAPES
+}
+
+impl std::fmt::Debug for Shapes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shapes({} types)", self.types.len())
+    }
 }
 
 impl Shapes {
@@ -80,19 +112,26 @@ impl Shapes {
             at += 1;
             let structure = defs.structure_at(id);
             let mut shape = Shape {
-                name: structure.path,
-                kind: structure.kind,
-                structure: id,
+                name: structure.path.into(),
+                kind: match structure.kind {
+                    StructureKind::Resource => Kind::Resource,
+                    StructureKind::AbstractResource => Kind::AnyResource,
+                    StructureKind::Complex | StructureKind::Backbone => Kind::Complex,
+                    StructureKind::Primitive => Kind::Primitive,
+                },
+                structure: Some(id),
+                base: None,
                 fields: Vec::new(),
                 by_name: HashMap::default(),
             };
             for (order, element) in structure.elements.iter().enumerate() {
+                let short: Arc<str> = element.name.into();
                 for type_ in &element.types {
                     let name = element.json_name(type_);
                     shape.by_name.insert(name.clone(), shape.fields.len() as u16);
                     shape.fields.push(Field {
                         name,
-                        element: element.name,
+                        element: Arc::clone(&short),
                         order: order as u16,
                         many: element.is_list(),
                         choice: element.is_choice,
@@ -100,14 +139,33 @@ impl Shapes {
                     });
                 }
             }
-            shapes.by_name.insert(shape.name, TypeId(shapes.types.len() as u16));
+            let id = TypeId(shapes.types.len() as u16);
+            if !shape.name.contains('.') {
+                for of in [FHIR.to_owned(), format!("{FHIR}4.0/")] {
+                    shapes.by_url.insert(format!("{of}StructureDefinition/{}", shape.name), id);
+                }
+            }
+            shapes.by_name.insert(Arc::clone(&shape.name), id);
             shapes.types.push(shape);
         }
+        shapes.r4 = shapes.types.len();
         shapes
     }
 
+    /// The R4 type of that name, nested ones by path.
     pub(crate) fn type_id(&self, name: &str) -> Option<TypeId> {
         self.by_name.get(name).copied()
+    }
+
+    /// The type a canonical stands for: `http://hl7.org/fhir/3.0/StructureDefinition/Patient` is that of STU3, without a version or
+    /// with `4.0` that of R4.
+    pub(crate) fn by_url(&self, url: &str) -> Option<TypeId> {
+        self.by_url.get(url.split('|').next().unwrap_or(url)).copied()
+    }
+
+    /// Canonicals of every type that has one, for messages.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
+        self.by_url.keys().map(String::as_str)
     }
 
     fn shape(&self, id: TypeId) -> &Shape {
@@ -115,27 +173,54 @@ impl Shapes {
         self.types.get(usize::from(id.0)).unwrap_or(&self.types[0])
     }
 
-    pub(crate) fn type_name(&self, id: TypeId) -> &'static str {
-        self.shape(id).name
+    pub(crate) fn type_name(&self, id: TypeId) -> &str {
+        &self.shape(id).name
+    }
+
+    /// Whether it is R4's: what is made of it is judged by the R4 definitions.
+    pub(crate) fn is_r4(&self, id: TypeId) -> bool {
+        usize::from(id.0) < self.r4
     }
 
     pub(crate) fn is_resource(&self, id: TypeId) -> bool {
-        self.shape(id).kind == StructureKind::Resource
+        self.shape(id).kind == Kind::Resource
+    }
+
+    /// Whether it stands for any resource.
+    pub(crate) fn is_any_resource(&self, id: TypeId) -> bool {
+        self.shape(id).kind == Kind::AnyResource
+    }
+
+    /// Whether an instance says its type in `resourceType`.
+    pub(crate) fn is_typed_root(&self, id: TypeId) -> bool {
+        matches!(self.shape(id).kind, Kind::Resource | Kind::Logical)
     }
 
     pub(crate) fn is_primitive(&self, id: TypeId) -> bool {
-        self.shape(id).kind == StructureKind::Primitive
+        self.shape(id).kind == Kind::Primitive
     }
 
-    /// The type in the definitions of R4.
+    /// The type in the definitions of R4; `None` for one of another model.
     pub(crate) fn structure(&self, id: TypeId) -> Option<StructureId> {
-        Some(self.shape(id).structure)
+        self.shape(id).structure
     }
 
     /// Whether a type is, or specialises, the type of that name.
     pub(crate) fn is_a(&self, id: TypeId, name: &str) -> bool {
-        let defs = definitions::r4();
-        defs.is_a(defs.structure_at(self.shape(id).structure), name)
+        let mut at = Some(id);
+        let mut left = self.types.len();
+        while let (Some(id), true) = (at, left > 0) {
+            let shape = self.shape(id);
+            if let Some(structure) = shape.structure {
+                let defs = definitions::r4();
+                return defs.is_a(defs.structure_at(structure), name);
+            }
+            if &*shape.name == name {
+                return true;
+            }
+            (at, left) = (shape.base, left - 1);
+        }
+        false
     }
 
     /// A property by its JSON name.
@@ -154,7 +239,7 @@ impl Shapes {
         let element = element.trim_end_matches("[x]");
         let fields = self.shape(of).fields.iter().enumerate();
         fields
-            .filter(|(_, field)| field.choice && field.element == element)
+            .filter(|(_, field)| field.choice && &*field.element == element)
             .map(|(at, _)| FieldId { of, at: at as u16 })
             .collect()
     }
@@ -164,7 +249,18 @@ impl Shapes {
         self.shape(of).fields.iter().map(|field| field.name.as_str())
     }
 
-    pub(crate) fn resource_names(&self) -> impl Iterator<Item = &'static str> {
-        self.types.iter().filter(|shape| shape.kind == StructureKind::Resource).map(|shape| shape.name)
+    pub(crate) fn resource_names(&self) -> impl Iterator<Item = &str> {
+        let r4 = self.types.iter().take(self.r4);
+        r4.filter(|shape| shape.kind == Kind::Resource).map(|shape| &*shape.name)
+    }
+
+    /// The resource type of that name in the same model as `like`: R4 beside R4, STU3 beside STU3.
+    pub(crate) fn resource_beside(&self, like: TypeId, name: &str) -> Option<TypeId> {
+        if self.is_r4(like) {
+            return self.type_id(name).filter(|id| self.is_resource(*id));
+        }
+        let others = self.types.iter().enumerate().skip(self.r4);
+        let mut named = others.filter(|(_, shape)| &*shape.name == name && shape.kind == Kind::Resource);
+        named.next().map(|(at, _)| TypeId(at as u16))
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::source::NodeId;
 
-use super::shape::{FieldId, TypeId, shapes};
+use super::shape::{FieldId, Shapes, TypeId};
 
 /// A node of the target arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,19 +72,22 @@ pub(crate) enum WriteError {
     Choice(String, String),
     /// The value does not fit the primitive type.
     Value(&'static str, String),
+    /// The resource is part of another, or of itself.
+    Attached,
     /// More nodes than allowed.
     Nodes,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Arena {
+#[derive(Debug)]
+pub(crate) struct Arena<'t> {
     nodes: Vec<TargetNode>,
     pub nodes_max: usize,
+    shapes: &'t Shapes,
 }
 
-impl Arena {
-    pub(crate) fn new(nodes_max: usize) -> Arena {
-        Arena { nodes: Vec::new(), nodes_max }
+impl<'t> Arena<'t> {
+    pub(crate) fn new(shapes: &'t Shapes, nodes_max: usize) -> Arena<'t> {
+        Arena { nodes: Vec::new(), nodes_max, shapes }
     }
 
     pub(crate) fn get(&self, id: TargetId) -> Option<&TargetNode> {
@@ -104,13 +107,13 @@ impl Arena {
         type_id: TypeId,
         origin: Origin,
     ) -> Result<TargetId, WriteError> {
-        let shape = shapes().field(field);
+        let shape = self.shapes.field(field);
         for &child in self.get(parent).map_or(&[][..], |node| &node.children) {
             let Some(other) = self.get(child).and_then(|node| node.field) else { continue };
             if other == field && !shape.many {
                 return Err(WriteError::Second(shape.name.clone()));
             }
-            let other = shapes().field(other);
+            let other = self.shapes.field(other);
             if shape.choice && other.element == shape.element && other.name != shape.name {
                 return Err(WriteError::Choice(shape.name.clone(), other.name.clone()));
             }
@@ -131,7 +134,7 @@ impl Arena {
         type_id: TypeId,
         origin: Origin,
     ) -> Result<TargetId, WriteError> {
-        if !shapes().field(field).many {
+        if !self.shapes.field(field).many {
             let children = self.get(parent).map_or(&[][..], |node| &node.children);
             let there =
                 children.iter().find(|&&child| self.get(child).is_some_and(|n| n.field == Some(field)));
@@ -142,10 +145,49 @@ impl Arena {
         self.add(parent, field, type_id, origin)
     }
 
+    /// The elements `field` of `parent`, in the order they were made.
+    pub(crate) fn there(&self, parent: TargetId, field: FieldId) -> Vec<TargetId> {
+        let children = self.get(parent).map_or(&[][..], |node| &node.children);
+        children
+            .iter()
+            .copied()
+            .filter(|child| self.get(*child).is_some_and(|n| n.field == Some(field)))
+            .collect()
+    }
+
+    /// Puts a resource made on its own into an element of another. Errors: the element may not be there twice; the resource is
+    /// in another already, or holds this one.
+    pub(crate) fn attach(
+        &mut self,
+        parent: TargetId,
+        field: FieldId,
+        root: TargetId,
+    ) -> Result<(), WriteError> {
+        let shape = self.shapes.field(field);
+        if !shape.many && !self.there(parent, field).is_empty() {
+            return Err(WriteError::Second(shape.name.clone()));
+        }
+        let mut inside = vec![root];
+        while let Some(at) = inside.pop() {
+            if at == parent {
+                return Err(WriteError::Attached);
+            }
+            inside.extend(self.get(at).into_iter().flat_map(|node| &node.children));
+        }
+        match self.nodes.get_mut(root.0 as usize) {
+            Some(node) if node.field.is_none() => node.field = Some(field),
+            _ => return Err(WriteError::Attached),
+        }
+        if let Some(parent) = self.nodes.get_mut(parent.0 as usize) {
+            parent.children.push(root);
+        }
+        Ok(())
+    }
+
     /// Gives a primitive its value, as the JSON kind its type asks for.
     pub(crate) fn set(&mut self, id: TargetId, text: &str) -> Result<(), WriteError> {
         let Some(node) = self.nodes.get_mut(id.0 as usize) else { return Ok(()) };
-        let type_name = shapes().type_name(node.type_id);
+        let type_name = self.shapes.type_name(node.type_id);
         let leaf = match type_name {
             "boolean" => match text {
                 "true" => Leaf::Boolean(true),
@@ -164,15 +206,15 @@ impl Arena {
         Ok(())
     }
 
-    pub(crate) fn type_name(&self, id: TargetId) -> &'static str {
-        self.get(id).map_or("", |node| shapes().type_name(node.type_id))
+    pub(crate) fn type_name(&self, id: TargetId) -> &'t str {
+        self.get(id).map_or("", |node| self.shapes.type_name(node.type_id))
     }
 
     pub(crate) fn children_named(&self, id: TargetId, name: &str) -> Vec<TargetId> {
         let Some(node) = self.get(id) else { return Vec::new() };
         let is_named = |child: &&TargetId| {
-            let field = self.get(**child).and_then(|n| n.field).map(|f| shapes().field(f));
-            field.is_some_and(|f| f.name == name || f.element == name)
+            let field = self.get(**child).and_then(|n| n.field).map(|f| self.shapes.field(f));
+            field.is_some_and(|f| f.name == name || &*f.element == name)
         };
         node.children.iter().filter(is_named).copied().collect()
     }

@@ -9,7 +9,7 @@ use crate::source::{NodeId, Value};
 use super::execute::Machine;
 use super::item::Item;
 use super::problem::Problem;
-use super::shape::{FieldId, TypeId, shapes};
+use super::shape::{FieldId, TypeId};
 use super::target::TargetId;
 
 /// UCUM (FHIR R4 terminologies-systems.html).
@@ -71,8 +71,8 @@ impl Machine<'_> {
             self.report(problem.warning());
         }
         let origin = self.origin();
-        let type_name = shapes().type_name(type_id);
-        if shapes().is_primitive(type_id) {
+        let type_name = self.shapes.type_name(type_id);
+        if self.shapes.is_primitive(type_id) {
             let Some(code) = mapped.and_then(|(_, _, code, _)| code) else { return Ok(None) };
             let target = self.target.add(parent, field, type_id, origin)?;
             self.target.set(target, &code)?;

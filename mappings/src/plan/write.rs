@@ -2,12 +2,15 @@
 
 use crate::source::{NodeId, Value};
 
-use super::code::{Code, Fill};
+use super::code::{Code, Fill, Pick};
 use super::execute::Machine;
 use super::item::{Item, Items};
 use super::problem::Problem;
-use super::shape::{FieldId, TypeId, shapes};
-use super::target::{Origin, TargetId};
+use super::shape::{FieldId, TypeId};
+use super::target::{Origin, TargetId, WriteError};
+
+/// Code system of `Identifier.type` (FHIR R4 valueset-identifier-type.html).
+const IDENTIFIER_TYPE: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
 
 impl<'t> Machine<'t> {
     /// Runs one write; gives the elements written, for the rule's variable.
@@ -18,31 +21,40 @@ impl<'t> Machine<'t> {
         field: FieldId,
         type_id: TypeId,
         fill: &'t Fill,
-        share: Option<u16>,
+        pick: Pick,
     ) -> Result<Items, Problem> {
         let origin = self.origin();
         let mut parent = parent;
         // The elements on the way are made only when there is something to put in them.
         let values = match fill {
-            Fill::Copy(code) => Some(self.evaluate(code, None)?),
+            Fill::Copy(code, _) | Fill::CopyAny(code, _) => Some(self.evaluate(code, None)?),
             _ => None,
         };
         if values.as_ref().is_some_and(Items::is_empty) {
             return Ok(Items::Empty);
         }
         for step in steps {
-            parent = self.target.open(parent, *step, shapes().field(*step).type_id, origin)?;
+            parent = self.target.open(parent, *step, self.shapes.field(*step).type_id, origin)?;
         }
-        if let Some(share) = share
-            && let Some(&shared) = self.shares.get(&(parent, share))
-        {
-            return Ok(Items::One(Item::Target(shared)));
+        if let Some(there) = self.picked(parent, field, pick)? {
+            return Ok(one(there));
         }
         let written = match (fill, values) {
-            (Fill::Copy(_), Some(values)) => {
+            (Fill::Copy(_, whole), Some(values)) => {
                 let mut written = Items::Empty;
                 for item in values.as_slice() {
-                    if let Some(target) = self.copy(parent, field, type_id, item)? {
+                    if let Some(target) = self.copy(parent, field, type_id, item, *whole)? {
+                        written.push(Item::Target(target));
+                    }
+                }
+                written
+            }
+            (Fill::CopyAny(_, fields), Some(values)) => {
+                let mut written = Items::Empty;
+                for item in values.as_slice() {
+                    let field = self.field_for(item, fields)?;
+                    let type_id = self.shapes.field(field).type_id;
+                    if let Some(target) = self.copy(parent, field, type_id, item, true)? {
                         written.push(Item::Target(target));
                     }
                 }
@@ -55,10 +67,69 @@ impl<'t> Machine<'t> {
                 made => made?,
             },
         };
-        if let (Some(share), Some(Item::Target(target))) = (share, written.first()) {
+        if let (Pick::Share(share), Some(Item::Target(target))) = (pick, written.first()) {
             self.shares.insert((parent, share), *target);
         }
         Ok(written)
+    }
+
+    /// A unit that became part of another: what went wrong with it is the other's.
+    fn absorb(&mut self, root: TargetId) {
+        let Some(at) = self.units.iter().position(|unit| unit.root == root) else { return };
+        let part = self.units.remove(at);
+        self.unit = Some(0).filter(|_| !self.units.is_empty());
+        match self.units.first_mut() {
+            Some(unit) => unit.findings.extend(part.findings),
+            None => self.findings.extend(part.findings),
+        }
+    }
+
+    /// The element of a list a target means, where it is there already.
+    fn picked(&self, parent: TargetId, field: FieldId, pick: Pick) -> Result<Option<TargetId>, Problem> {
+        Ok(match pick {
+            Pick::New => None,
+            Pick::Share(share) => self.shares.get(&(parent, share)).copied(),
+            Pick::First => self.target.there(parent, field).first().copied(),
+            Pick::Last => self.target.there(parent, field).last().copied(),
+            Pick::Single => match self.target.there(parent, field).as_slice() {
+                [] => None,
+                _ => return Err(WriteError::Second(self.shapes.field(field).name.clone()).into()),
+            },
+        })
+    }
+
+    /// The type of a choice an item has: that of a made value, or what the name of its element ends in.
+    fn field_for(&mut self, item: &Item, fields: &[FieldId]) -> Result<FieldId, Problem> {
+        let shapes = self.shapes;
+        let fits = |name: &str| {
+            let ends = fields.iter().filter(|field| {
+                let field = shapes.field(**field);
+                field.name.strip_prefix(&*field.element).is_some_and(|type_name| name.ends_with(type_name))
+            });
+            ends.max_by_key(|field| shapes.field(**field).name.len()).copied()
+        };
+        let name = match item {
+            Item::Node(node) => self.tree.name(*node).to_owned(),
+            Item::Text(_) => "String".to_owned(),
+            Item::Number(number) if number.contains('.') => "Decimal".to_owned(),
+            Item::Number(_) => "Integer".to_owned(),
+            Item::Boolean(_) => "Boolean".to_owned(),
+            Item::Target(target) => self.target.type_name(*target).to_owned(),
+        };
+        let of_value = |this: &mut Self| match item {
+            Item::Node(node) => match this.tree.node(*node).value {
+                Value::Boolean(_) => fits("Boolean"),
+                Value::Number(_) => fits("Decimal").or_else(|| fits("Integer")),
+                Value::Text(_) => fits("String"),
+                _ => None,
+            },
+            _ => None,
+        };
+        fits(&name).or_else(|| of_value(self)).ok_or_else(|| {
+            let element = fields.first().map_or("", |field| &*shapes.field(*field).element);
+            let text = format!("`{name}` is of no type that `{element}[x]` may have");
+            Problem::new("value-type", text, "map it to another element").on(item)
+        })
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -72,15 +143,26 @@ impl<'t> Machine<'t> {
         field: FieldId,
         type_id: TypeId,
         item: &Item,
+        whole: bool,
     ) -> Result<Option<TargetId>, Problem> {
         let origin = match item {
             Item::Node(node) => Origin { node: *node, ..self.origin() },
             _ => self.origin(),
         };
-        if shapes().is_primitive(type_id) {
+        if self.shapes.is_primitive(type_id) {
+            let beside = match item {
+                Item::Node(node) if whole => self.beside(*node),
+                _ => None,
+            };
             let Some(text) = self.text(item) else {
+                if let Some(beside) = beside {
+                    // `id` and `extension` alone, as a reason for absence.
+                    let target = self.target.add(parent, field, type_id, origin)?;
+                    self.copy_members(beside, target, 0)?;
+                    return Ok(Some(target));
+                }
                 if matches!(item, Item::Node(node) if self.tree.node(*node).value == Value::None) {
-                    let text = format!("`{}` takes a simple value", shapes().field(field).name);
+                    let text = format!("`{}` takes a simple value", self.shapes.field(field).name);
                     return Err(Problem::new("value-composite", text, "map its parts one by one").on(item));
                 }
                 return Ok(None);
@@ -91,6 +173,9 @@ impl<'t> Machine<'t> {
             }
             let target = self.target.add(parent, field, type_id, origin)?;
             self.target.set(target, &text).map_err(|error| Problem::from(error).on(item))?;
+            if let Some(beside) = beside {
+                self.copy_members(beside, target, 0)?;
+            }
             return Ok(Some(target));
         }
         match item {
@@ -99,14 +184,21 @@ impl<'t> Machine<'t> {
                 self.copy_members(*node, target, 0)?;
                 Ok(Some(target))
             }
+            Item::Target(root)
+                if self.target.get(*root).is_some_and(|node| self.shapes.is_resource(node.type_id)) =>
+            {
+                self.target.attach(parent, field, *root).map_err(|error| Problem::from(error).on(item))?;
+                self.absorb(*root);
+                Ok(Some(*root))
+            }
             Item::Target(_) => {
                 Err(Problem::new("value-target", "a target element cannot be copied", "write it anew"))
             }
             _ => {
                 let text = format!(
                     "`{}` is a {}, not a simple value",
-                    shapes().field(field).name,
-                    shapes().type_name(type_id)
+                    self.shapes.field(field).name,
+                    self.shapes.type_name(type_id)
                 );
                 Err(Problem::new("value-simple", text, "use cc(), qty(), translate() or create()").on(item))
             }
@@ -124,7 +216,7 @@ impl<'t> Machine<'t> {
         let mut made: Vec<(FieldId, u32, TargetId)> = Vec::new();
         for child in tree.children(node) {
             let name = tree.name(child);
-            if name == "modifierExtension" || (name == "resourceType" && shapes().is_resource(type_id)) {
+            if name == "modifierExtension" || (name == "resourceType" && self.shapes.is_resource(type_id)) {
                 continue;
             }
             let (element, extended) = match name.strip_prefix('_') {
@@ -132,13 +224,13 @@ impl<'t> Machine<'t> {
                 None => (name, false),
             };
             let item = Item::Node(child);
-            let Some(field) = shapes().find(type_id, element) else {
-                let text = format!("`{name}` is no element of {} in R4", shapes().type_name(type_id));
+            let Some(field) = self.shapes.find(type_id, element) else {
+                let text = format!("`{name}` is no element of {} in R4", self.shapes.type_name(type_id));
                 let remedy = "map the elements of this part one by one, naming what this becomes";
                 return Err(Problem::new("element-unknown", text, remedy).on(&item).because(name.to_owned()));
             };
             let data = tree.node(child);
-            let field_type = shapes().field(field).type_id;
+            let field_type = self.shapes.field(field).type_id;
             let origin = Origin { node: child, ..self.origin() };
             if extended {
                 let there = made.iter().find(|(f, ordinal, _)| *f == field && *ordinal == data.ordinal);
@@ -152,7 +244,7 @@ impl<'t> Machine<'t> {
                 };
                 made.push((field, data.ordinal, of));
                 self.copy_members(child, of, depth + 1)?;
-            } else if shapes().is_primitive(field_type) {
+            } else if self.shapes.is_primitive(field_type) {
                 let there = made.iter().find(|(f, ordinal, _)| *f == field && *ordinal == data.ordinal);
                 let of = match there {
                     Some((_, _, of)) => *of,
@@ -227,6 +319,18 @@ impl<'t> Machine<'t> {
                     return Ok(Items::Empty);
                 }
                 let quantity = self.target.add(parent, field, type_id, self.origin())?;
+                if let [Some(text)] = parts.as_slice() {
+                    // As people write it: `[comparator]value[space]unit` (mapping-language-ig transforms.html#qty).
+                    let (comparator, rest) = comparator(text.trim());
+                    let end = rest
+                        .find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c))
+                        .unwrap_or(rest.len());
+                    let (value, unit) = rest.split_at(end);
+                    self.put(quantity, "value", Some(value.to_owned()))?;
+                    self.put(quantity, "comparator", comparator.map(str::to_owned))?;
+                    self.put(quantity, "unit", Some(unit.trim().to_owned()))?;
+                    return Ok(one(quantity));
+                }
                 for (at, name) in ["value", "unit", "system", "code"].into_iter().enumerate() {
                     self.put(quantity, name, part(&parts, at))?;
                 }
@@ -249,6 +353,12 @@ impl<'t> Machine<'t> {
                 let identifier = self.target.add(parent, field, type_id, self.origin())?;
                 self.put(identifier, "system", part(&parts, 0))?;
                 self.put(identifier, "value", part(&parts, 1))?;
+                if let Some(code) = part(&parts, 2) {
+                    let kind = self.child(identifier, "type")?;
+                    let coding = self.child(kind, "coding")?;
+                    self.put(coding, "system", Some(IDENTIFIER_TYPE.to_owned()))?;
+                    self.put(coding, "code", Some(code))?;
+                }
                 identifier
             }
             Fill::Contact(codes) => {
@@ -257,8 +367,13 @@ impl<'t> Machine<'t> {
                     return Ok(Items::Empty);
                 }
                 let contact = self.target.add(parent, field, type_id, self.origin())?;
-                self.put(contact, "value", part(&parts, 0))?;
-                self.put(contact, "system", part(&parts, 1))?;
+                // `cp(value)`, `cp(system, value)` (mapping-language-ig transforms.html#cp).
+                let (system, value) = match parts.as_slice() {
+                    [value] => (value.as_deref().and_then(contact_system).map(str::to_owned), value.clone()),
+                    _ => (part(&parts, 0), part(&parts, 1)),
+                };
+                self.put(contact, "system", system)?;
+                self.put(contact, "value", value)?;
                 contact
             }
             Fill::Reference(codes) => {
@@ -295,7 +410,7 @@ impl<'t> Machine<'t> {
                 }
                 return Ok(written);
             }
-            Fill::Open | Fill::Create | Fill::Copy(_) => return Ok(Items::Empty),
+            Fill::Open | Fill::Create | Fill::Copy(..) | Fill::CopyAny(..) => return Ok(Items::Empty),
         };
         Ok(one(made))
     }
@@ -328,11 +443,11 @@ impl<'t> Machine<'t> {
     /// A new child of `parent` by its JSON name.
     pub(crate) fn child(&mut self, parent: TargetId, name: &str) -> Result<TargetId, Problem> {
         let type_id = self.target.get(parent).map_or(TypeId::default(), |node| node.type_id);
-        let Some(field) = shapes().find(type_id, name) else {
-            let text = format!("`{name}` is no element of {}", shapes().type_name(type_id));
+        let Some(field) = self.shapes.find(type_id, name) else {
+            let text = format!("`{name}` is no element of {}", self.shapes.type_name(type_id));
             return Err(Problem::new("element-unknown", text, "give the element another type in the map"));
         };
-        Ok(self.target.add(parent, field, shapes().field(field).type_id, self.origin())?)
+        Ok(self.target.add(parent, field, self.shapes.field(field).type_id, self.origin())?)
     }
 
     /// A primitive child, when there is a value.
@@ -342,6 +457,30 @@ impl<'t> Machine<'t> {
             self.target.set(child, &text)?;
         }
         Ok(())
+    }
+}
+
+/// `<`, `<=`, `>=`, `>` in front of a value (FHIR R4 valueset-quantity-comparator.html).
+fn comparator(text: &str) -> (Option<&'static str>, &str) {
+    for sign in ["<=", ">=", "<", ">"] {
+        if let Some(rest) = text.strip_prefix(sign) {
+            return (Some(sign), rest.trim_start());
+        }
+    }
+    (None, text)
+}
+
+/// What a contact's form tells of its system; `None` where it tells nothing.
+fn contact_system(value: &str) -> Option<&'static str> {
+    let value = value.trim();
+    let is_phone = |c: char| c.is_ascii_digit() || "+-() ./".contains(c);
+    match value {
+        _ if value.starts_with("mailto:") => Some("email"),
+        _ if value.starts_with("tel:") => Some("phone"),
+        _ if value.contains("://") => Some("url"),
+        _ if value.contains('@') && !value.contains(' ') => Some("email"),
+        _ if !value.is_empty() && value.chars().all(is_phone) => Some("phone"),
+        _ => None,
     }
 }
 

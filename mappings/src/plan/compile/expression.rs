@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::fml::{Call, Expression, Kind, Place, nearest};
-use crate::plan::code::{Code, Extension, Function, Operator};
+use crate::plan::code::{Code, Extension, Function, Operator, Step};
 use crate::plan::item::Item;
 use crate::plan::moment;
 use crate::plan::pattern::Pattern;
 
-use super::{Compiler, Holds};
+use super::{Compiler, Holds, capital};
 
 /// FHIRPath functions without lazily evaluated arguments: name, function, least and most arguments.
 const FUNCTIONS: [(&str, Function, usize, usize); 31] = [
@@ -46,7 +46,7 @@ const FUNCTIONS: [(&str, Function, usize, usize); 31] = [
 ];
 
 /// Our own functions: name, function, least and most arguments.
-pub(super) const EXTENSIONS: [(&str, Extension, usize, usize); 10] = [
+pub(super) const EXTENSIONS: [(&str, Extension, usize, usize); 12] = [
     ("hl7DateTime", Extension::Hl7DateTime, 2, 2),
     ("nlDate", Extension::NlDate, 2, 3),
     ("decimalComma", Extension::DecimalComma, 1, 1),
@@ -55,6 +55,8 @@ pub(super) const EXTENSIONS: [(&str, Extension, usize, usize); 10] = [
     ("stable", Extension::Stable, 2, 16),
     ("append", Extension::Append, 1, 64),
     ("truncate", Extension::Truncate, 2, 2),
+    ("reference", Extension::Pointer, 1, 1),
+    ("pointer", Extension::Pointer, 1, 1),
     ("ordinal", Extension::Ordinal, 1, 1),
     ("lookup", Extension::Lookup, 3, 4),
 ];
@@ -63,24 +65,39 @@ pub(super) const EXTENSIONS: [(&str, Extension, usize, usize); 10] = [
 const IMPURE: [&str; 6] = ["uuid", "now", "today", "timeOfDay", "resolve", "trace"];
 
 impl<'p> Compiler<'p> {
-    /// `focus`: whether there is a `$this` that bare names are elements of.
-    pub(super) fn expression(&mut self, expression: &'p Expression, focus: bool) -> Code {
+    /// `focus`: what `$this` is, whose elements bare names are; a variable of that name goes first, as the guide has it.
+    pub(super) fn expression(&mut self, expression: &'p Expression, focus: Option<Holds>) -> Code {
         let place = expression.place;
         match &expression.kind {
             Kind::Empty => Code::Empty,
             Kind::Text(text) => Code::Literal(Item::Text(Arc::from(text.as_str()))),
             Kind::Number(number) => Code::Literal(Item::Number(Arc::from(number.as_str()))),
             Kind::Boolean(value) => Code::Literal(Item::Boolean(*value)),
-            Kind::This if focus => Code::This,
+            Kind::Moment(moment) => Code::Literal(Item::Text(Arc::from(moment.trim_start_matches('T')))),
+            Kind::Quantity(..) => {
+                let help = "add it to or take it from a date: `(%date + 5 days)`";
+                self.error("expression-unsupported", place, "a quantity on its own", help);
+                Code::Empty
+            }
+            Kind::This if focus.is_some() => Code::This,
             Kind::This => {
                 self.error("focus-missing", place, "`$this` has no meaning here", "name a variable");
                 Code::Empty
             }
-            Kind::Name(name) if focus => Code::Member(Box::new(Code::This), self.name(name)),
-            Kind::Name(name) | Kind::Variable(name) => self.named(name, place),
+            Kind::Name(name) => match focus {
+                Some(focus) if !self.is_variable(name, focus, place) => {
+                    if self.is_type_itself(focus, name) {
+                        return Code::This;
+                    }
+                    self.member(Code::This, focus, name, place)
+                }
+                _ => self.named(name, place),
+            },
+            Kind::Variable(name) => self.named(name, place),
             Kind::Member(base, name) => {
+                let of = self.typing(base, focus);
                 let base = self.expression(base, focus);
-                Code::Member(Box::new(base), self.name(name))
+                self.member(base, of, name, place)
             }
             Kind::Index(base, index) => {
                 Code::Index(Box::new(self.expression(base, focus)), Box::new(self.expression(index, focus)))
@@ -93,12 +110,64 @@ impl<'p> Compiler<'p> {
                 }
             },
             Kind::Binary(left, operator, right) => self.binary(left, operator, right, focus, place),
-            Kind::Type(base, operator, name) => {
-                let name = name.rsplit('.').next().unwrap_or(name);
-                Code::OfType(Box::new(self.expression(base, focus)), Arc::from(name), operator == "is")
-            }
+            Kind::Type(base, operator, name) => self.of_type(base, name, operator == "is", focus),
             Kind::Function(base, call) => self.function(base.as_deref(), call, focus),
         }
+    }
+
+    /// Elements `name` of what `base` yields, which `of` describes.
+    fn member(&mut self, base: Code, of: Holds, name: &str, place: Place) -> Code {
+        let step = match of {
+            Holds::Source(of) => self.step(of, name, None, place).0,
+            // Elements being written are found by element name, whatever their type.
+            Holds::Target(of) if self.shapes.is_primitive(of) && name == "value" => Step::Own,
+            Holds::Target(of) if !self.shapes.is_any_resource(of) && !self.has_element(of, name) => {
+                self.step(Some(of), name, None, place).0
+            }
+            Holds::Target(_) | Holds::Value => Step::Name(self.name(name)),
+        };
+        Code::Member(Box::new(base), step)
+    }
+
+    /// Whether a bare name means a variable. In a sender's map a name that may be either is refused: which was meant decides
+    /// about data.
+    fn is_variable(&mut self, name: &str, focus: Holds, place: Place) -> bool {
+        let Some(variable) = self.variable(name) else { return false };
+        let element = match focus {
+            Holds::Source(Some(of)) | Holds::Target(of) => self.has_element(of, name),
+            Holds::Source(None) | Holds::Value => true,
+        };
+        // The item itself under its own name is no doubt.
+        let itself = self.scope.last().is_some_and(|last| last.slot == variable.slot);
+        if element && !itself && self.is_strict() {
+            let text = format!("`{name}` is a variable, and may be an element of what is tested");
+            self.error("name-ambiguous", place, text, format!("write `%{name}` or `$this.{name}`"));
+        }
+        true
+    }
+
+    /// FHIRPath lets a path begin with the type it starts from: `Patient.name` (FHIRPath 2.0.0, 3.2).
+    fn is_type_itself(&self, focus: Holds, name: &str) -> bool {
+        let (Holds::Source(Some(of)) | Holds::Target(of)) = focus else { return false };
+        !self.has_element(of, name) && self.shapes.is_a(of, name)
+    }
+
+    /// `is`, `as`, `ofType`: of a choice the element of that type, else a test of each item.
+    fn of_type(&mut self, base: &'p Expression, name: &str, test: bool, focus: Option<Holds>) -> Code {
+        let name = name.rsplit('.').next().unwrap_or(name);
+        if let Some((Holds::Source(Some(of)), last)) = self.last_step(base, focus)
+            && let Some(field) = self.shapes.find(of, &format!("{last}{}", capital(name)))
+            && !self.shapes.choices(of, last).is_empty()
+        {
+            let json = self.shapes.field(field).name.clone();
+            let before = match &base.kind {
+                Kind::Member(before, _) => self.expression(before, focus),
+                _ => Code::This,
+            };
+            let chosen = self.member(before, Holds::Source(Some(of)), &json, base.place);
+            return if test { Code::Exists(Box::new(chosen), None) } else { chosen };
+        }
+        Code::OfType(Box::new(self.expression(base, focus)), Arc::from(name), test)
     }
 
     fn named(&mut self, name: &str, place: Place) -> Code {
@@ -108,18 +177,27 @@ impl<'p> Compiler<'p> {
         let constant =
             self.program.maps.iter().flat_map(|map| &map.constants).find(|(constant, _)| constant == name);
         if let Some((_, expression)) = constant {
-            if matches!(expression.kind, Kind::Text(_) | Kind::Number(_) | Kind::Boolean(_)) {
-                return self.expression(expression, false);
-            }
-            self.error("constant-unsupported", place, "a constant is a literal", "");
-            return Code::Empty;
+            // A constant is what it says, wherever it is used; those it names stand before it.
+            let earlier = self.program.maps.iter().flat_map(|map| &map.constants);
+            let earlier = earlier.take_while(|(constant, _)| constant != name);
+            let scope = std::mem::take(&mut self.scope);
+            let code = match circular(expression, &earlier.map(|(name, _)| name.as_str()).collect::<Vec<_>>())
+            {
+                None => self.expression(expression, None),
+                Some(other) => {
+                    let text =
+                        format!("the constant `{name}` uses `{other}`, which is not declared before it");
+                    self.error("constant-order", expression.place, text, "declare constants in order");
+                    Code::Empty
+                }
+            };
+            self.scope = scope;
+            return code;
         }
         if let Some(value) = self.options.constants.get(name) {
             return Code::Literal(Item::Text(Arc::from(value.as_str())));
         }
-        let names: Vec<String> = self.scope.iter().map(|variable| variable.name.clone()).collect();
-        let help = nearest(name, names.iter().map(String::as_str));
-        self.error("variable-unknown", place, format!("no variable `{name}`"), help);
+        self.variable_unknown(name, place);
         Code::Empty
     }
 
@@ -128,9 +206,12 @@ impl<'p> Compiler<'p> {
         left: &'p Expression,
         operator: &str,
         right: &'p Expression,
-        focus: bool,
+        focus: Option<Holds>,
         place: Place,
     ) -> Code {
+        if let (Kind::Quantity(value, unit), "+" | "-") = (&right.kind, operator) {
+            return self.moved(left, (value, unit), operator == "-", focus, place);
+        }
         let operator = match operator {
             "=" | "==" | "~" => Operator::Equal,
             "!=" | "!~" => Operator::NotEqual,
@@ -146,9 +227,12 @@ impl<'p> Compiler<'p> {
             "contains" => Operator::Contains,
             "&" => Operator::Concatenate,
             "|" => Operator::Union,
+            "+" => Operator::Add,
+            "-" => Operator::Subtract,
+            "*" => Operator::Multiply,
             _ => {
-                let help = "arithmetic belongs in the source system or after storing; supported: = != < <= > >= and or \
-                            xor implies in contains & |";
+                let help = "division does not come out even: do it in the source system or after storing; supported: \
+                            = != < <= > >= and or xor implies in contains & | + - *";
                 self.error("operator-unsupported", place, format!("operator `{operator}`"), help);
                 return Code::Empty;
             }
@@ -160,7 +244,32 @@ impl<'p> Compiler<'p> {
         )
     }
 
-    pub(super) fn function(&mut self, base: Option<&'p Expression>, call: &'p Call, focus: bool) -> Code {
+    /// `date + 5 days`.
+    fn moved(
+        &mut self,
+        date: &'p Expression,
+        (value, unit): (&str, &str),
+        back: bool,
+        focus: Option<Holds>,
+        place: Place,
+    ) -> Code {
+        let count = value.parse::<i64>().ok().map(|count| if back { -count } else { count });
+        match count.and_then(|count| moment::Shift::new(count, unit)) {
+            Some(shift) => Code::Moved(Box::new(self.expression(date, focus)), shift),
+            None => {
+                let help = "write whole years, months, weeks, days, hours, minutes or seconds";
+                self.error("quantity-unit", place, format!("`{value} {unit}` is no duration"), help);
+                Code::Empty
+            }
+        }
+    }
+
+    pub(super) fn function(
+        &mut self,
+        base: Option<&'p Expression>,
+        call: &'p Call,
+        focus: Option<Holds>,
+    ) -> Code {
         let name = call.name.as_str();
         if IMPURE.contains(&name) {
             let help = "output is a function of the document; use stable(system, parts...) for an id";
@@ -196,7 +305,7 @@ impl<'p> Compiler<'p> {
         }
         let of = match base {
             Some(base) => self.expression(base, focus),
-            None if focus => Code::This,
+            None if focus.is_some() => Code::This,
             None => {
                 self.error(
                     "focus-missing",
@@ -208,8 +317,9 @@ impl<'p> Compiler<'p> {
             }
         };
         let of = Box::new(of);
+        let inside = base.map_or(focus, |base| Some(self.typing(base, focus)));
         let only = |this: &mut Self, least: usize| {
-            let inner = call.arguments.first().map(|inner| Box::new(this.expression(inner, true)));
+            let inner = call.arguments.first().map(|inner| Box::new(this.expression(inner, inside)));
             if this.arity(call, least, 1) { inner } else { None }
         };
         match name {
@@ -221,9 +331,29 @@ impl<'p> Compiler<'p> {
                 Code::Exists(of, inner)
             }
             "ofType" | "as" | "is" => match call.arguments.first().map(|argument| &argument.kind) {
-                Some(Kind::Name(type_name)) => Code::OfType(of, Arc::from(type_name.as_str()), name == "is"),
+                Some(Kind::Name(type_name) | Kind::Text(type_name)) => match base {
+                    Some(base) => self.of_type(base, type_name, name == "is", focus),
+                    None => Code::OfType(of, Arc::from(type_name.as_str()), name == "is"),
+                },
+                // `FHIR.Patient`, `System.String`.
+                Some(Kind::Member(_, type_name)) => match base {
+                    Some(base) => self.of_type(base, type_name, name == "is", focus),
+                    None => Code::OfType(of, Arc::from(type_name.as_str()), name == "is"),
+                },
                 _ => {
                     self.error("type-expected", call.place, format!("`{name}()` takes a type name"), "");
+                    Code::Empty
+                }
+            },
+            "conformsTo" => match call.arguments.first().map(|argument| &argument.kind) {
+                Some(Kind::Text(url)) if self.core_resource(url).is_some() => {
+                    let name = self.core_resource(url).unwrap_or_default();
+                    Code::OfType(of, Arc::from(name), true)
+                }
+                _ => {
+                    let help = "only the resource types of FHIR itself can be told here: \
+                                `conformsTo('http://hl7.org/fhir/StructureDefinition/Patient')`";
+                    self.error("function-unsupported", call.place, "profiles are not known to a map", help);
                     Code::Empty
                 }
             },
@@ -314,14 +444,26 @@ impl<'p> Compiler<'p> {
         Some(Arc::from(name.as_str()))
     }
 
-    /// What an expression yields, as far as needed to type variables and group arguments.
-    pub(super) fn holds(&self, expression: &Expression) -> Holds {
-        match &expression.kind {
-            Kind::Name(name) | Kind::Variable(name) => {
-                self.variable(name).map_or(Holds::Value, |variable| variable.holds)
-            }
-            Kind::Member(base, _) if self.holds(base) == Holds::Source => Holds::Source,
-            _ => Holds::Value,
+    /// Name of the FHIR resource type a canonical stands for.
+    fn core_resource(&self, url: &str) -> Option<&'p str> {
+        let shapes = self.shapes;
+        let known = shapes.by_url(url).filter(|id| shapes.is_resource(*id));
+        known.map(|id| shapes.type_name(id))
+    }
+}
+
+/// A name a constant uses that is no constant before it.
+fn circular<'e>(expression: &'e Expression, earlier: &[&str]) -> Option<&'e str> {
+    let any = |parts: &[&'e Expression]| parts.iter().find_map(|part| circular(part, earlier));
+    match &expression.kind {
+        Kind::Name(name) | Kind::Variable(name) => Some(name.as_str()).filter(|name| !earlier.contains(name)),
+        Kind::Member(base, _) | Kind::Negative(base) | Kind::Type(base, ..) => any(&[base]),
+        Kind::Index(base, index) => any(&[base, index]),
+        Kind::Binary(left, _, right) => any(&[left, right]),
+        Kind::Function(base, call) => {
+            let base = base.iter().map(|base| &**base);
+            any(&base.chain(&call.arguments).collect::<Vec<_>>())
         }
+        _ => None,
     }
 }

@@ -3,7 +3,7 @@
 //! Without identity a resend makes a duplicate; without subject nobody can be asked for consent (mapping.md 7d).
 
 use crate::fml::{Group, Place, Rule, Transform};
-use crate::plan::shape::{TypeId, shapes};
+use crate::plan::shape::TypeId;
 
 use super::Compiler;
 
@@ -20,6 +20,9 @@ impl<'p> Compiler<'p> {
         place: Place,
         type_id: TypeId,
     ) {
+        if !self.is_strict() {
+            return;
+        }
         let mut said: Vec<&str> = Vec::new();
         let mut seen: Vec<Place> = Vec::new();
         let mut queue: Vec<&'p Rule> = rules.collect();
@@ -42,7 +45,7 @@ impl<'p> Compiler<'p> {
             }
             queue.extend(&rule.rules);
             for call in &rule.calls {
-                let mut next = self.program.group(&call.name);
+                let mut next = self.program.group(&call.name, call.place.file);
                 while let Some(group) = next {
                     if group.rules.first().is_some_and(|first| seen.contains(&first.place)) {
                         break;
@@ -52,7 +55,7 @@ impl<'p> Compiler<'p> {
                 }
             }
         }
-        let name = shapes().type_name(type_id);
+        let name = self.shapes.type_name(type_id);
         if !said.contains(&"identity") {
             let help = "add `src -> identity('system', patient-bound parts...)`";
             self.error("identity-missing", place, format!("this {name} never gets an identity"), help);

@@ -3,12 +3,11 @@
 use sluis_conformance::json::write_string;
 
 use super::{Arena, Leaf, Origin, TargetId};
-use crate::plan::shape::shapes;
 
 /// One element written: its path in the resource and who wrote it.
 pub(crate) type Written = (String, Origin);
 
-impl Arena {
+impl Arena<'_> {
     /// JSON text of a root resource; into `written`, where given, path and origin of each primitive. Elements without any content are
     /// left out (FHIR R4 json.html: no empty objects or arrays). `None`: longer than `bytes_max`.
     pub(crate) fn json(
@@ -19,10 +18,14 @@ impl Arena {
     ) -> Option<String> {
         let mut out = String::with_capacity(1024);
         let mut written = written;
-        out.push_str("{\"resourceType\":");
         let type_name = self.type_name(root);
-        write_string(type_name, &mut out);
-        self.members(root, true, type_name, bytes_max, &mut out, &mut written)?;
+        let typed = self.get(root).is_some_and(|node| self.shapes.is_typed_root(node.type_id));
+        out.push('{');
+        if typed {
+            out.push_str("\"resourceType\":");
+            write_string(type_name, &mut out);
+        }
+        self.members(root, typed, type_name, bytes_max, &mut out, &mut written)?;
         out.push('}');
         Some(out)
     }
@@ -42,8 +45,9 @@ impl Arena {
         }
         let mut children: Vec<TargetId> =
             self.get(id)?.children.iter().copied().filter(|&child| self.has_content(child)).collect();
-        let order =
-            |child: &TargetId| self.get(*child).and_then(|n| n.field).map_or(0, |f| shapes().field(f).order);
+        let order = |child: &TargetId| {
+            self.get(*child).and_then(|n| n.field).map_or(0, |f| self.shapes.field(f).order)
+        };
         children.sort_by_key(order);
         let mut rest = children.as_slice();
         while let Some(&first) = rest.first() {
@@ -51,7 +55,7 @@ impl Arena {
             let same = rest.iter().take_while(|c| self.get(**c).is_some_and(|n| n.field == field)).count();
             let (group, after) = rest.split_at(same);
             rest = after;
-            let shape = shapes().field(field?);
+            let shape = self.shapes.field(field?);
             let wanted = written.is_some();
             let here = |at: usize| {
                 if !wanted {
@@ -96,7 +100,7 @@ impl Arena {
                 self.list(shape.many, group, out, |this, at, child, out| {
                     out.push('{');
                     let type_name = this.type_name(child);
-                    let resource = shapes().is_resource(this.get(child)?.type_id);
+                    let resource = this.shapes.is_resource(this.get(child)?.type_id);
                     if resource {
                         out.push_str("\"resourceType\":");
                         write_string(type_name, out);
@@ -115,7 +119,7 @@ impl Arena {
         many: bool,
         group: &[TargetId],
         out: &mut String,
-        mut one: impl FnMut(&Arena, usize, TargetId, &mut String) -> Option<()>,
+        mut one: impl FnMut(&Arena<'_>, usize, TargetId, &mut String) -> Option<()>,
     ) -> Option<()> {
         if many {
             out.push('[');
@@ -133,11 +137,11 @@ impl Arena {
     }
 
     fn is_primitive(&self, id: TargetId) -> bool {
-        self.get(id).is_some_and(|node| shapes().is_primitive(node.type_id))
+        self.get(id).is_some_and(|node| self.shapes.is_primitive(node.type_id))
     }
 
     fn has_content(&self, id: TargetId) -> bool {
-        self.get(id).is_some_and(|node| node.value.is_some() || shapes().is_resource(node.type_id))
+        self.get(id).is_some_and(|node| node.value.is_some() || self.shapes.is_resource(node.type_id))
             || self.any_child(id)
     }
 

@@ -7,12 +7,12 @@
 use sluis_conformance::validate::{SureType, sure};
 
 use super::{Arena, Leaf, TargetId, TargetNode};
-use crate::plan::shape::{Field, shapes};
+use crate::plan::shape::Field;
 
 /// Objects inside each other that are looked at; deeper is for the validator.
 const DEPTH_MAX: usize = 24;
 
-impl Arena {
+impl Arena<'_> {
     /// Whether the validator would find nothing; `false` says only that it is not certain.
     pub(crate) fn is_surely_valid(&self, root: TargetId) -> bool {
         self.get(root).and_then(|root| self.present(root, 0)).is_some_and(|present| present != 0)
@@ -23,13 +23,13 @@ impl Arena {
         if depth >= DEPTH_MAX {
             return None;
         }
-        let known = sure().structure(shapes().structure(node.type_id)?)?;
+        let known = sure().structure(self.shapes.structure(node.type_id)?)?;
         let (mut present, mut repeated) = (0_u128, 0_u128);
         for &child in &node.children {
             let child = self.get(child)?;
-            let field = shapes().field(child.field?);
-            let element = known.element(usize::from(field.order), shapes().structure(child.type_id)?)?;
-            let has_content = match (&child.value, shapes().is_primitive(child.type_id)) {
+            let field = self.shapes.field(child.field?);
+            let element = known.element(usize::from(field.order), self.shapes.structure(child.type_id)?)?;
+            let has_content = match (&child.value, self.shapes.is_primitive(child.type_id)) {
                 // `id` or `extension` of a primitive.
                 (_, true) if !child.children.is_empty() => return None,
                 (Some(value), _) => element.primitive(value.text()).then_some(true)?,
@@ -67,19 +67,16 @@ impl Arena {
             in_set(node)
                 || self.children_of(node).any(|(field, child)| field.name == "coding" && in_set(child))
         });
-        let is_reference = shapes().type_name(node.type_id) == "Reference";
+        let is_reference = self.shapes.type_name(node.type_id) == "Reference";
         let refers =
             !is_reference || self.text_of(node, "reference").is_none_or(|text| element.reference(text));
         (is_bound && refers && element.object(present)).then_some(true)
     }
 
-    fn children_of<'a>(
-        &'a self,
-        node: &'a TargetNode,
-    ) -> impl Iterator<Item = (&'static Field, &'a TargetNode)> {
+    fn children_of<'a>(&'a self, node: &'a TargetNode) -> impl Iterator<Item = (&'a Field, &'a TargetNode)> {
         node.children.iter().filter_map(|child| {
             let child = self.get(*child)?;
-            Some((shapes().field(child.field?), child))
+            Some((self.shapes.field(child.field?), child))
         })
     }
 
