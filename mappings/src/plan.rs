@@ -6,6 +6,7 @@
 
 mod code;
 mod compile;
+mod condition;
 mod decimal;
 mod effect;
 mod evaluate;

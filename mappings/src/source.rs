@@ -369,7 +369,7 @@ impl Tree {
     }
 
     /// Text of the node's own value.
-    fn own_text(&self, id: NodeId) -> Option<&str> {
+    pub(crate) fn own_text(&self, id: NodeId) -> Option<&str> {
         match self.node(id).value {
             Value::Text(kept) | Value::Number(kept) => self.kept.get(kept.start as usize..kept.end as usize),
             Value::Boolean(true) => Some("true"),

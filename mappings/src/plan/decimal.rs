@@ -32,8 +32,22 @@ fn parts(lexeme: &str) -> Option<Parts> {
 /// Whether this is a JSON number (FHIR R4 datatypes.html#decimal): no leading zeros, no `+`, no bare `.5`.
 pub(crate) fn is_json_number(lexeme: &str) -> bool {
     let unsigned = lexeme.strip_prefix('-').unwrap_or(lexeme);
+    if is_plain(unsigned.as_bytes()) {
+        return true;
+    }
     let whole = unsigned.split(['.', 'e', 'E']).next().unwrap_or("");
     parts(lexeme).is_some() && (whole == "0" || !whole.starts_with('0'))
+}
+
+/// Digits, and digits behind a point, of ordinary length: what nearly every number looks like.
+fn is_plain(unsigned: &[u8]) -> bool {
+    let whole = unsigned.iter().take_while(|b| b.is_ascii_digit()).count();
+    let fits = whole > 0 && unsigned.len() <= 32 && (whole == 1 || unsigned.first() != Some(&b'0'));
+    fits && match unsigned.get(whole..) {
+        Some([]) => true,
+        Some([b'.', fraction @ ..]) => !fraction.is_empty() && fraction.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 /// A number as people and HL7v2 write it (`+1`, `007`, `.5`, `5.`) as a JSON lexeme; digits after the point stay.

@@ -4,7 +4,7 @@ use crate::source::NodeId;
 
 use super::code::Effect;
 use super::execute::Machine;
-use super::item::{Item, Items};
+use super::item::{Item, Items, Text};
 use super::problem::Problem;
 use super::shape::shapes;
 
@@ -18,14 +18,12 @@ impl Machine<'_> {
             }
             return Ok(());
         }
-        let mut texts: Vec<Option<String>> = Vec::with_capacity(values.len());
+        let mut texts: Vec<Option<Text<'_>>> = Vec::with_capacity(values.len());
         for value in values {
-            texts.push(
-                self.single_text(value)?.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
-            );
+            texts.push(self.single_text(value)?.and_then(Text::trimmed));
         }
         let on_value = values.last().and_then(Items::first).cloned();
-        let text = |at: usize| texts.get(at).cloned().flatten();
+        let text = |at: usize| texts.get(at).and_then(Option::as_deref).map(str::to_owned);
         let placed = |problem: Problem| match &on_value {
             Some(item) => problem.on(item),
             None => problem,
@@ -44,7 +42,7 @@ impl Machine<'_> {
             _ => {}
         }
         if effect == Effect::Leave {
-            return self.leave(texts.into_iter().flatten().collect());
+            return self.leave(texts.iter().flatten().map(|text| text.to_string()).collect());
         }
         let Some(unit) = self.unit.and_then(|at| self.units.get_mut(at)) else {
             return Err(Problem::new(
@@ -55,8 +53,8 @@ impl Machine<'_> {
         };
         match effect {
             Effect::Identity => {
-                let parts: Option<Vec<String>> = texts.iter().skip(1).cloned().collect();
-                let (Some(system), Some(parts)) = (text(0), parts) else {
+                let complete = texts.iter().skip(1).all(Option::is_some);
+                let (Some(system), true) = (text(0), complete) else {
                     return Err(placed(Problem::new(
                         "identity-incomplete",
                         "a part of the business identifier is missing",
@@ -64,7 +62,14 @@ impl Machine<'_> {
                     )));
                 };
                 // Length-free joining would let ("a|b","c") meet ("a","b|c"): the bar inside a part is doubled.
-                let value = parts.iter().map(|part| part.replace('|', "||")).collect::<Vec<_>>().join("|");
+                let mut value = String::new();
+                for (at, part) in texts.iter().skip(1).flatten().enumerate() {
+                    value.push_str(if at > 0 { "|" } else { "" });
+                    match part.contains('|') {
+                        true => value.push_str(&part.replace('|', "||")),
+                        false => value.push_str(part),
+                    }
+                }
                 if unit.identity.replace((system, value)).is_some() {
                     return Err(Problem::new(
                         "identity-second",

@@ -5,32 +5,14 @@
 //! evaluation), `and`/`or` are three-valued. Local formats are untyped, so `'5' = 5` compares by value.
 
 use std::cmp::Ordering;
-use std::ops::Deref;
-use std::sync::Arc;
 
 use crate::source::{NodeId, Value};
 
 use super::code::{Code, Operator, Slot, Step};
 use super::decimal;
 use super::execute::Machine;
-use super::item::{Item, Items};
+use super::item::{Item, Items, Text};
 use super::problem::Problem;
-
-/// Text of an item: of the document, or made.
-pub(crate) enum Text<'t> {
-    Source(&'t str),
-    Made(Arc<str>),
-}
-
-impl Deref for Text<'_> {
-    type Target = str;
-    fn deref(&self) -> &str {
-        match self {
-            Text::Source(text) => text,
-            Text::Made(text) => text,
-        }
-    }
-}
 
 impl<'t> Machine<'t> {
     /// Value of an expression; `focus` is `$this`.
@@ -55,7 +37,17 @@ impl<'t> Machine<'t> {
                 let at = index.first().and_then(|i| self.text(i)).and_then(|t| t.parse::<usize>().ok());
                 at.and_then(|at| base.as_slice().get(at)).cloned().map_or(Items::Empty, Items::One)
             }
-            Code::Binary(operator, left, right) => self.binary(*operator, left, right, focus)?,
+            Code::Binary(operator, left, right) if !operator.is_logical() => {
+                let left = self.evaluate(left, focus)?;
+                let right = self.evaluate(right, focus)?;
+                self.binary(*operator, left, right)?
+            }
+            Code::Binary(..) | Code::Exists(..) | Code::All(..) | Code::Matches(..) => {
+                self.truth_of(code, focus)?.map_or(Items::Empty, Items::boolean)
+            }
+            Code::Call(function, ..) if function.is_logical() => {
+                self.truth_of(code, focus)?.map_or(Items::Empty, Items::boolean)
+            }
             Code::OfType(base, type_name, test) => {
                 let base = self.evaluate(base, focus)?;
                 let fits: Vec<bool> =
@@ -89,27 +81,6 @@ impl<'t> Machine<'t> {
                 }
                 out
             }
-            Code::Exists(base, condition) => {
-                let base = self.evaluate(base, focus)?;
-                let mut found = false;
-                for item in base.as_slice() {
-                    self.tested(item);
-                    found |= match condition {
-                        Some(condition) => self.holds(condition, Some(item))?,
-                        None => true,
-                    };
-                }
-                Items::boolean(found)
-            }
-            Code::All(base, condition) => {
-                let base = self.evaluate(base, focus)?;
-                for item in base.as_slice() {
-                    if !self.holds(condition, Some(item))? {
-                        return Ok(Items::boolean(false));
-                    }
-                }
-                Items::boolean(true)
-            }
             Code::If(condition, yes, no) => {
                 let branch = if self.holds(condition, focus)? { yes } else { no };
                 self.evaluate(branch, focus)?
@@ -124,13 +95,6 @@ impl<'t> Machine<'t> {
                             return Err(base.first().map_or(problem.clone(), |item| problem.on(item)));
                         }
                     },
-                    None => Items::Empty,
-                }
-            }
-            Code::Matches(base, pattern) => {
-                let base = self.evaluate(base, focus)?;
-                match self.single_text(&base)? {
-                    Some(text) => Items::boolean(pattern.is_match(&text)),
                     None => Items::Empty,
                 }
             }
@@ -154,11 +118,10 @@ impl<'t> Machine<'t> {
 
     /// Whether a condition is true; empty is not.
     pub(crate) fn holds(&mut self, code: &Code, focus: Option<&Item>) -> Result<bool, Problem> {
-        let items = self.evaluate(code, focus)?;
-        Ok(self.truth(&items)?.unwrap_or(false))
+        Ok(self.truth_of(code, focus)?.unwrap_or(false))
     }
 
-    fn truth(&mut self, items: &Items) -> Result<Option<bool>, Problem> {
+    pub(super) fn truth(&mut self, items: &Items) -> Result<Option<bool>, Problem> {
         match items.as_slice() {
             [] => Ok(None),
             [Item::Boolean(value)] => Ok(Some(*value)),
@@ -180,54 +143,8 @@ impl<'t> Machine<'t> {
         }
     }
 
-    fn binary(
-        &mut self,
-        operator: Operator,
-        left: &Code,
-        right: &Code,
-        focus: Option<&Item>,
-    ) -> Result<Items, Problem> {
-        let left = self.evaluate(left, focus)?;
-        // The right side is evaluated only where it can matter; what was not looked at is not counted as read.
-        let left_truth = match operator {
-            Operator::And | Operator::Or | Operator::Xor | Operator::Implies => self.truth(&left)?,
-            _ => None,
-        };
-        match (operator, left_truth) {
-            (Operator::And, Some(false)) => return Ok(Items::boolean(false)),
-            (Operator::Or, Some(true)) | (Operator::Implies, Some(false)) => return Ok(Items::boolean(true)),
-            _ => {}
-        }
-        let right = self.evaluate(right, focus)?;
-        let logical = |value: Option<bool>| value.map_or(Items::Empty, Items::boolean);
+    fn binary(&mut self, operator: Operator, left: Items, right: Items) -> Result<Items, Problem> {
         Ok(match operator {
-            Operator::And => match (left_truth, self.truth(&right)?) {
-                (_, Some(false)) => Items::boolean(false),
-                (Some(true), Some(true)) => Items::boolean(true),
-                _ => Items::Empty,
-            },
-            Operator::Or => match (left_truth, self.truth(&right)?) {
-                (_, Some(true)) => Items::boolean(true),
-                (Some(false), Some(false)) => Items::boolean(false),
-                _ => Items::Empty,
-            },
-            Operator::Xor => {
-                let right = self.truth(&right)?;
-                logical(left_truth.zip(right).map(|(a, b)| a != b))
-            }
-            Operator::Implies => match (left_truth, self.truth(&right)?) {
-                (_, Some(true)) => Items::boolean(true),
-                (Some(true), right) => logical(right),
-                _ => Items::Empty,
-            },
-            Operator::Equal => logical(self.equal(&left, &right)),
-            Operator::NotEqual => logical(self.equal(&left, &right).map(|equal| !equal)),
-            Operator::Less => logical(self.order(&left, &right)?.map(|o| o == Ordering::Less)),
-            Operator::LessOrEqual => logical(self.order(&left, &right)?.map(|o| o != Ordering::Greater)),
-            Operator::Greater => logical(self.order(&left, &right)?.map(|o| o == Ordering::Greater)),
-            Operator::GreaterOrEqual => logical(self.order(&left, &right)?.map(|o| o != Ordering::Less)),
-            Operator::In => self.is_in(&left, &right),
-            Operator::Contains => self.is_in(&right, &left),
             Operator::Concatenate => {
                 let left = self.single_text(&left)?;
                 let right = self.single_text(&right)?;
@@ -241,6 +158,8 @@ impl<'t> Machine<'t> {
                 all.extend(right);
                 self.distinct(all)
             }
+            // The others are logical.
+            _ => Items::Empty,
         })
     }
 
@@ -269,16 +188,16 @@ impl<'t> Machine<'t> {
         }
     }
 
-    fn is_in(&mut self, needle: &Items, hay: &Items) -> Items {
-        let Some(needle) = needle.first() else { return Items::Empty };
+    pub(super) fn is_in(&mut self, needle: &Items, hay: &Items) -> Option<bool> {
+        let needle = needle.first()?;
         let mut found = false;
         for item in hay.as_slice() {
             found |= self.item_equal(needle, item);
         }
-        Items::boolean(found)
+        Some(found)
     }
 
-    fn equal(&mut self, left: &Items, right: &Items) -> Option<bool> {
+    pub(super) fn equal(&mut self, left: &Items, right: &Items) -> Option<bool> {
         if left.is_empty() || right.is_empty() {
             left.as_slice().iter().chain(right.as_slice()).for_each(|item| self.tested(item));
             return None;
@@ -306,7 +225,7 @@ impl<'t> Machine<'t> {
         }
     }
 
-    fn order(&mut self, left: &Items, right: &Items) -> Result<Option<Ordering>, Problem> {
+    pub(super) fn order(&mut self, left: &Items, right: &Items) -> Result<Option<Ordering>, Problem> {
         let (Some(a), Some(b)) = (self.single_text(left)?, self.single_text(right)?) else { return Ok(None) };
         Ok(decimal::compare(&a, &b).or_else(|| Some(a.cmp(&b))))
     }
@@ -340,10 +259,8 @@ impl<'t> Machine<'t> {
             }
             (Step::Name(name), Item::Node(node)) => {
                 self.children(*node, *name, out);
-                let node = *node;
-                let own = self.plan.names.get(usize::from(*name)).is_some_and(|n| self.tree.is_own(node, n));
-                if own {
-                    out.push(Item::Node(node));
+                if self.is_own(*node, *name) {
+                    out.push(item.clone());
                 }
             }
             (Step::Primitive(name, beside), Item::Node(node)) => {
@@ -407,14 +324,21 @@ impl<'t> Machine<'t> {
         tree.children(data.parent?).find(of)
     }
 
+    /// Whether a simple value answers to that name itself.
+    pub(super) fn is_own(&self, node: NodeId, name: u16) -> bool {
+        self.tree.node(node).value != Value::None
+            && self.plan.names.get(usize::from(name)).is_some_and(|name| self.tree.is_own(node, name))
+    }
+
     /// Text of an item, marking the leaf it came from; `None` for composites and explicit emptiness.
     pub(crate) fn text(&mut self, item: &Item) -> Option<Text<'t>> {
         match item {
             Item::Node(node) => {
-                self.mark(self.tree.text_node(*node));
-                self.tree.text(*node).map(Text::Source)
+                let leaf = self.tree.text_node(*node);
+                self.mark(leaf);
+                self.tree.own_text(leaf).map(Text::Source)
             }
-            Item::Target(target) => self.target.text(*target).map(Text::Made),
+            Item::Target(target) => self.target.text(*target),
             Item::Text(text) | Item::Number(text) => Some(Text::Made(text.clone())),
             Item::Boolean(value) => Some(Text::Source(if *value { "true" } else { "false" })),
         }

@@ -103,7 +103,7 @@ impl<'t> Machine<'t> {
     /// Runs an entry group on the whole document.
     pub(crate) fn run(&mut self, entry: &Entry) {
         let Some(group) = self.plan.groups.get(entry.group) else { return };
-        let mut arguments = vec![Items::One(Item::Node(self.tree.root()))];
+        self.slots.push(Items::One(Item::Node(self.tree.root())));
         if group.parameters > 1
             && let Some(type_id) = entry.type_id
         {
@@ -113,12 +113,12 @@ impl<'t> Machine<'t> {
                     if entry.is_unit {
                         self.begin(root, entry.rule);
                     }
-                    arguments.push(Items::One(Item::Target(root)));
+                    self.slots.push(Items::One(Item::Target(root)));
                 }
                 Err(error) => self.report(error.into()),
             }
         }
-        self.group(entry.group, arguments);
+        self.group(entry.group, 0);
     }
 
     fn begin(&mut self, root: TargetId, rule: u32) {
@@ -137,11 +137,11 @@ impl<'t> Machine<'t> {
         });
     }
 
-    fn group(&mut self, index: usize, arguments: Vec<Items>) {
+    /// Runs a group whose arguments lie at `frame`.
+    fn group(&mut self, index: usize, frame: usize) {
         let plan = self.plan;
         let Some(group) = plan.groups.get(index) else { return };
-        let outer = std::mem::replace(&mut self.base, self.slots.len());
-        self.slots.extend(arguments);
+        let outer = std::mem::replace(&mut self.base, frame);
         self.slots.resize_with(self.base + group.slots, Items::default);
         for rule in &group.rules {
             self.rule(rule);
@@ -197,21 +197,26 @@ impl<'t> Machine<'t> {
             items = next;
         }
         let mut kept = Items::Empty;
-        for item in items.as_slice() {
+        if source.condition.is_none() && source.type_name.is_none() {
             self.spend()?;
-            if let Some(slot) = source.slot {
-                self.assign(slot, Items::One(item.clone()));
-            }
-            if let Some(wanted) = &source.type_name
-                && !self.is_type(item, wanted)
-            {
-                continue;
-            }
-            if match &source.condition {
-                Some(condition) => self.holds(condition, Some(item))?,
-                None => true,
-            } {
-                kept.push(item.clone());
+            kept = items;
+        } else {
+            for item in items.as_slice() {
+                self.spend()?;
+                if let Some(slot) = source.slot {
+                    self.assign(slot, Items::One(item.clone()));
+                }
+                if let Some(wanted) = &source.type_name
+                    && !self.is_type(item, wanted)
+                {
+                    continue;
+                }
+                if match &source.condition {
+                    Some(condition) => self.holds(condition, Some(item))?,
+                    None => true,
+                } {
+                    kept.push(item.clone());
+                }
             }
         }
         if kept.is_empty()
@@ -285,11 +290,24 @@ impl<'t> Machine<'t> {
             self.rule = outer;
         }
         for (group, arguments) in &rule.calls {
-            let values: Result<Vec<Items>, Problem> =
-                arguments.iter().map(|argument| self.evaluate(argument, None)).collect();
-            match values {
-                Ok(values) => self.group(*group, values),
-                Err(problem) => self.report(problem),
+            // Arguments lie behind the frame of this group, where the frame of the called one begins.
+            let frame = self.slots.len();
+            let mut evaluated = Ok(());
+            for argument in arguments {
+                match self.evaluate(argument, None) {
+                    Ok(value) => self.slots.push(value),
+                    Err(problem) => {
+                        evaluated = Err(problem);
+                        break;
+                    }
+                }
+            }
+            match evaluated {
+                Ok(()) => self.group(*group, frame),
+                Err(problem) => {
+                    self.slots.truncate(frame);
+                    self.report(problem);
+                }
             }
         }
         for inner in &rule.rules {
@@ -377,7 +395,7 @@ impl<'t> Machine<'t> {
                     if self.target.text(target).is_some() {
                         return Err(WriteError::Second("value".to_owned()).into());
                     }
-                    self.target.set(target, &text).map_err(|error| {
+                    self.target.set(target, text).map_err(|error| {
                         let problem = Problem::from(error);
                         items.first().map_or(problem.clone(), |item| problem.on(item))
                     })?;
@@ -397,7 +415,9 @@ impl<'t> Machine<'t> {
                     );
                 };
                 let made = self.target.add(parent, *field, type_id, self.origin())?;
-                self.group(group, vec![Items::One(item), Items::One(Item::Target(made))]);
+                let frame = self.slots.len();
+                self.slots.extend([Items::One(item), Items::One(Item::Target(made))]);
+                self.group(group, frame);
             }
             TargetPlan::Write { slot_from, steps, field, type_id, fill, pick, slot } => {
                 let written = match self.slot(*slot_from).first() {
@@ -449,6 +469,7 @@ impl<'t> Machine<'t> {
     }
 
     pub(crate) fn finding(&self, problem: Problem, node: NodeId) -> Finding {
+        let problem = problem.into_said();
         let mut finding = Finding::new(problem.severity, problem.code, problem.text, problem.remedy).at(
             self.tree.path(node),
             self.tree.node(node).span,

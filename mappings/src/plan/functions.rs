@@ -1,5 +1,7 @@
 //! Functions of the FHIRPath subset and our own extension functions, over values already computed.
 
+use std::fmt::Write as _;
+
 use crate::bsn::Bsn;
 use crate::codes::Lookup;
 
@@ -105,10 +107,7 @@ impl Machine<'_> {
                 found
             }
             _ => match self.single_text(&base)? {
-                Some(text) => {
-                    let text = text.to_string();
-                    self.text_function(function, &text, arguments)?
-                }
+                Some(text) => self.text_function(function, &text, arguments)?,
                 None => Items::Empty,
             },
         })
@@ -198,17 +197,20 @@ impl Machine<'_> {
     pub(crate) fn extension(&mut self, function: Extension, arguments: &[Items]) -> Result<Items, Problem> {
         let value = arguments.first().cloned().unwrap_or_default();
         if function == Extension::Append || function == Extension::Stable {
-            let mut parts = Vec::new();
-            for argument in arguments {
-                for item in argument.as_slice() {
-                    parts.extend(self.text(item).map(|text| text.to_string()));
+            let (mut name, mut none) = (String::new(), true);
+            for item in arguments.iter().flat_map(Items::as_slice) {
+                let Some(part) = self.text(item) else { continue };
+                none = false;
+                if function == Extension::Stable {
+                    // Lengths keep ("ab","c") from ("a","bc"). Writing to a String cannot fail.
+                    let _ = write!(name, "{}:", part.len());
                 }
+                name.push_str(&part);
             }
             if function == Extension::Append {
-                return if parts.is_empty() { Ok(Items::Empty) } else { bounded(parts.concat()) };
+                return if none { Ok(Items::Empty) } else { bounded(name) };
             }
-            // Version 5: the same parts always give the same id (RFC 9562 5.5). Lengths keep ("ab","c") from ("a","bc").
-            let name: String = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
+            // Version 5: the same parts always give the same id (RFC 9562 5.5).
             return Ok(Items::text(
                 uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, name.as_bytes()).to_string(),
             ));
@@ -225,7 +227,6 @@ impl Machine<'_> {
             return self.pointer(&value);
         }
         let Some(text) = self.single_text(&value)? else { return Ok(Items::Empty) };
-        let text = text.to_string();
         let on_value = |problem: Problem| match value.first() {
             Some(item) => problem.on(item),
             None => problem,

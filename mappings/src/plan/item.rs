@@ -1,10 +1,53 @@
 //! What expressions yield: items of the source, of the target, or made by the map.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::source::NodeId;
 
 use super::target::TargetId;
+
+/// Text of an item: of the document, a table or the map, or made.
+#[derive(Debug, Clone)]
+pub(crate) enum Text<'t> {
+    Source(&'t str),
+    Made(Arc<str>),
+}
+
+impl Text<'_> {
+    /// Without white space around it; `None` when nothing is left.
+    pub(crate) fn trimmed(self) -> Option<Self> {
+        let (all, trimmed) = (self.len(), self.trim().len());
+        match self {
+            _ if trimmed == 0 => None,
+            text if trimmed == all => Some(text),
+            Text::Source(text) => Some(Text::Source(text.trim())),
+            Text::Made(text) => Some(Text::Made(text.trim().into())),
+        }
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        match self {
+            Text::Source(text) => text,
+            Text::Made(text) => text,
+        }
+    }
+}
+
+impl<'t> From<&'t str> for Text<'t> {
+    fn from(text: &'t str) -> Text<'t> {
+        Text::Source(text)
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Text::Made(text.into())
+    }
+}
 
 /// One value of a FHIRPath collection.
 #[derive(Debug, Clone)]

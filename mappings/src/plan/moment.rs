@@ -2,6 +2,8 @@
 //!
 //! Source: HL7 v2.5.1 chapter 2.A.21 (DT), 2.A.22 (DTM); FHIR R4 datatypes.html#dateTime (a time needs a zone).
 
+use std::cell::RefCell;
+
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
@@ -11,6 +13,9 @@ use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 /// Errors: what is wrong, without the value (a birth date may stand there).
 pub(crate) fn hl7(text: &str, zone: &str) -> Result<String, String> {
     let text = text.trim();
+    if let Some(known) = Hour::known(text, zone) {
+        return Ok(known);
+    }
     let (local, offset) = match text.find(['+', '-']) {
         Some(at) => (text.get(..at).unwrap_or(""), text.get(at..)),
         None => (text, None),
@@ -41,12 +46,79 @@ pub(crate) fn hl7(text: &str, zone: &str) -> Result<String, String> {
                 .map_err(|_| "no such time of day".to_owned())?;
             let offset = match offset {
                 Some(text) => hl7_offset(text)?,
-                None => local_offset(day.to_datetime(time), zone)?,
+                None => {
+                    Hour::remember(day, hour, zone);
+                    local_offset(day.to_datetime(time), zone)?
+                }
             };
             let fraction = fraction.map(|f| format!(".{f}")).unwrap_or_default();
             Ok(format!("{day}T{hour:02}:{minute:02}:{second:02}{fraction}{offset}"))
         }
         _ => Err("an HL7 time has 4, 6, 8, 10, 12 or 14 digits".to_owned()),
+    }
+}
+
+/// The last local hour a thread met that lies wholly in one offset: what is measured together is sent together.
+struct Hour {
+    zone: String,
+    /// `YYYYMMDDHH`
+    digits: [u8; 10],
+    /// `+01:00`
+    offset: String,
+}
+
+thread_local! {
+    static LAST: RefCell<Option<Hour>> = const { RefCell::new(None) };
+}
+
+impl Hour {
+    /// The dateTime of `YYYYMMDDHHMM[SS]` in that hour.
+    fn known(text: &str, zone: &str) -> Option<String> {
+        let (hour, rest) = text.as_bytes().split_first_chunk::<10>()?;
+        let sixty = |tens: u8, ones: u8| (b'0'..b'6').contains(&tens) && ones.is_ascii_digit();
+        let seconds = match rest {
+            [a, b] if sixty(*a, *b) => "00",
+            [a, b, c, d] if sixty(*a, *b) && sixty(*c, *d) => text.get(12..14)?,
+            _ => return None,
+        };
+        LAST.with_borrow(|last| {
+            let last = last.as_ref().filter(|last| last.digits == *hour && last.zone == zone)?;
+            let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+            let mut out = String::with_capacity(25);
+            let parts = [
+                part(0, 4),
+                "-",
+                part(4, 6),
+                "-",
+                part(6, 8),
+                "T",
+                part(8, 10),
+                ":",
+                part(10, 12),
+                ":",
+                seconds,
+            ];
+            parts.into_iter().chain([last.offset.as_str()]).for_each(|part| out.push_str(part));
+            Some(out)
+        })
+    }
+
+    /// Remembers an hour, when its first and its last second have the same offset: no clock changes twice within an hour.
+    fn remember(day: Date, hour: i8, zone: &str) {
+        let at = |minute: i8, second: i8| {
+            let time = jiff::civil::Time::new(hour, minute, second, 0).ok()?;
+            let zone = TimeZone::get(zone).ok()?;
+            match zone.to_ambiguous_timestamp(day.to_datetime(time)).offset() {
+                AmbiguousOffset::Unambiguous { offset } => Some(offset),
+                AmbiguousOffset::Fold { .. } | AmbiguousOffset::Gap { .. } => None,
+            }
+        };
+        let (Some(first), Some(last)) = (at(0, 0), at(59, 59)) else { return };
+        let written = format!("{:04}{:02}{:02}{hour:02}", day.year(), day.month(), day.day());
+        if let (true, Ok(digits)) = (first == last, written.as_bytes().try_into()) {
+            let hour = Hour { zone: zone.to_owned(), digits, offset: shown(first) };
+            LAST.with_borrow_mut(|last| *last = Some(hour));
+        }
     }
 }
 
@@ -192,6 +264,27 @@ mod tests {
             ["", "26", "20260230", "202613", "20260314 0915", "202603290230", "202603140915+1", "2026é"]
         {
             assert!(hl7(text, "Europe/Amsterdam").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_in_an_hour_met_before_is_the_same_as_met_alone() {
+        // The hours before, in and after both changes of the clock, quarters by quarter, in two zones by turns.
+        let alone = |text: &str, zone: &str| {
+            let (text, zone) = (text.to_owned(), zone.to_owned());
+            std::thread::spawn(move || hl7(&text, &zone)).join().unwrap()
+        };
+        for day in ["20260329", "20261025"] {
+            for hour in 0..5 {
+                for minute in ["00", "15", "59", "60", "0a"] {
+                    for zone in ["Europe/Amsterdam", "UTC"] {
+                        for second in ["", "07", "60", "7"] {
+                            let text = format!("{day}{hour:02}{minute}{second}");
+                            assert_eq!(hl7(&text, zone), alone(&text, zone), "{text} {zone}");
+                        }
+                    }
+                }
+            }
         }
     }
 

@@ -1,14 +1,19 @@
 //! What goes wrong while a map runs, before it has its place.
 
+use std::ops::{Deref, DerefMut};
+
 use crate::finding::Severity;
 use crate::source::NodeId;
 
 use super::item::Item;
 use super::target::WriteError;
 
-/// What went wrong at a rule; becomes a finding.
+/// What went wrong at a rule; becomes a finding. Boxed: every value of an expression is returned beside it.
 #[derive(Debug, Clone)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Said>);
+
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
     pub severity: Severity,
     pub code: &'static str,
     pub text: String,
@@ -19,14 +24,13 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(code: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Problem {
-        Problem {
-            severity: Severity::Error,
-            code,
-            text: text.into(),
-            remedy: remedy.into(),
-            node: None,
-            cause: None,
-        }
+        let (text, remedy) = (text.into(), remedy.into());
+        Problem(Box::new(Said { severity: Severity::Error, code, text, remedy, node: None, cause: None }))
+    }
+
+    /// What is to be told.
+    pub(crate) fn into_said(self) -> Said {
+        *self.0
     }
 
     /// The same problem, placed on a source item.
@@ -46,6 +50,19 @@ impl Problem {
     pub(crate) fn because(mut self, cause: String) -> Problem {
         self.cause = Some(cause);
         self
+    }
+}
+
+impl Deref for Problem {
+    type Target = Said;
+    fn deref(&self) -> &Said {
+        &self.0
+    }
+}
+
+impl DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Said {
+        &mut self.0
     }
 }
 

@@ -69,6 +69,9 @@ struct Shape {
     by_name: HashMap<String, u16, RandomState>,
 }
 
+/// Elements up to which one is found by comparing names.
+const FEW: usize = 10;
+
 /// All types reachable from the resources of R4, and those of other models.
 #[derive(Clone, Default)]
 pub(crate) struct Shapes {
@@ -225,7 +228,14 @@ impl Shapes {
 
     /// A property by its JSON name.
     pub(crate) fn find(&self, of: TypeId, name: &str) -> Option<FieldId> {
-        self.shape(of).by_name.get(name).map(|&at| FieldId { of, at })
+        let shape = self.shape(of);
+        // The data types a coded value is made of have few elements: comparing is cheaper than hashing.
+        let at = if shape.fields.len() <= FEW {
+            shape.fields.iter().position(|field| field.name == name).map(|at| at as u16)
+        } else {
+            shape.by_name.get(name).copied()
+        };
+        at.map(|at| FieldId { of, at })
     }
 
     pub(crate) fn field(&self, id: FieldId) -> &Field {

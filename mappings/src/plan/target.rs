@@ -9,10 +9,11 @@ mod sure;
 
 pub(crate) use json::Written;
 
-use std::sync::Arc;
+use smallvec::SmallVec;
 
 use crate::source::NodeId;
 
+use super::item::Text;
 use super::shape::{FieldId, Shapes, TypeId};
 
 /// A node of the target arena.
@@ -21,14 +22,14 @@ pub(crate) struct TargetId(pub u32);
 
 /// Own value of a primitive element.
 #[derive(Debug, Clone)]
-pub(crate) enum Leaf {
-    Text(Arc<str>),
+pub(crate) enum Leaf<'t> {
+    Text(Text<'t>),
     /// A JSON number lexeme, kept as sent.
-    Number(Arc<str>),
+    Number(Text<'t>),
     Boolean(bool),
 }
 
-impl Leaf {
+impl Leaf<'_> {
     /// Its text: a string without quotes, a number's lexeme, `true` or `false`.
     pub(crate) fn text(&self) -> &str {
         match self {
@@ -53,13 +54,16 @@ pub(crate) struct Origin {
     pub node: NodeId,
 }
 
+/// Elements of an element: few, so that they need no allocation of their own.
+pub(crate) type Children = SmallVec<[TargetId; 5]>;
+
 #[derive(Debug, Clone)]
-pub(crate) struct TargetNode {
+pub(crate) struct TargetNode<'t> {
     pub type_id: TypeId,
     /// `None` for a root resource.
     pub field: Option<FieldId>,
-    pub value: Option<Leaf>,
-    pub children: Vec<TargetId>,
+    pub value: Option<Leaf<'t>>,
+    pub children: Children,
     pub origin: Origin,
 }
 
@@ -80,7 +84,7 @@ pub(crate) enum WriteError {
 
 #[derive(Debug)]
 pub(crate) struct Arena<'t> {
-    nodes: Vec<TargetNode>,
+    nodes: Vec<TargetNode<'t>>,
     pub nodes_max: usize,
     shapes: &'t Shapes,
 }
@@ -90,13 +94,13 @@ impl<'t> Arena<'t> {
         Arena { nodes: Vec::new(), nodes_max, shapes }
     }
 
-    pub(crate) fn get(&self, id: TargetId) -> Option<&TargetNode> {
+    pub(crate) fn get(&self, id: TargetId) -> Option<&TargetNode<'t>> {
         self.nodes.get(id.0 as usize)
     }
 
     /// A new root resource.
     pub(crate) fn root(&mut self, type_id: TypeId, origin: Origin) -> Result<TargetId, WriteError> {
-        self.push(TargetNode { type_id, field: None, value: None, children: Vec::new(), origin })
+        self.push(TargetNode { type_id, field: None, value: None, children: Children::new(), origin })
     }
 
     /// A new element of `parent`. Errors: it may not be there twice, or the choice is taken.
@@ -118,8 +122,13 @@ impl<'t> Arena<'t> {
                 return Err(WriteError::Choice(shape.name.clone(), other.name.clone()));
             }
         }
-        let id =
-            self.push(TargetNode { type_id, field: Some(field), value: None, children: Vec::new(), origin })?;
+        let id = self.push(TargetNode {
+            type_id,
+            field: Some(field),
+            value: None,
+            children: Children::new(),
+            origin,
+        })?;
         if let Some(parent) = self.nodes.get_mut(parent.0 as usize) {
             parent.children.push(id);
         }
@@ -185,22 +194,26 @@ impl<'t> Arena<'t> {
     }
 
     /// Gives a primitive its value, as the JSON kind its type asks for.
-    pub(crate) fn set(&mut self, id: TargetId, text: &str) -> Result<(), WriteError> {
+    pub(crate) fn set(&mut self, id: TargetId, text: Text<'t>) -> Result<(), WriteError> {
         let Some(node) = self.nodes.get_mut(id.0 as usize) else { return Ok(()) };
         let type_name = self.shapes.type_name(node.type_id);
         let leaf = match type_name {
-            "boolean" => match text {
+            "boolean" => match &*text {
                 "true" => Leaf::Boolean(true),
                 "false" => Leaf::Boolean(false),
                 _ => return Err(WriteError::Value("true or false", type_name.to_owned())),
             },
-            "decimal" | "integer" | "positiveInt" | "unsignedInt" => match super::decimal::normal(text) {
+            "decimal" | "integer" | "positiveInt" | "unsignedInt" => {
                 // The lexeme as sent wherever JSON takes it: 1.10 stays 1.10 (FHIR R4 datatypes.html#decimal).
-                _ if super::decimal::is_json_number(text) => Leaf::Number(text.into()),
-                Some(number) => Leaf::Number(number.into()),
-                None => return Err(WriteError::Value("a number", type_name.to_owned())),
-            },
-            _ => Leaf::Text(text.into()),
+                if super::decimal::is_json_number(&text) {
+                    Leaf::Number(text)
+                } else {
+                    let number = super::decimal::normal(&text);
+                    let refused = || WriteError::Value("a number", type_name.to_owned());
+                    Leaf::Number(number.ok_or_else(refused)?.into())
+                }
+            }
+            _ => Leaf::Text(text),
         };
         node.value = Some(leaf);
         Ok(())
@@ -219,14 +232,14 @@ impl<'t> Arena<'t> {
         node.children.iter().filter(is_named).copied().collect()
     }
 
-    pub(crate) fn text(&self, id: TargetId) -> Option<Arc<str>> {
+    pub(crate) fn text(&self, id: TargetId) -> Option<Text<'t>> {
         match self.get(id)?.value.as_ref()? {
             Leaf::Text(text) | Leaf::Number(text) => Some(text.clone()),
-            Leaf::Boolean(value) => Some(if *value { "true" } else { "false" }.into()),
+            Leaf::Boolean(value) => Some(Text::Source(if *value { "true" } else { "false" })),
         }
     }
 
-    fn push(&mut self, node: TargetNode) -> Result<TargetId, WriteError> {
+    fn push(&mut self, node: TargetNode<'t>) -> Result<TargetId, WriteError> {
         if self.nodes.len() >= self.nodes_max {
             return Err(WriteError::Nodes);
         }

@@ -3,11 +3,13 @@
 //! Both codings are kept: translated first, the original with `userSelected` (mapping.md 7c). What has no translation
 //! keeps its original and is counted; a `code` that changes meaning is not guessed but quarantines its unit.
 
+use smallvec::SmallVec;
+
 use crate::codes::Lookup;
 use crate::source::{NodeId, Value};
 
 use super::execute::Machine;
-use super::item::Item;
+use super::item::{Item, Text};
 use super::problem::Problem;
 use super::shape::{FieldId, TypeId};
 use super::target::TargetId;
@@ -16,14 +18,17 @@ use super::target::TargetId;
 const UCUM: &str = "http://unitsofmeasure.org";
 
 /// A coding as the source has it.
-#[derive(Debug, Clone, Default)]
-struct Original {
-    system: String,
-    code: String,
-    display: Option<String>,
+#[derive(Debug, Clone)]
+struct Original<'t> {
+    system: Text<'t>,
+    code: Text<'t>,
+    display: Option<Text<'t>>,
 }
 
-impl Machine<'_> {
+/// The codings of an item, and the text beside them.
+type Originals<'t> = (SmallVec<[Original<'t>; 2]>, Option<Text<'t>>);
+
+impl<'t> Machine<'t> {
     pub(crate) fn translate(
         &mut self,
         parent: TargetId,
@@ -31,7 +36,7 @@ impl Machine<'_> {
         item: &Item,
         table: &str,
         quarantine: bool,
-        system: Option<&str>,
+        system: Option<Text<'t>>,
     ) -> Result<Option<TargetId>, Problem> {
         let (originals, text) = self.originals(item, system);
         if originals.is_empty() && text.is_none() {
@@ -42,13 +47,9 @@ impl Machine<'_> {
         for (at, original) in originals.iter().enumerate() {
             match self.lookup(table, &original.system, &original.code) {
                 Lookup::Mapped(row) => {
-                    let text = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
-                    mapped = Some((
-                        at,
-                        text(&row.target_system),
-                        text(&row.target_code),
-                        text(&row.target_display),
-                    ));
+                    let text = |value: &'t str| Some(Text::Source(value)).filter(|value| !value.is_empty());
+                    let display = text(&row.target_display);
+                    mapped = Some((at, text(&row.target_system), text(&row.target_code), display));
                     break;
                 }
                 Lookup::NoMap => no_map = true,
@@ -56,7 +57,7 @@ impl Machine<'_> {
             }
         }
         if mapped.is_none() && !no_map {
-            let named = originals.first().map(|o| format!("{}|{}", o.system, o.code));
+            let named = originals.first().map(|o| format!("{}|{}", &*o.system, &*o.code));
             let shown = named.clone().unwrap_or_else(|| "a text without a code".to_owned());
             let mut problem = Problem::new(
                 "code-unmapped",
@@ -75,7 +76,7 @@ impl Machine<'_> {
         if self.shapes.is_primitive(type_id) {
             let Some(code) = mapped.and_then(|(_, _, code, _)| code) else { return Ok(None) };
             let target = self.target.add(parent, field, type_id, origin)?;
-            self.target.set(target, &code)?;
+            self.target.set(target, code)?;
             return Ok(Some(target));
         }
         if type_name == "Coding" {
@@ -91,7 +92,7 @@ impl Machine<'_> {
         let translated = mapped.as_ref().map(|(at, ..)| *at);
         if let Some((at, system, code, display)) = mapped {
             let same = originals.get(at).is_some_and(|o| {
-                Some(&o.code) == code.as_ref() && Some(&o.system) == system.as_ref().or(Some(&String::new()))
+                Some(&*o.code) == code.as_deref() && *o.system == *system.as_deref().unwrap_or("")
             });
             if !same {
                 let coding = self.child(target, "coding")?;
@@ -110,9 +111,9 @@ impl Machine<'_> {
     fn fill_coding(
         &mut self,
         coding: TargetId,
-        system: Option<String>,
-        code: Option<String>,
-        display: Option<String>,
+        system: Option<Text<'t>>,
+        code: Option<Text<'t>>,
+        display: Option<Text<'t>>,
     ) -> Result<(), Problem> {
         self.put(coding, "system", system)?;
         self.put(coding, "code", code)?;
@@ -122,94 +123,91 @@ impl Machine<'_> {
     fn fill_original(
         &mut self,
         coding: TargetId,
-        original: &Original,
+        original: &Original<'t>,
         selected: bool,
     ) -> Result<(), Problem> {
         let Original { system, code, display } = original.clone();
         self.fill_coding(coding, Some(system), Some(code), display)?;
-        self.put(coding, "userSelected", selected.then(|| "true".to_owned()))
+        self.put(coding, "userSelected", selected.then_some("true"))
     }
 
     /// The codings of a CodeableConcept, Coding, HL7v2 CWE/CE or plain code, and the text beside them. `given` is the
     /// system the map names for codes that come without one, or under a local name only.
-    fn originals(&mut self, item: &Item, given: Option<&str>) -> (Vec<Original>, Option<String>) {
+    fn originals(&mut self, item: &Item, given: Option<Text<'t>>) -> Originals<'t> {
+        let none = || Text::Source("");
         let Item::Node(node) = *item else {
-            let code = self.text(item).map(|text| text.to_string()).unwrap_or_default();
-            let system = given.unwrap_or("").to_owned();
-            return if code.is_empty() {
-                (Vec::new(), None)
-            } else {
-                (vec![Original { system, code, display: None }], None)
-            };
+            let code = self.text(item).filter(|code| !code.is_empty());
+            let system = given.unwrap_or_else(none);
+            return (code.map(|code| Original { system, code, display: None }).into_iter().collect(), None);
         };
         let tree = self.tree;
         if tree.node(node).value != Value::None {
-            let code = tree.text(node).unwrap_or("").trim().to_owned();
+            let code = tree.text(node).unwrap_or("").trim();
             self.mark(node);
-            let system = given.unwrap_or("").to_owned();
-            let original = Original { system, code, display: None };
-            return (if original.code.is_empty() { Vec::new() } else { vec![original] }, None);
+            let original =
+                Original { system: given.unwrap_or_else(none), code: Text::Source(code), display: None };
+            return (Some(original).filter(|_| !code.is_empty()).into_iter().collect(), None);
         }
         let codings: Vec<NodeId> = tree.named(node, "coding").collect();
         if !codings.is_empty() || tree.named(node, "text").next().is_some() {
-            let originals =
-                codings.into_iter().filter_map(|coding| self.fhir_coding(coding, given)).collect();
+            let codings = codings.into_iter();
+            let originals = codings.filter_map(|coding| self.fhir_coding(coding, given.as_ref())).collect();
             return (originals, self.part(node, "text"));
         }
         if tree.named(node, "code").next().is_some() {
-            return (self.fhir_coding(node, given).into_iter().collect(), None);
+            return (self.fhir_coding(node, given.as_ref()).into_iter().collect(), None);
         }
-        let mut originals = Vec::new();
+        let mut originals: SmallVec<[Original<'t>; 2]> = SmallVec::new();
         for [code, display, system] in [["C1", "C2", "C3"], ["C4", "C5", "C6"]] {
             let code = self.part(node, code);
             let display = self.part(node, display);
             let local = self.part(node, system);
             if let Some(code) = code {
-                let first = originals.is_empty();
-                let system = given.map(str::to_owned).filter(|_| first).or(local).unwrap_or_default();
+                let given = given.clone().filter(|_| originals.is_empty());
+                let system = given.or(local).unwrap_or_else(none);
                 originals.push(Original { system, code, display });
             }
         }
         (originals, self.part(node, "C9"))
     }
 
-    fn fhir_coding(&mut self, coding: NodeId, given: Option<&str>) -> Option<Original> {
-        let system = self.part(coding, "system").or_else(|| given.map(str::to_owned)).unwrap_or_default();
+    fn fhir_coding(&mut self, coding: NodeId, given: Option<&Text<'t>>) -> Option<Original<'t>> {
+        let system = self.part(coding, "system").or_else(|| given.cloned()).unwrap_or(Text::Source(""));
         let display = self.part(coding, "display");
         // Whether a person picked it is decided anew: the original of a translation is what the user selected.
         let _read = self.part(coding, "userSelected");
         Some(Original { system, code: self.part(coding, "code")?, display })
     }
 
-    fn part(&mut self, node: NodeId, name: &str) -> Option<String> {
+    fn part(&mut self, node: NodeId, name: &str) -> Option<Text<'t>> {
         let child = self.tree.named(node, name).next()?;
-        self.text(&Item::Node(child)).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+        self.text(&Item::Node(child)).and_then(Text::trimmed)
     }
 
     /// Unit text, and its UCUM code where the table has one; else the text alone, for humans, with a finding.
     pub(crate) fn unit(
         &mut self,
         quantity: TargetId,
-        unit: Option<(String, Option<Item>)>,
+        unit: Option<(Text<'t>, Option<Item>)>,
         table: &str,
     ) -> Result<(), Problem> {
         let Some((unit, item)) = unit else { return Ok(()) };
         match self.lookup(table, "", unit.trim()) {
             Lookup::Mapped(row) => {
-                let text = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
+                let text = |value: &'t str| Some(Text::Source(value)).filter(|value| !value.is_empty());
                 let (code, display) = (text(&row.target_code), text(&row.target_display));
                 self.put(quantity, "unit", display.or(Some(unit)))?;
-                self.put(quantity, "system", code.is_some().then(|| UCUM.to_owned()))?;
+                self.put(quantity, "system", code.is_some().then_some(UCUM))?;
                 self.put(quantity, "code", code)
             }
             Lookup::NoMap => self.put(quantity, "unit", Some(unit)),
             Lookup::Unmapped => {
                 let problem = Problem::new(
                     "unit-unmapped",
-                    format!("table `{table}` has no UCUM code for the unit `{unit}`"),
+                    format!("table `{table}` has no UCUM code for the unit `{}`", &*unit),
                     format!("add a row to codes/{table}.csv; until then the value cannot be compared"),
                 );
-                let problem = problem.warning().because(unit.clone());
+                let problem = problem.warning().because(unit.to_string());
                 self.report(match &item {
                     Some(item) => problem.on(item),
                     None => problem,

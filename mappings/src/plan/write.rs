@@ -4,7 +4,7 @@ use crate::source::{NodeId, Value};
 
 use super::code::{Code, Fill, Pick};
 use super::execute::Machine;
-use super::item::{Item, Items};
+use super::item::{Item, Items, Text};
 use super::problem::Problem;
 use super::shape::{FieldId, TypeId};
 use super::target::{Origin, TargetId, WriteError};
@@ -172,7 +172,7 @@ impl<'t> Machine<'t> {
                 return Ok(None);
             }
             let target = self.target.add(parent, field, type_id, origin)?;
-            self.target.set(target, &text).map_err(|error| Problem::from(error).on(item))?;
+            self.target.set(target, text).map_err(|error| Problem::from(error).on(item))?;
             if let Some(beside) = beside {
                 self.copy_members(beside, target, 0)?;
             }
@@ -260,7 +260,7 @@ impl<'t> Machine<'t> {
                 }
                 made.push((field, data.ordinal, of));
                 if let Some(text) = self.text(&item) {
-                    self.target.set(of, &text).map_err(|error| Problem::from(error).on(&item))?;
+                    self.target.set(of, text).map_err(|error| Problem::from(error).on(&item))?;
                 }
             } else if data.value == Value::None {
                 let of = self.target.add(target, field, field_type, origin)?;
@@ -281,10 +281,10 @@ impl<'t> Machine<'t> {
         type_id: TypeId,
         fill: &'t Fill,
     ) -> Result<Items, Problem> {
-        let texts = |this: &mut Self, codes: &[Code]| -> Result<Vec<Option<String>>, Problem> {
+        let texts = |this: &mut Self, codes: &[Code]| -> Result<Vec<Option<Text<'t>>>, Problem> {
             codes.iter().map(|code| this.code_text(code)).collect()
         };
-        let part = |parts: &[Option<String>], at: usize| parts.get(at).cloned().flatten();
+        let part = |parts: &[Option<Text<'t>>], at: usize| parts.get(at).cloned().flatten();
         let made = match fill {
             Fill::Concept(codes) => {
                 let parts = texts(self, codes)?;
@@ -339,7 +339,8 @@ impl<'t> Machine<'t> {
             Fill::Ucum { value, unit, table } => {
                 let Some(value) = self.code_text(value)? else { return Ok(Items::Empty) };
                 let items = self.evaluate(unit, None)?;
-                let unit = self.code_text(unit)?.map(|text| (text, items.first().cloned()));
+                let unit = self.single_text(&items)?.filter(|text| !text.trim().is_empty());
+                let unit = unit.map(|text| (text, items.first().cloned()));
                 let quantity = self.target.add(parent, field, type_id, self.origin())?;
                 self.put(quantity, "value", Some(value))?;
                 self.unit(quantity, unit, table)?;
@@ -369,7 +370,7 @@ impl<'t> Machine<'t> {
                 let contact = self.target.add(parent, field, type_id, self.origin())?;
                 // `cp(value)`, `cp(system, value)` (mapping-language-ig transforms.html#cp).
                 let (system, value) = match parts.as_slice() {
-                    [value] => (value.as_deref().and_then(contact_system).map(str::to_owned), value.clone()),
+                    [value] => (value.as_deref().and_then(contact_system).map(Text::Source), value.clone()),
                     _ => (part(&parts, 0), part(&parts, 1)),
                 };
                 self.put(contact, "system", system)?;
@@ -403,7 +404,7 @@ impl<'t> Machine<'t> {
                 let mut written = Items::Empty;
                 for item in value.as_slice() {
                     if let Some(target) =
-                        self.translate(parent, (field, type_id), item, table, *quarantine, system.as_deref())?
+                        self.translate(parent, (field, type_id), item, table, *quarantine, system.clone())?
                     {
                         written.push(Item::Target(target));
                     }
@@ -435,9 +436,9 @@ impl<'t> Machine<'t> {
         problem
     }
 
-    fn code_text(&mut self, code: &Code) -> Result<Option<String>, Problem> {
+    fn code_text(&mut self, code: &Code) -> Result<Option<Text<'t>>, Problem> {
         let items = self.evaluate(code, None)?;
-        Ok(self.single_text(&items)?.map(|text| text.to_string()).filter(|text| !text.trim().is_empty()))
+        Ok(self.single_text(&items)?.filter(|text| !text.trim().is_empty()))
     }
 
     /// A new child of `parent` by its JSON name.
@@ -451,10 +452,15 @@ impl<'t> Machine<'t> {
     }
 
     /// A primitive child, when there is a value.
-    pub(crate) fn put(&mut self, parent: TargetId, name: &str, text: Option<String>) -> Result<(), Problem> {
-        if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
+    pub(crate) fn put(
+        &mut self,
+        parent: TargetId,
+        name: &str,
+        text: Option<impl Into<Text<'t>>>,
+    ) -> Result<(), Problem> {
+        if let Some(text) = text.map(Into::into).filter(|text| !text.trim().is_empty()) {
             let child = self.child(parent, name)?;
-            self.target.set(child, &text)?;
+            self.target.set(child, text)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use sluis_conformance::json::write_string;
 
-use super::{Arena, Leaf, Origin, TargetId};
+use super::{Arena, Children, Leaf, Origin, TargetId};
 
 /// One element written: its path in the resource and who wrote it.
 pub(crate) type Written = (String, Origin);
@@ -43,12 +43,14 @@ impl Arena<'_> {
         if out.len() > bytes_max {
             return None;
         }
-        let mut children: Vec<TargetId> =
+        let mut children: Children =
             self.get(id)?.children.iter().copied().filter(|&child| self.has_content(child)).collect();
         let order = |child: &TargetId| {
             self.get(*child).and_then(|n| n.field).map_or(0, |f| self.shapes.field(f).order)
         };
-        children.sort_by_key(order);
+        if !children.is_sorted_by_key(order) {
+            children.sort_by_key(order);
+        }
         let mut rest = children.as_slice();
         while let Some(&first) = rest.first() {
             let field = self.get(first)?.field;
@@ -160,7 +162,7 @@ fn name(element: &str, prefix: &str, comma: &mut bool, out: &mut String) {
     out.push_str("\":");
 }
 
-fn leaf(value: &Leaf, out: &mut String) {
+fn leaf(value: &Leaf<'_>, out: &mut String) {
     match value {
         Leaf::Text(text) => write_string(text, out),
         Leaf::Number(number) => out.push_str(number),

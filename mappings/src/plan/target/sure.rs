@@ -12,14 +12,14 @@ use crate::plan::shape::Field;
 /// Objects inside each other that are looked at; deeper is for the validator.
 const DEPTH_MAX: usize = 24;
 
-impl Arena<'_> {
+impl<'t> Arena<'t> {
     /// Whether the validator would find nothing; `false` says only that it is not certain.
     pub(crate) fn is_surely_valid(&self, root: TargetId) -> bool {
         self.get(root).and_then(|root| self.present(root, 0)).is_some_and(|present| present != 0)
     }
 
     /// The elements present in an object that is valid beyond doubt, a bit each by place; 0 when it has no content.
-    fn present(&self, node: &TargetNode, depth: usize) -> Option<u128> {
+    fn present(&self, node: &TargetNode<'t>, depth: usize) -> Option<u128> {
         if depth >= DEPTH_MAX {
             return None;
         }
@@ -54,13 +54,13 @@ impl Arena<'_> {
     }
 
     /// Whether an object has content; `None` when it is not certain that it is valid in its element.
-    fn has_valid_content(&self, node: &TargetNode, element: &SureType, depth: usize) -> Option<bool> {
+    fn has_valid_content(&self, node: &TargetNode<'t>, element: &SureType, depth: usize) -> Option<bool> {
         let present = self.present(node, depth + 1)?;
         if present == 0 {
             return Some(false);
         }
         let is_bound = element.bound().is_none_or(|set| {
-            let in_set = |coding: &TargetNode| {
+            let in_set = |coding: &TargetNode<'t>| {
                 let text = |name| self.text_of(coding, name);
                 text("code").is_some_and(|code| set.contains(Some(text("system").unwrap_or("")), code))
             };
@@ -73,14 +73,17 @@ impl Arena<'_> {
         (is_bound && refers && element.object(present)).then_some(true)
     }
 
-    fn children_of<'a>(&'a self, node: &'a TargetNode) -> impl Iterator<Item = (&'a Field, &'a TargetNode)> {
+    fn children_of<'a>(
+        &'a self,
+        node: &'a TargetNode<'t>,
+    ) -> impl Iterator<Item = (&'t Field, &'a TargetNode<'t>)> {
         node.children.iter().filter_map(|child| {
             let child = self.get(*child)?;
             Some((self.shapes.field(child.field?), child))
         })
     }
 
-    fn text_of<'a>(&'a self, node: &'a TargetNode, name: &str) -> Option<&'a str> {
+    fn text_of<'a>(&'a self, node: &'a TargetNode<'t>, name: &str) -> Option<&'a str> {
         let found = self.children_of(node).find(|(field, _)| field.name == name)?;
         found.1.value.as_ref().map(Leaf::text)
     }

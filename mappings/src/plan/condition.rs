@@ -1,0 +1,294 @@
+//! Truth of expressions, without a collection being made on the way where none is needed.
+//!
+//! Most of what a map evaluates is a condition on one field of a segment: `OBX_2 = 'NM'`. Such a path is walked to its node, and
+//! the text compared where it lies. What is not of that form is evaluated in general ([`Machine::evaluate`]) and means the same.
+//! Rules followed: FHIRPath 2.0.0, 4.5 singleton evaluation, 6.5 three-valued logic; what was not looked at is not counted as read.
+
+use std::cmp::Ordering;
+
+use crate::source::{NodeId, Value};
+
+use super::code::{Code, Function, Operator, Step};
+use super::decimal;
+use super::execute::Machine;
+use super::item::{Item, Items};
+use super::problem::Problem;
+
+impl Operator {
+    /// Whether it gives a truth value or nothing.
+    pub(crate) fn is_logical(self) -> bool {
+        use Operator::{Add, Concatenate, Multiply, Subtract, Union};
+        !matches!(self, Concatenate | Union | Add | Subtract | Multiply)
+    }
+}
+
+impl Function {
+    /// Whether it gives a truth value or nothing, and is evaluated here.
+    pub(crate) fn is_logical(self) -> bool {
+        matches!(self, Function::Empty | Function::Not | Function::HasValue | Function::StartsWith)
+    }
+}
+
+/// Where a plain path leads.
+enum Reach {
+    Nothing,
+    Node(NodeId),
+}
+
+impl<'t> Machine<'t> {
+    /// Whether an expression is true; `None` when it gives nothing.
+    ///
+    /// Errors: those of [`Machine::evaluate`], and several values where a truth value is due.
+    pub(crate) fn truth_of(&mut self, code: &Code, focus: Option<&Item>) -> Result<Option<bool>, Problem> {
+        match code {
+            Code::Binary(operator, left, right) if operator.is_logical() => {
+                self.spend()?;
+                self.compare(*operator, left, right, focus)
+            }
+            Code::Exists(base, condition) => {
+                self.spend()?;
+                self.exists(base, condition.as_deref(), focus).map(Some)
+            }
+            Code::All(base, condition) => {
+                self.spend()?;
+                let base = self.evaluate(base, focus)?;
+                for item in base.as_slice() {
+                    if !self.holds(condition, Some(item))? {
+                        return Ok(Some(false));
+                    }
+                }
+                Ok(Some(true))
+            }
+            Code::Matches(base, pattern) => {
+                self.spend()?;
+                let base = self.evaluate(base, focus)?;
+                Ok(self.single_text(&base)?.map(|text| pattern.is_match(&text)))
+            }
+            Code::Call(Function::Not, base, _) if is_logical(base) => {
+                self.spend()?;
+                Ok(self.truth_of(base, focus)?.map(|value| !value))
+            }
+            Code::Call(function, base, arguments) if function.is_logical() => {
+                self.spend()?;
+                self.question(*function, base, arguments, focus)
+            }
+            _ => {
+                let items = self.evaluate(code, focus)?;
+                self.truth(&items)
+            }
+        }
+    }
+
+    fn compare(
+        &mut self,
+        operator: Operator,
+        left: &Code,
+        right: &Code,
+        focus: Option<&Item>,
+    ) -> Result<Option<bool>, Problem> {
+        // The right side is evaluated only where it can matter; what was not looked at is not counted as read.
+        Ok(match operator {
+            Operator::And => match self.truth_of(left, focus)? {
+                Some(false) => Some(false),
+                left => match (left, self.truth_of(right, focus)?) {
+                    (_, Some(false)) => Some(false),
+                    (Some(true), Some(true)) => Some(true),
+                    _ => None,
+                },
+            },
+            Operator::Or => match self.truth_of(left, focus)? {
+                Some(true) => Some(true),
+                left => match (left, self.truth_of(right, focus)?) {
+                    (_, Some(true)) => Some(true),
+                    (Some(false), Some(false)) => Some(false),
+                    _ => None,
+                },
+            },
+            Operator::Xor => {
+                let left = self.truth_of(left, focus)?;
+                let right = self.truth_of(right, focus)?;
+                left.zip(right).map(|(a, b)| a != b)
+            }
+            Operator::Implies => match self.truth_of(left, focus)? {
+                Some(false) => Some(true),
+                left => match (left, self.truth_of(right, focus)?) {
+                    (_, Some(true)) => Some(true),
+                    (Some(true), right) => right,
+                    _ => None,
+                },
+            },
+            Operator::Equal | Operator::NotEqual => {
+                let is = operator == Operator::Equal;
+                self.are_equal(left, right, focus)?.map(|equal| equal == is)
+            }
+            operator => {
+                let left = self.evaluate(left, focus)?;
+                let right = self.evaluate(right, focus)?;
+                match operator {
+                    Operator::Less => self.order(&left, &right)?.map(|o| o == Ordering::Less),
+                    Operator::LessOrEqual => self.order(&left, &right)?.map(|o| o != Ordering::Greater),
+                    Operator::Greater => self.order(&left, &right)?.map(|o| o == Ordering::Greater),
+                    Operator::GreaterOrEqual => self.order(&left, &right)?.map(|o| o != Ordering::Less),
+                    Operator::In => self.is_in(&left, &right),
+                    Operator::Contains => self.is_in(&right, &left),
+                    _ => None,
+                }
+            }
+        })
+    }
+
+    fn are_equal(
+        &mut self,
+        left: &Code,
+        right: &Code,
+        focus: Option<&Item>,
+    ) -> Result<Option<bool>, Problem> {
+        if let Code::Literal(literal @ (Item::Text(_) | Item::Number(_))) = right {
+            match self.reach(left, focus)? {
+                Some(Reach::Nothing) => return Ok(None),
+                Some(Reach::Node(node)) => return Ok(Some(self.is_text(node, literal))),
+                None => {}
+            }
+        }
+        let left = self.evaluate(left, focus)?;
+        let right = self.evaluate(right, focus)?;
+        Ok(self.equal(&left, &right))
+    }
+
+    /// As [`Machine::item_equal`], of a node and a literal.
+    fn is_text(&mut self, node: NodeId, literal: &Item) -> bool {
+        let leaf = self.tree.text_node(node);
+        self.mark(leaf);
+        let (Some(text), Item::Text(wanted) | Item::Number(wanted)) = (self.tree.own_text(leaf), literal)
+        else {
+            return false;
+        };
+        let numeric =
+            matches!(literal, Item::Number(_)) || matches!(self.tree.node(node).value, Value::Number(_));
+        match numeric.then(|| decimal::compare(text, wanted)).flatten() {
+            Some(order) => order == Ordering::Equal,
+            None => *text == **wanted,
+        }
+    }
+
+    fn exists(
+        &mut self,
+        base: &Code,
+        condition: Option<&Code>,
+        focus: Option<&Item>,
+    ) -> Result<bool, Problem> {
+        if condition.is_none() {
+            match self.reach(base, focus)? {
+                Some(Reach::Nothing) => return Ok(false),
+                Some(Reach::Node(node)) => {
+                    self.mark(node);
+                    return Ok(true);
+                }
+                None => {}
+            }
+        }
+        let base = self.evaluate(base, focus)?;
+        let mut found = false;
+        for item in base.as_slice() {
+            self.tested(item);
+            found |= match condition {
+                Some(condition) => self.holds(condition, Some(item))?,
+                None => true,
+            };
+        }
+        Ok(found)
+    }
+
+    fn question(
+        &mut self,
+        function: Function,
+        base: &Code,
+        arguments: &[Code],
+        focus: Option<&Item>,
+    ) -> Result<Option<bool>, Problem> {
+        match (function, self.reach(base, focus)?) {
+            (Function::Empty, Some(Reach::Nothing)) => return Ok(Some(true)),
+            (Function::Empty, Some(Reach::Node(node))) => {
+                self.mark(node);
+                return Ok(Some(false));
+            }
+            (Function::HasValue, Some(Reach::Nothing)) => return Ok(Some(false)),
+            (Function::HasValue, Some(Reach::Node(node))) => {
+                return Ok(Some(self.text(&Item::Node(node)).is_some()));
+            }
+            (Function::StartsWith, Some(Reach::Node(node))) => {
+                let Some(text) = self.text(&Item::Node(node)) else { return Ok(None) };
+                if let [Code::Literal(Item::Text(wanted))] = arguments {
+                    return Ok(Some(text.starts_with(&**wanted)));
+                }
+            }
+            _ => {}
+        }
+        let base = self.evaluate(base, focus)?;
+        let mut values = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            values.push(self.evaluate(argument, focus)?);
+        }
+        let items = self.function(function, base, &values)?;
+        Ok(match items.first() {
+            Some(Item::Boolean(value)) => Some(*value),
+            _ => None,
+        })
+    }
+
+    /// Where a path of names leads that begins at one node and passes one at each step; `None` for anything else, which is
+    /// then evaluated in general.
+    fn reach(&mut self, code: &Code, focus: Option<&Item>) -> Result<Option<Reach>, Problem> {
+        Ok(match code {
+            Code::This => match focus {
+                Some(Item::Node(node)) => Some(Reach::Node(*node)),
+                _ => None,
+            },
+            Code::Slot(slot) => match self.slot(*slot) {
+                Items::Empty => Some(Reach::Nothing),
+                Items::One(Item::Node(node)) => Some(Reach::Node(*node)),
+                _ => None,
+            },
+            Code::Member(base, Step::Name(name)) => match self.reach(base, focus)? {
+                Some(Reach::Node(node)) => {
+                    self.spend()?;
+                    self.only(node, *name)
+                }
+                other => other,
+            },
+            _ => None,
+        })
+    }
+
+    /// The child of that name; `None` when there are several. As [`Machine::step`].
+    fn only(&mut self, node: NodeId, name: u16) -> Option<Reach> {
+        let tree = self.tree;
+        let is_own = self.is_own(node, name);
+        let mut found = is_own.then_some(node);
+        let wanted = self.symbols.get(usize::from(name)).copied().flatten();
+        let mut next = wanted.and(tree.node(node).first_child);
+        while let Some(child) = next {
+            let data = tree.node(child);
+            next = data.next_sibling;
+            if Some(data.name) != wanted {
+                continue;
+            }
+            if data.value == Value::Null {
+                // Explicitly empty selects nothing, and is thereby read.
+                self.mark(child);
+            } else if found.replace(child).is_some() {
+                return None;
+            }
+        }
+        Some(found.map_or(Reach::Nothing, Reach::Node))
+    }
+}
+
+fn is_logical(code: &Code) -> bool {
+    match code {
+        Code::Binary(operator, ..) => operator.is_logical(),
+        Code::Exists(..) | Code::All(..) | Code::Matches(..) => true,
+        Code::Call(function, ..) => function.is_logical(),
+        _ => false,
+    }
+}
