@@ -34,7 +34,7 @@ use crate::fml::{self, Files, MapError, Place, Profile};
 use crate::folder::Manifest;
 use crate::model::Models;
 use crate::output::Output;
-use crate::source::{NodeId, Tree};
+use crate::source::{self, NodeId, Tree};
 
 pub use record::{EVENTS_MAX, Event, Moment, Reading, Record};
 
@@ -93,6 +93,7 @@ pub struct Plan {
     /// Made in the open profile: units need no identity and no subject.
     open: bool,
     names: Vec<Box<str>>,
+    symbols: source::KnownSymbols,
     places: Vec<Place>,
     files: Files,
     tables: HashMap<String, tables::InlineTable>,

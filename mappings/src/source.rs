@@ -13,6 +13,8 @@ pub mod locate;
 mod names;
 pub mod xml;
 
+use std::sync::OnceLock;
+
 use serde::Deserialize;
 
 use self::names::Names;
@@ -163,6 +165,22 @@ pub struct Symbol(pub u32);
 pub struct Kept {
     start: u32,
     end: u32,
+}
+
+/// Symbols of a list of names, as far as they are the same in every document that knows them: looked up once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KnownSymbols(OnceLock<Vec<Option<Symbol>>>);
+
+impl KnownSymbols {
+    /// The symbols of `names`, always the same list, in a document.
+    pub(crate) fn of(&self, names: &[Box<str>], tree: &Tree) -> Vec<Option<Symbol>> {
+        let Some(known) = tree.known else { return names.iter().map(|name| tree.symbol(name)).collect() };
+        let known = self.0.get_or_init(|| names.iter().map(|name| known.get(name).map(Symbol)).collect());
+        if tree.names.len() == 0 {
+            return known.clone();
+        }
+        known.iter().zip(names).map(|(symbol, name)| symbol.or_else(|| tree.symbol(name))).collect()
+    }
 }
 
 /// What a node carries itself, apart from its children.

@@ -30,9 +30,39 @@ impl Function {
 }
 
 /// Where a plain path leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
     Nothing,
     Node(NodeId),
+}
+
+/// Fields looked up last, by node and name: the conditions of a map ask for the same few fields of a segment again and again.
+#[derive(Debug)]
+pub(crate) struct Met([Option<(NodeId, u16, Reach)>; MET]);
+
+const MET: usize = 64;
+
+impl Default for Met {
+    fn default() -> Met {
+        Met([None; MET])
+    }
+}
+
+impl Met {
+    fn place(node: NodeId, name: u16) -> usize {
+        (node.0 as usize).wrapping_mul(7).wrapping_add(usize::from(name)) % MET
+    }
+
+    fn get(&self, node: NodeId, name: u16) -> Option<Reach> {
+        let (known, of, reach) = self.0.get(Met::place(node, name)).copied().flatten()?;
+        ((known, of) == (node, name)).then_some(reach)
+    }
+
+    fn put(&mut self, node: NodeId, name: u16, reach: Reach) {
+        if let Some(place) = self.0.get_mut(Met::place(node, name)) {
+            *place = Some((node, name, reach));
+        }
+    }
 }
 
 impl<'t> Machine<'t> {
@@ -262,6 +292,12 @@ impl<'t> Machine<'t> {
 
     /// The child of that name; `None` when there are several. As [`Machine::step`].
     fn only(&mut self, node: NodeId, name: u16) -> Option<Reach> {
+        // A record notes how each value is read, every time.
+        if self.record.is_none()
+            && let Some(reach) = self.met.get(node, name)
+        {
+            return Some(reach);
+        }
         let tree = self.tree;
         let is_own = self.is_own(node, name);
         let mut found = is_own.then_some(node);
@@ -280,7 +316,9 @@ impl<'t> Machine<'t> {
                 return None;
             }
         }
-        Some(found.map_or(Reach::Nothing, Reach::Node))
+        let reach = found.map_or(Reach::Nothing, Reach::Node);
+        self.met.put(node, name, reach);
+        Some(reach)
     }
 }
 

@@ -12,11 +12,13 @@ use crate::output::{Coverage, Subject};
 use crate::source::{NodeId, Symbol, Tree};
 
 use super::code::{Effect, Fill, RulePlan, SourcePlan, TargetPlan};
+use super::condition::Met;
 use super::item::{Item, Items};
 use super::problem::Problem;
 use super::record::{Event, Moment, Reading, Record};
 use super::shape::Shapes;
 use super::target::{Arena, Origin, TargetId, WriteError};
+use super::translate::Parts;
 use super::{Entry, Limits, Plan};
 
 /// A root resource while it is being built.
@@ -41,6 +43,8 @@ pub(crate) struct Machine<'t> {
     pub limits: Limits,
     pub shapes: &'t Shapes,
     pub symbols: Vec<Option<Symbol>>,
+    pub parts: Parts,
+    pub met: Met,
     pub coverage: Coverage,
     /// Nodes a rule took as its source: a modifierExtension that is none of these was not understood.
     pub taken: Coverage,
@@ -71,7 +75,9 @@ impl<'t> Machine<'t> {
             codes,
             limits,
             shapes: &plan.shapes,
-            symbols: plan.names.iter().map(|name| tree.symbol(name)).collect(),
+            symbols: plan.symbols.of(&plan.names, tree),
+            parts: Parts::new(tree),
+            met: Met::default(),
             coverage: Coverage::new(tree.len()),
             taken: Coverage::new(tree.len()),
             target: Arena::new(&plan.shapes, limits.nodes_max as usize),

@@ -6,7 +6,7 @@
 use smallvec::SmallVec;
 
 use crate::codes::Lookup;
-use crate::source::{NodeId, Value};
+use crate::source::{NodeId, Symbol, Tree, Value};
 
 use super::execute::Machine;
 use super::item::{Item, Text};
@@ -16,6 +16,37 @@ use super::target::TargetId;
 
 /// UCUM (FHIR R4 terminologies-systems.html).
 const UCUM: &str = "http://unitsofmeasure.org";
+
+/// What a coded value is made of, in FHIR and in HL7 version 2 (CWE); [`NAMES`] in the same order.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Coding,
+    Text,
+    Code,
+    System,
+    Display,
+    UserSelected,
+    C1,
+    C2,
+    C3,
+    C4,
+    C5,
+    C6,
+    C9,
+}
+
+const NAMES: [&str; 13] =
+    ["coding", "text", "code", "system", "display", "userSelected", "C1", "C2", "C3", "C4", "C5", "C6", "C9"];
+
+/// The symbols of [`NAMES`] in one document.
+#[derive(Debug)]
+pub(crate) struct Parts([Option<Symbol>; NAMES.len()]);
+
+impl Parts {
+    pub(crate) fn new(tree: &Tree) -> Parts {
+        Parts(NAMES.map(|name| tree.symbol(name)))
+    }
+}
 
 /// A coding as the source has it.
 #[derive(Debug, Clone)]
@@ -148,17 +179,16 @@ impl<'t> Machine<'t> {
                 Original { system: given.unwrap_or_else(none), code: Text::Source(code), display: None };
             return (Some(original).filter(|_| !code.is_empty()).into_iter().collect(), None);
         }
-        let codings: Vec<NodeId> = tree.named(node, "coding").collect();
-        if !codings.is_empty() || tree.named(node, "text").next().is_some() {
-            let codings = codings.into_iter();
+        if self.child_named(node, Part::Coding).or_else(|| self.child_named(node, Part::Text)).is_some() {
+            let codings = tree.named(node, "coding");
             let originals = codings.filter_map(|coding| self.fhir_coding(coding, given.as_ref())).collect();
-            return (originals, self.part(node, "text"));
+            return (originals, self.part(node, Part::Text));
         }
-        if tree.named(node, "code").next().is_some() {
+        if self.child_named(node, Part::Code).is_some() {
             return (self.fhir_coding(node, given.as_ref()).into_iter().collect(), None);
         }
         let mut originals: SmallVec<[Original<'t>; 2]> = SmallVec::new();
-        for [code, display, system] in [["C1", "C2", "C3"], ["C4", "C5", "C6"]] {
+        for [code, display, system] in [[Part::C1, Part::C2, Part::C3], [Part::C4, Part::C5, Part::C6]] {
             let code = self.part(node, code);
             let display = self.part(node, display);
             let local = self.part(node, system);
@@ -168,19 +198,25 @@ impl<'t> Machine<'t> {
                 originals.push(Original { system, code, display });
             }
         }
-        (originals, self.part(node, "C9"))
+        (originals, self.part(node, Part::C9))
     }
 
     fn fhir_coding(&mut self, coding: NodeId, given: Option<&Text<'t>>) -> Option<Original<'t>> {
-        let system = self.part(coding, "system").or_else(|| given.cloned()).unwrap_or(Text::Source(""));
-        let display = self.part(coding, "display");
+        let system = self.part(coding, Part::System).or_else(|| given.cloned()).unwrap_or(Text::Source(""));
+        let display = self.part(coding, Part::Display);
         // Whether a person picked it is decided anew: the original of a translation is what the user selected.
-        let _read = self.part(coding, "userSelected");
-        Some(Original { system, code: self.part(coding, "code")?, display })
+        let _read = self.part(coding, Part::UserSelected);
+        Some(Original { system, code: self.part(coding, Part::Code)?, display })
     }
 
-    fn part(&mut self, node: NodeId, name: &str) -> Option<Text<'t>> {
-        let child = self.tree.named(node, name).next()?;
+    /// The first child called that, of a node that has no value itself.
+    fn child_named(&self, node: NodeId, part: Part) -> Option<NodeId> {
+        let symbol = self.parts.0.get(part as usize).copied().flatten()?;
+        self.tree.children(node).find(|child| self.tree.node(*child).name == symbol)
+    }
+
+    fn part(&mut self, node: NodeId, part: Part) -> Option<Text<'t>> {
+        let child = self.child_named(node, part)?;
         self.text(&Item::Node(child)).and_then(Text::trimmed)
     }
 
