@@ -1,4 +1,4 @@
-//! What one document costs: ORU^R01 of 1.9 kB with ten results, and a CDA document of 300 kB.
+//! What one document costs: ORU^R01 of 1.9 kB with ten results, and a CDA document of 300 kB; and what it costs to compile the maps.
 //!
 //! `cargo bench -p sluis-mappings` prints a table. Rows of one run are comparable, numbers of different machines are not.
 //! "map" is everything a document meets before the store: parse, map, serialise, validate, and the account of every
@@ -26,7 +26,7 @@ fn main() {
     let seconds = std::env::var("SLUIS_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2.0);
     let time = Duration::from_secs_f64(seconds);
     let message = oru();
-    let folder = CompiledFolder::new(folder("umc-lab")).unwrap();
+    let folder = CompiledFolder::new(self::folder("umc-lab")).unwrap();
     let output = folder.run(message.as_bytes());
     assert_eq!(output.units.len(), 10);
     for unit in &output.units {
@@ -37,6 +37,11 @@ fn main() {
     assert_eq!(mapped.collect::<Vec<_>>(), by_hand(&message).iter().map(|t| parsed(t)).collect::<Vec<_>>());
     let cda = cda();
     assert!(!xml::parse(cda.as_bytes(), Limits::default()).is_fatal());
+    let weights = CompiledFolder::new(cda_folder()).unwrap();
+    let output = weights.run(cda.as_bytes());
+    assert!(output.units.len() > 1000 && output.findings.is_empty());
+    assert!(output.units.iter().all(|unit| unit.state == UnitState::Ready && unit.findings.is_empty()));
+    let folders: Vec<Folder> = FOLDERS.iter().map(|name| self::folder(name)).collect();
 
     println!("ORU^R01: {} bytes, 10 OBX; CDA: {} bytes\n", message.len(), cda.len());
     println!("| row | us | per second |\n|---|---:|---:|");
@@ -46,7 +51,31 @@ fn main() {
     row("ORU: hand-written", time, || drop(black_box(by_hand(&message))));
     row("ORU: map", time, || drop(black_box(folder.run(message.as_bytes()))));
     row("CDA: parse alone", time, || drop(black_box(xml::parse(cda.as_bytes(), Limits::default()))));
+    row("CDA: map", time, || drop(black_box(weights.run(cda.as_bytes()))));
+    let lab = self::folder("umc-lab");
+    row("compile: umc-lab", time, || drop(black_box(CompiledFolder::new(lab.clone()))));
+    let all = format!("compile: {} folders", folders.len());
+    row(&all, time, || {
+        for folder in &folders {
+            black_box(CompiledFolder::new(folder.clone()).unwrap());
+        }
+    });
 }
+
+/// The folders of this crate.
+const FOLDERS: [&str; 11] = [
+    "als-plan",
+    "als-visit",
+    "ctb-settings",
+    "gesp-export",
+    "gp-stu3",
+    "regio-lab",
+    "streeklab-medlab",
+    "umc-adt",
+    "umc-lab",
+    "umc-orders",
+    "umc-problems",
+];
 
 fn row(name: &str, time: Duration, mut work: impl FnMut()) {
     if std::env::var("SLUIS_BENCH_ONLY").is_ok_and(|only| !name.contains(&only)) {
@@ -129,7 +158,9 @@ fn by_hand(message: &str) -> Vec<String> {
 /// A section of narrative and entries, until 300 kB are full.
 fn cda() -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ClinicalDocument xmlns=\"urn:hl7-org:v3\" \
-        xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><id root=\"2.999.5.1\" extension=\"77\"/><component><section>\n"
+        xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><id root=\"2.999.5.1\" extension=\"77\"/>\
+        <recordTarget><patientRole><id root=\"2.16.840.1.113883.2.4.6.3\" extension=\"999911120\"/></patientRole></recordTarget>\
+        <component><section>\n"
         .to_owned();
     let mut at = 0;
     while text.len() < 300_000 {
@@ -143,6 +174,43 @@ fn cda() -> String {
         .unwrap();
     }
     text + "</section></component></ClinicalDocument>\n"
+}
+
+/// Weights from CDA: an Observation for each entry.
+fn cda_folder() -> Folder {
+    const MANIFEST: &str = "id = \"cda\"\nversion = \"1.0.0\"\ntitle = \"Weights\"\nformat = \"xml\"\n\
+        [match]\nsenders = [\"*\"]\n[identity]\nnamespace = \"urn:oid:2.999.5\"\n";
+    const MAP: &str = r#"
+map "http://x/StructureMap/cda" = "Cda"
+uses "urn:hl7-org:v3" alias ClinicalDocument as source
+uses "http://hl7.org/fhir/StructureDefinition/Observation" alias Observation as target
+
+group Document(source doc : ClinicalDocument) {
+  doc.component as c then {
+    c.section as section then {
+      section.entry as entry then {
+        entry.observation as o then Weight(doc, o) "observation";
+      } "entry";
+    } "section";
+  } "component";
+}
+
+group Weight(source doc : ClinicalDocument, source o : ClinicalDocument) {
+  o -> create('Observation') as tgt then {
+    o -> use(o.classCode, o.moodCode) "kind";
+    doc.recordTarget as target -> subjectBsn(target.patientRole.id.where(root = '2.16.840.1.113883.2.4.6.3').extension), use(target.patientRole.id.root) "subject";
+    doc.id as id -> identity(%namespace, id.root, (%o.id.extension)), use(id.extension, o.id.root) "identity";
+    o.statusCode as s where (code = 'completed') -> tgt.status = 'final' "status";
+    o.code as c -> tgt.code = cc((%c.displayName)), use(c.code, c.codeSystem) "code";
+    o.value as v where (xsi_type = 'PQ') -> tgt.value = qty((%v.value), (%v.unit), 'http://unitsofmeasure.org', (%v.unit)) "value";
+    o.effectiveTime as t -> tgt.effective = cast(hl7DateTime((%t.value), 'Europe/Amsterdam'), 'dateTime') "time";
+  } "make";
+}
+"#;
+    let file = |text: &str| text.as_bytes().to_vec();
+    let files =
+        [("mapping.toml", MANIFEST), ("map.fml", MAP)].map(|(name, text)| (name.to_owned(), file(text)));
+    Folder::load(&BTreeMap::from(files)).unwrap()
 }
 
 fn folder(name: &str) -> Folder {
