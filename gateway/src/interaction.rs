@@ -19,6 +19,10 @@ pub mod terms;
 
 pub mod search;
 
+pub mod compartment;
+
+pub mod several;
+
 pub mod criteria;
 
 pub mod create;

@@ -119,6 +119,9 @@ pub trait Reader {
     /// Runs a search plan: one page of matches, their includes, and the exact total when asked.
     fn search(&mut self, plan: &Plan) -> Result<Found, StoreError>;
 
+    /// The state of the store this snapshot shows: the sequence of the last work in it.
+    fn mark(&mut self) -> Result<i64, StoreError>;
+
     /// Reads under another permit in the same snapshot, or in the same transaction with the changes made in it so far:
     /// each entry of a transaction has a permit of its own, and so have the criteria of a conditional request.
     fn under(

@@ -549,7 +549,7 @@ fn remove_hidden(twin: &Tables, case: &Case, written: &Written) -> Result<(usize
     Ok((rows.len() - hidden, hidden))
 }
 
-const QUESTIONS: usize = 27;
+const QUESTIONS: usize = 30;
 
 /// A question from the grammar: what it is about, then how it is sorted, cut and joined.
 fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, usize, usize)) -> String {
@@ -638,6 +638,18 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
             ][row % 4]
         ),
         24 => format!("_history?_count={}{}", 1 + b, ["", "&_since=2026-11-02"][row % 2]),
+        26 => format!(
+            "?_count={}&_sort={}{}",
+            1 + b,
+            ["_lastUpdated", "-_lastUpdated", "_id", "-_id"][a % 4],
+            ["", "&_type=Observation,Condition", "&_total=accurate", "&_type=Patient,Observation&_summary=count"][row % 4]
+        ),
+        27 => format!(
+            "Patient/{patient}/*?_count={}{}",
+            1 + b,
+            ["", "&_sort=-_lastUpdated", "&_total=accurate", "&_type=Observation,CarePlan&_summary=true"][row % 4]
+        ),
+        28 => format!("Patient/{patient}/{kind}?_count={}{}", 1 + b % 3, ["", "&_total=accurate", "&_sort=-_lastUpdated"][row % 3]),
         _ => format!(
             "Patient?birthdate=lt1990-01-01&_sort={}birthdate&_count=1",
             if b % 2 == 0 { "" } else { "-" }

@@ -90,6 +90,8 @@ pub enum Done {
     HistorySystem,
     /// search
     SearchType,
+    /// search of several types
+    SearchSystem,
     /// create
     Create,
     /// update

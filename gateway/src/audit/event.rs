@@ -207,9 +207,11 @@ impl Family {
         match entry.interaction {
             Done::Read | Done::Vread => Family::Read,
             // access.md 7.1: history is a query, its answer is a Bundle.
-            Done::SearchType | Done::HistoryInstance | Done::HistoryType | Done::HistorySystem => {
-                Family::Query
-            }
+            Done::SearchType
+            | Done::SearchSystem
+            | Done::HistoryInstance
+            | Done::HistoryType
+            | Done::HistorySystem => Family::Query,
             Done::Create => Family::Create,
             Done::Update | Done::Patch => Family::Update,
             Done::Delete => Family::Delete,

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use sluis_conformance::definitions::{self, SearchKind, SearchParameter};
 
-use super::route::{self, Kind, Offer};
+use super::route::{self, COMPARTMENTS, Kind, Offer};
 use crate::ids::ResourceType;
 
 /// What the statement says that the tables do not know.
@@ -53,7 +53,8 @@ impl Statement<'_> {
             "documentation": "What a caller may not see does not exist for it: it is not found, not listed and not counted.",
             "security": self.security(),
             "resource": resources,
-            "interaction": [{ "code": "transaction" }, { "code": "batch" }, { "code": "history-system" }],
+            "interaction": [{ "code": "transaction" }, { "code": "batch" }, { "code": "history-system" }, { "code": "search-system" }],
+            "compartment": COMPARTMENTS.map(compartment),
             "operation": [{
                 "name": "export",
                 "definition": "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export",
@@ -132,6 +133,10 @@ impl Statement<'_> {
         }
         Some(resource)
     }
+}
+
+fn compartment(name: &str) -> String {
+    format!("http://hl7.org/fhir/CompartmentDefinition/{}", name.to_ascii_lowercase())
 }
 
 /// Rows of the table that are an interaction of a type, and FHIR's code for it (valueset-type-restful-interaction.html).

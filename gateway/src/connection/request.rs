@@ -82,6 +82,10 @@ pub enum Interaction {
     DeleteWhere(ResourceType, Parameters),
     /// `GET [type]?…` and `POST [type]/_search`
     Search(ResourceType, Parameters),
+    /// `GET [base]?…` and `POST [base]/_search`: several types, those of `_type` or all
+    SearchSystem(Parameters),
+    /// `GET [compartment]/[id]/[type]?…`, and `*` for every type of the compartment (`None`)
+    SearchCompartment(ResourceType, ResourceId, Option<ResourceType>, Parameters),
     /// `POST [base]` with a Bundle of type batch or transaction
     Bundle(Arc<Doc>),
     /// `POST [base]/$ingest`: a document in a local format
@@ -122,6 +126,8 @@ impl Interaction {
             Interaction::Patch(..) | Interaction::PatchWhere(..) => "patch",
             Interaction::Delete(..) | Interaction::DeleteWhere(..) => "delete",
             Interaction::Search(..) => "search-type",
+            Interaction::SearchSystem(_) => "search-system",
+            Interaction::SearchCompartment(..) => "search-compartment",
             Interaction::Bundle(_) => "batch-or-transaction",
             Interaction::Ingest(_) => "ingest",
             Interaction::Quarantine(_) => "quarantine",

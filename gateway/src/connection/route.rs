@@ -89,6 +89,9 @@ pub enum Kind {
     DeleteWhere,
     Search,
     SearchByForm,
+    SearchSystem,
+    SearchSystemByForm,
+    SearchCompartment,
     Bundle,
     Ingest,
     Quarantine,
@@ -159,7 +162,7 @@ impl Kind {
         match self {
             Create | Update | UpdateWhere | Bundle => BodyKind::Resource,
             Patch | PatchWhere => BodyKind::Patch,
-            SearchByForm => BodyKind::SearchForm,
+            SearchByForm | SearchSystemByForm => BodyKind::SearchForm,
             Token => BodyKind::Form,
             Ingest => BodyKind::Document,
             Replay | ExportStart => BodyKind::Parameters,
@@ -177,6 +180,9 @@ impl Kind {
                 | HistorySystem
                 | Search
                 | SearchByForm
+                | SearchSystem
+                | SearchSystemByForm
+                | SearchCompartment
                 | UpdateWhere
                 | PatchWhere
                 | DeleteWhere
@@ -295,11 +301,13 @@ pub fn entry(method: &str, url: &str, resource: Option<Doc>) -> Result<Interacti
             build_patch(route.kind, captures, parameters.finish(), entry_patch(resource)?)
         }
         Read | Vread | History | HistoryType | HistorySystem | Delete | DeleteWhere | Search
+        | SearchSystem | SearchCompartment
             if resource.is_some() =>
         {
             Err(malformed("An entry of this method has no resource."))
         }
-        Read | Vread | History | HistoryType | HistorySystem | Delete | DeleteWhere | Search => {
+        Read | Vread | History | HistoryType | HistorySystem | Delete | DeleteWhere | Search
+        | SearchSystem | SearchCompartment => {
             build(route.kind, captures, parameters.finish())
         }
         _ => {
@@ -343,6 +351,9 @@ pub fn entry_preconditions(texts: [Option<&str>; 4]) -> Result<request::Precondi
     })
 }
 
+/// Types that have a compartment (FHIR R4 compartmentdefinition.html).
+pub const COMPARTMENTS: [&str; 5] = ["Device", "Encounter", "Patient", "Practitioner", "RelatedPerson"];
+
 /// The interaction of a row without a body.
 ///
 /// Errors: `NotFound` for an id that no resource can have.
@@ -364,6 +375,16 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         Delete => Interaction::Delete(captures.resource_type()?, captures.id()?),
         DeleteWhere => Interaction::DeleteWhere(captures.resource_type()?, parameters),
         Search | SearchByForm => Interaction::Search(captures.resource_type()?, parameters),
+        SearchSystem | SearchSystemByForm => Interaction::SearchSystem(parameters),
+        SearchCompartment => {
+            let owner = captures.resource_type()?;
+            let name = definitions::r4().type_name(owner);
+            if !COMPARTMENTS.contains(&name) {
+                let text = format!("{name} has no compartment; those that have are {}.", COMPARTMENTS.join(", "));
+                return Err(Refusal::new(Reason::UnknownPath, text));
+            }
+            Interaction::SearchCompartment(owner, captures.id()?, captures.inner, parameters)
+        }
         Quarantine => Interaction::Quarantine(parameters),
         Replay => Interaction::Replay(parameters),
         ExportStart => Interaction::ExportStart(captures.id()?, parameters),

@@ -52,7 +52,10 @@ impl Need {
             | Interaction::Patch(kind, ..)
             | Interaction::PatchWhere(kind, ..) => (Action::Update, Some(*kind)),
             Interaction::Delete(kind, _) | Interaction::DeleteWhere(kind, _) => (Action::Delete, Some(*kind)),
-            Interaction::HistorySystem(_) => (Action::Search, None),
+            Interaction::HistorySystem(_)
+            | Interaction::SearchSystem(_)
+            | Interaction::SearchCompartment(_, _, None, _) => (Action::Search, None),
+            Interaction::SearchCompartment(_, _, Some(kind), _) => (Action::Search, Some(*kind)),
             Interaction::HistoryType(kind, _) | Interaction::Search(kind, _) => (Action::Search, Some(*kind)),
             Interaction::Ingest(_) | Interaction::Replay(_) => (Action::Create, None),
             Interaction::Quarantine(_) => (Action::Read, None),

@@ -12,7 +12,8 @@ use super::history::Scope;
 use super::reference::Links;
 use super::write::{self, Desk, commit, kinds};
 use super::{
-    Facts, Outcome, Scene, audit_event, export, history, ingest, obligation, read, search, transaction,
+    Facts, Outcome, Scene, audit_event, export, history, ingest, obligation, read, search, several,
+    transaction,
 };
 use crate::audit::entry::{AuditRecord, Done, Entry};
 use crate::clock::Timestamp;
@@ -113,7 +114,9 @@ pub async fn perform(
         | Interaction::History(..)
         | Interaction::HistoryType(..)
         | Interaction::HistorySystem(_)
-        | Interaction::Search(..) => look(gateway, &permit, interaction, aside).await,
+        | Interaction::Search(..)
+        | Interaction::SearchSystem(_)
+        | Interaction::SearchCompartment(..) => look(gateway, &permit, interaction, aside).await,
         Interaction::Create(..)
         | Interaction::Update(..)
         | Interaction::UpdateWhere(..)
@@ -163,7 +166,7 @@ async fn look(
     match prepared {
         // A point read costs less than handing it to another thread.
         Prepared::Read(..) | Prepared::Vread(..) => read(),
-        Prepared::History(_) | Prepared::Search(_) => blocking(read),
+        Prepared::History(_) | Prepared::Search(_) | Prepared::Several(_) => blocking(read),
     }
     .map_err(write::refusal)?;
     let outcome: Outcome =
@@ -188,6 +191,7 @@ pub(super) enum Prepared<'i> {
     Vread(ResourceType, &'i ResourceId, Option<u32>),
     History(history::Prepared<'i>),
     Search(search::Prepared),
+    Several(several::Prepared),
 }
 
 impl<'i> Prepared<'i> {
@@ -210,7 +214,19 @@ impl<'i> Prepared<'i> {
             }
             Interaction::Search(kind, parameters) => {
                 obligation::check_search(permit, parameters)?;
-                Prepared::Search(search::prepare(scene, *kind, parameters)?)
+                Prepared::Search(search::prepare(scene, *kind, None, parameters)?)
+            }
+            Interaction::SearchCompartment(owner, id, Some(kind), parameters) => {
+                obligation::check_search(permit, parameters)?;
+                Prepared::Search(search::prepare(scene, *kind, Some((*owner, id)), parameters)?)
+            }
+            Interaction::SearchCompartment(owner, id, None, parameters) => {
+                obligation::check_search(permit, parameters)?;
+                Prepared::Several(several::prepare(scene, Some((*owner, id)), parameters)?)
+            }
+            Interaction::SearchSystem(parameters) => {
+                obligation::check_search(permit, parameters)?;
+                Prepared::Several(several::prepare(scene, None, parameters)?)
             }
             _ => return Err(Refusal::new(Reason::BusinessRule, "This interaction cannot stand here.")),
         })
@@ -228,6 +244,7 @@ impl<'i> Prepared<'i> {
             Prepared::Vread(kind, id, version) => read::vread(reader, permit, *kind, id, *version, aside),
             Prepared::History(prepared) => prepared.run(reader, permit, scene, aside.format),
             Prepared::Search(prepared) => prepared.run(reader, permit, scene, aside.format),
+            Prepared::Several(prepared) => prepared.run(reader, permit, scene, aside.format),
         }
     }
 }
@@ -295,6 +312,15 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
         }
         Interaction::HistorySystem(parameters) => aside.entry(Done::HistorySystem).asking(&parameters.raw),
         Interaction::Search(kind, parameters) => kind_only(Done::SearchType, kind).asking(&parameters.raw),
+        Interaction::SearchSystem(parameters) => aside.entry(Done::SearchSystem).asking(&parameters.raw),
+        // Whose compartment is part of what was asked.
+        Interaction::SearchCompartment(owner, id, kind, parameters) => {
+            let within = format!("{}/{id}/*?{}", definitions::r4().type_name(*owner), parameters.raw);
+            match kind {
+                Some(kind) => kind_only(Done::SearchType, kind).asking(&within),
+                None => aside.entry(Done::SearchSystem).asking(&within),
+            }
+        }
         Interaction::Create(kind, _) => {
             let criteria = aside.preconditions.if_none_exist.as_ref().map_or("", |asked| &asked.raw);
             kind_only(Done::Create, kind).asking(criteria)
@@ -345,7 +371,13 @@ impl Gateway {
         let Needs::One(need) = Need::of(interaction) else {
             return Err(Refusal::new(Reason::BusinessRule, "This interaction cannot stand here."));
         };
-        if matches!(interaction, Interaction::HistorySystem(_)) {
+        if need.action == Action::Search && need.kind.is_none() {
+            if let Interaction::SearchSystem(parameters) = interaction {
+                // Each type that is named needs leave of its own.
+                for kind in several::named(parameters)?.unwrap_or_default() {
+                    self.leave(caller, &Need::new(Action::Search, kind), now)?;
+                }
+            }
             // Leave to search some type is leave to ask; the query keeps to the types the scopes name.
             let each = definitions::r4().resource_types();
             let some = each.map(|kind| Need::new(Action::Search, kind));

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use super::cursor::{self, Cursor};
-use super::{Facts, Outcome, Scene, found_body, obligation, shape, terms};
+use super::{Facts, Outcome, Scene, compartment, found_body, obligation, shape, terms};
 use crate::connection::request::{Format, Parameters, Shape};
 use crate::decision::{self, Action, Need, Permit};
-use crate::ids::{ResourceType, SYSTEM_BSN};
+use crate::ids::{ResourceId, ResourceType, SYSTEM_BSN};
 use crate::response::Answer;
 use crate::response::bundle::{BundleWriter, SearchMode};
 use crate::response::refusal::{self, Issue, Reason, Refusal};
@@ -19,7 +19,10 @@ use crate::store::{Reader, StoreError};
 
 /// A search, ready to run: parsed from the request, or from the cursor of an earlier page.
 pub struct Prepared {
-    kind: ResourceType,
+    /// Below the base: `Observation`, `Patient/1/Observation`.
+    path: String,
+    /// Whether it is within a compartment.
+    within: bool,
     request: SearchRequest,
     position: Option<Vec<u8>>,
 }
@@ -27,8 +30,18 @@ pub struct Prepared {
 /// Parses a search. A `_cursor` stands alone: it carries the whole question.
 ///
 /// Errors: those of [`parameter::parse`].
-pub fn prepare(scene: &Scene<'_>, kind: ResourceType, parameters: &Parameters) -> Result<Prepared, Refusal> {
-    let (pairs, position) = match parameters.pairs.iter().find(|(name, _)| name == "_cursor") {
+pub fn prepare(
+    scene: &Scene<'_>,
+    kind: ResourceType,
+    within: Option<(ResourceType, &ResourceId)>,
+    parameters: &Parameters,
+) -> Result<Prepared, Refusal> {
+    let name = scene.type_name(kind);
+    let path = match within {
+        Some((owner, id)) => format!("{}/{id}/{name}", scene.type_name(owner)),
+        None => name.to_owned(),
+    };
+    let (mut pairs, position) = match parameters.pairs.iter().find(|(name, _)| name == "_cursor") {
         None => (parameters.pairs.to_vec(), None),
         Some((_, text)) => {
             if parameters.pairs.len() > 1 {
@@ -40,8 +53,15 @@ pub fn prepare(scene: &Scene<'_>, kind: ResourceType, parameters: &Parameters) -
             (cursor.pairs, Some(cursor.position))
         }
     };
-    let request = understand(scene, kind, &pairs)?;
-    Ok(Prepared { kind, request, position })
+    if within.is_some() && position.is_some() && pairs.pop() != Some((PLACE.to_owned(), path.clone())) {
+        let text = "This page link belongs to another address.";
+        return Err(Refusal::new(Reason::ParameterInvalid, text).at("_cursor"));
+    }
+    let mut request = understand(scene, kind, &pairs)?;
+    if let Some((owner, id)) = within {
+        request.criteria.push(compartment::criterion(owner, id, kind)?);
+    }
+    Ok(Prepared { path, within: within.is_some(), request, position })
 }
 
 /// The question a search's pairs ask, without what its asker has no scope to look at.
@@ -86,18 +106,22 @@ impl Prepared {
         for stored in found.matches.iter_mut().chain(&mut found.includes) {
             obligation::apply(permit, stored)?;
         }
-        let mut links = vec![("self", self.self_link(scene))];
+        let mut links = vec![("self", self_link(scene, &self.path, &self.request.applied))];
         if let Some(position) = &found.next
             && let Some(actor) = scene.actor
         {
+            // What was left out is not asked again, so that a later page needs no leniency.
+            let mut pairs = self.request.applied.clone();
+            if self.within {
+                pairs.push((PLACE.to_owned(), self.path.clone()));
+            }
             let cursor = Cursor {
-                // What was left out is not asked again, so that a later page needs no leniency.
-                pairs: self.request.applied.clone(),
+                pairs,
                 position: position.to_vec(),
                 expires: scene.now.plus_seconds(cursor::LIFE_SECONDS),
             };
             if let Some(text) = scene.seal.seal(&cursor, actor, scene.clock) {
-                links.push(("next", format!("{}/{}?_cursor={text}", scene.base, scene.type_name(self.kind))));
+                links.push(("next", format!("{}/{}?_cursor={text}", scene.base, self.path)));
             }
         }
         // A first page without a next one is the whole answer: its number is known for nothing.
@@ -132,24 +156,32 @@ impl Prepared {
         let body = found_body(bundle.finish().into(), format);
         Ok(Outcome { answer: Answer::fhir(StatusCode::OK, body), facts })
     }
-
-    /// The question as understood (FHIR R4 search.html#conformance). A BSN is never echoed.
-    fn self_link(&self, scene: &Scene<'_>) -> String {
-        let mut out = format!("{}/{}", scene.base, scene.type_name(self.kind));
-        for (at, (name, value)) in self.request.applied.iter().enumerate() {
-            out.push(if at == 0 { '?' } else { '&' });
-            let value = if value.contains(SYSTEM_BSN) { format!("{SYSTEM_BSN}|***") } else { value.clone() };
-            for (text, end) in [(name.as_str(), "="), (value.as_str(), "")] {
-                out.extend(percent_encoding::utf8_percent_encode(text, QUERY));
-                out.push_str(end);
-            }
-        }
-        out
-    }
 }
 
+/// The question as understood (FHIR R4 search.html#conformance). A BSN is never echoed.
+pub(super) fn self_link(scene: &Scene<'_>, path: &str, applied: &[(String, String)]) -> String {
+    let mut out = address(scene, path);
+    for (at, (name, value)) in applied.iter().enumerate() {
+        out.push(if at == 0 { '?' } else { '&' });
+        let value = if value.contains(SYSTEM_BSN) { format!("{SYSTEM_BSN}|***") } else { value.clone() };
+        for (text, end) in [(name.as_str(), "="), (value.as_str(), "")] {
+            out.extend(percent_encoding::utf8_percent_encode(text, QUERY));
+            out.push_str(end);
+        }
+    }
+    out
+}
+
+/// An address below the base, or the base itself.
+pub(super) fn address(scene: &Scene<'_>, path: &str) -> String {
+    if path.is_empty() { scene.base.to_owned() } else { format!("{}/{path}", scene.base) }
+}
+
+/// Name under which a cursor keeps the address it belongs to, where that is not the type's.
+pub(super) const PLACE: &str = "_of";
+
 /// A parameter that was left out, as an issue of the answer: the search was done, and found more than was asked for.
-fn left_out(refusal: &Refusal) -> Issue {
+pub(super) fn left_out(refusal: &Refusal) -> Issue {
     let diagnostics = format!("This parameter was left out. {}", refusal.details);
     Issue {
         severity: "warning",

@@ -138,6 +138,8 @@ impl Step {
                 | Interaction::HistoryType(..)
                 | Interaction::HistorySystem(_)
                 | Interaction::Search(..)
+                | Interaction::SearchSystem(_)
+                | Interaction::SearchCompartment(..)
         );
         let change = if looks {
             let scene = Scene { lenient: aside.lenient, ..gateway.scene(&permit, aside.now) };

@@ -64,6 +64,8 @@ pub enum Criterion {
     Updated(Vec<DateTest>),
     /// A parameter of the index.
     Index(Parameter, Condition),
+    /// Any of these (a compartment: FHIR R4 compartmentdefinition.html).
+    AnyOf(Vec<Criterion>),
     /// `reference.rest`, `reference:Type.rest`: the parameter refers to a visible resource as one of the links says
     /// (FHIR R4 search.html#chaining). Never empty.
     Chain(Parameter, Vec<Link>),
@@ -113,6 +115,7 @@ impl Criterion {
     pub fn prune<E>(&mut self, reach: &dyn Fn(ResourceType) -> Result<(), E>) -> Result<(), E> {
         match self {
             Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => Ok(()),
+            Criterion::AnyOf(each) => each.iter_mut().try_for_each(|criterion| criterion.prune(reach)),
             Criterion::Has(_, link) => {
                 reach(link.kind)?;
                 link.criterion.prune(reach)

@@ -51,6 +51,8 @@ pub struct Plan {
     pub includes: Vec<Include>,
     /// Where the page starts; `None`: at the beginning.
     pub after: Option<Cursor>,
+    /// The state of page 1, where a later page of a search of several types begins with this type.
+    pub as_of: Option<i64>,
 }
 
 /// How rows are found; everything else is judged row by row.
@@ -81,6 +83,8 @@ pub enum Driver {
 pub struct Found {
     /// Matches in order.
     pub matches: Vec<Stored>,
+    /// Where each match stands in the order; its mark is that of the plan's cursor, or 0.
+    pub places: Vec<Cursor>,
     /// Included resources, none twice, none that is a match.
     pub includes: Vec<Stored>,
     /// Exact number of visible matches over all pages, when asked for.
@@ -112,6 +116,7 @@ pub fn plan(request: &SearchRequest, filter: &Filter) -> Plan {
         count_only: request.count_only,
         includes: request.includes.clone(),
         after: None,
+        as_of: None,
     }
 }
 
@@ -215,6 +220,14 @@ fn width(criterion: &Criterion) -> Option<Width> {
                 .into_iter()
                 .max()
                 .filter(|width| *width <= Width::Text);
+        }
+        // The widest of them.
+        Criterion::AnyOf(each) => {
+            let widths = each.iter().map(|criterion| match criterion {
+                Criterion::Id(_) => Some(Width::Target),
+                criterion => width(criterion),
+            });
+            return widths.collect::<Option<Vec<_>>>()?.into_iter().max();
         }
         // Few refer to few; of a code there may be many, still fewer than rows to be asked.
         Criterion::Has(_, link) => {

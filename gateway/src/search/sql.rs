@@ -375,6 +375,11 @@ impl Writer<'_> {
                 sql.push("NOT ");
                 self.any(sql, site, parameter, tests);
             }
+            Criterion::AnyOf(each) => {
+                sql.push("(");
+                sql.join(each, " OR ", |sql, criterion| self.criterion(sql, site, criterion));
+                sql.push(")");
+            }
             Criterion::Chain(parameter, links) => self.chain(sql, site, parameter, links),
             Criterion::Has(parameter, link) => self.has(sql, site, parameter, link),
         }

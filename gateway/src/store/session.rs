@@ -270,6 +270,10 @@ impl Reader for Session<'_> {
         self.read_changes(query)
     }
 
+    fn mark(&mut self) -> Result<i64, StoreError> {
+        Session::mark(self)
+    }
+
     fn search(&mut self, plan: &Plan) -> Result<Found, StoreError> {
         self.find(plan)
     }

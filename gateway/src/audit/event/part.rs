@@ -32,6 +32,7 @@ pub(super) fn subtype(done: Done) -> Value {
         Done::HistoryType => "history-type",
         Done::HistorySystem => "history-system",
         Done::SearchType => "search-type",
+        Done::SearchSystem => "search-system",
         Done::Create => "create",
         Done::Update => "update",
         Done::Patch => "patch",

@@ -12,6 +12,8 @@ use crate::response::refusal::{Reason, Refusal};
 pub struct Captures {
     /// Resource type.
     pub kind: Option<ResourceType>,
+    /// Second resource type: what is searched in a compartment.
+    pub inner: Option<ResourceType>,
     id: Option<Box<str>>,
     version: Option<Box<str>>,
     file: Option<Box<str>>,
@@ -89,9 +91,12 @@ pub(super) fn matches(shape: &[Segment], segments: &[String]) -> Result<Option<C
         let slot = match part {
             Segment::Text(_) => continue,
             Segment::Type => {
-                // The second type of a compartment search is looked at, the first is the one that counts.
                 let kind = resource_type(text)?;
-                captures.kind.get_or_insert(kind);
+                match captures.kind {
+                    None => captures.kind = Some(kind),
+                    // The second is what a compartment is searched for; the first is the one that counts.
+                    Some(_) => captures.inner = Some(kind),
+                }
                 continue;
             }
             Segment::Id => &mut captures.id,

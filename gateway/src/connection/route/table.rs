@@ -63,14 +63,16 @@ pub static TABLE: &[Route] = &[
     row(GET, &[B, Type], Kind::Search),
     row(POST, &[B, Type], Kind::Create),
     row(POST, &[B, Type, Text("_search")], Kind::SearchByForm),
+    // Of several types, and within a compartment (FHIR R4 http.html#search, search.html#2.1.1.2).
+    row(GET, &[B], Kind::SearchSystem),
+    row(POST, &[B, Text("_search")], Kind::SearchSystemByForm),
+    row(GET, &[B, Type, Id, Text("*")], Kind::SearchCompartment),
+    row(GET, &[B, Type, Id, Type], Kind::SearchCompartment),
     // By criteria instead of an id (FHIR R4 http.html#cond-update, #3.1.0.7.1).
     row(PUT, &[B, Type], Kind::UpdateWhere),
     row(PATCH, &[B, Type], Kind::PatchWhere),
     row(DELETE, &[B, Type], Kind::DeleteWhere),
     // FHIR has them, this version has not.
-    later(GET, &[B], "search-system"),
-    later(POST, &[B, Text("_search")], "search-system"),
-    later(GET, &[B, Type, Id, Type], "a compartment search; use a search with patient="),
     later(GET, &[B, Text("Patient"), Id, Text("$everything")], "$everything"),
     later(POST, &[B, Text("Patient"), Id, Text("$everything")], "$everything"),
     later(GET, &[B, Text("Patient"), Text("$everything")], "$everything"),

@@ -57,6 +57,10 @@ fn paths_of_fhir_find_their_interaction() {
         ("PUT", "/fhir/Patient/p1", Kind::Update),
         ("DELETE", "/fhir/Patient/p1", Kind::Delete),
         ("GET", "/fhir/Patient", Kind::Search),
+        ("GET", "/fhir", Kind::SearchSystem),
+        ("POST", "/fhir/_search", Kind::SearchSystemByForm),
+        ("GET", "/fhir/Patient/p1/Observation", Kind::SearchCompartment),
+        ("GET", "/fhir/Patient/p1/*", Kind::SearchCompartment),
         ("POST", "/fhir/Patient", Kind::Create),
         ("POST", "/fhir/Patient/_search", Kind::SearchByForm),
         ("POST", "/fhir", Kind::Bundle),
@@ -112,8 +116,7 @@ fn the_log_cannot_be_written_by_callers() {
 fn place_of_fhir_that_is_not_built_says_so() {
     for (method, path) in [
         ("GET", "/fhir/Patient/p1/$everything"),
-        ("GET", "/fhir/Patient/p1/Observation"),
-        ("GET", "/fhir"),
+        ("GET", "/fhir/Patient/$everything"),
         ("POST", "/fhir/$export"),
     ] {
         let refusal = refusal(method, path);

@@ -56,6 +56,7 @@ impl Plan {
                 Some(Criterion::Has(_, link)) => {
                     format!("the {} that refer here", definitions.type_name(link.kind))
                 }
+                Some(Criterion::AnyOf(_)) => "the compartment".to_owned(),
                 _ => "the index".to_owned(),
             },
             Driver::Compartment => "the patient's rows of the type".to_owned(),
@@ -120,6 +121,14 @@ fn print_criterion(f: &mut fmt::Formatter<'_>, criterion: &Criterion, values: bo
         Criterion::Has(parameter, link) => {
             write!(f, "{} from {} where ", parameter.code, definitions::r4().type_name(link.kind))?;
             print_criterion(f, &link.criterion, values)
+        }
+        Criterion::AnyOf(each) => {
+            f.write_str("(")?;
+            for (at, criterion) in each.iter().enumerate() {
+                f.write_str(if at == 0 { "" } else { " or " })?;
+                print_criterion(f, criterion, values)?;
+            }
+            f.write_str(")")
         }
         Criterion::Id(ids) => {
             write!(f, "_id")?;

@@ -78,6 +78,9 @@ impl Writer<'_> {
                 });
                 sql.push(")");
             }
+            Criterion::AnyOf(each) => {
+                sql.join(each, " UNION ALL ", |sql, criterion| self.found(sql, site, patient, criterion));
+            }
             Criterion::Chain(parameter, links) => {
                 let facet = self.names.facet(site.kind, parameter.id, None);
                 sql.join(links, " UNION ALL ", |sql, link| {

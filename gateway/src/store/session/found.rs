@@ -45,6 +45,7 @@ impl Session<'_> {
             let total = asked.total.then_some(0);
             return Ok(Found {
                 matches: Vec::new(),
+                places: Vec::new(),
                 includes: Vec::new(),
                 total,
                 next: None,
@@ -58,7 +59,7 @@ impl Session<'_> {
             visible: &visible,
             patient,
         };
-        let earlier = plan.after.as_ref().map(|cursor| cursor.mark);
+        let earlier = plan.after.as_ref().map(|cursor| cursor.mark).or(plan.as_of);
         let total = match asked.total {
             true => Some(self.count(&writer, earlier)?),
             false => None,
@@ -81,8 +82,12 @@ impl Session<'_> {
             }
         }
         let mut matches = Vec::with_capacity(places.len());
-        for place in &places {
-            matches.extend(self.read_key(place.key)?);
+        let mut standing = Vec::with_capacity(places.len());
+        for Place { segment, key, values } in places {
+            if let Some(stored) = self.read_key(key)? {
+                matches.push(stored);
+                standing.push(Cursor { mark: earlier.unwrap_or_default(), segment, values, key });
+            }
         }
         let includes = self.includes(&writer, &matches)?;
         let mut seen = HashSet::new();
@@ -92,7 +97,7 @@ impl Session<'_> {
             .filter_map(|stored| stored.derived.patient)
             .filter(|patient| seen.insert(*patient))
             .collect();
-        Ok(Found { matches, includes, total, next, patients })
+        Ok(Found { matches, places: standing, includes, total, next, patients })
     }
 
     /// One more place than the page holds, if there is one: it tells that there is a next page.
