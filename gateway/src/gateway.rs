@@ -184,6 +184,10 @@ impl Gateway {
                 StatusCode::OK,
                 crate::interaction::found_body(parts.capabilities.clone(), request.format),
             )),
+            Interaction::Versions => {
+                let body = Bytes::from_static(VERSIONS.as_bytes());
+                Ok(Answer::fhir(StatusCode::OK, crate::interaction::found_body(body, request.format)))
+            }
             Interaction::SmartConfiguration => {
                 Ok(Answer::json(StatusCode::OK, parts.identity.smart_configuration().to_owned()))
             }
@@ -228,6 +232,9 @@ impl Gateway {
         answer.with(header::CACHE_CONTROL, "no-store").with(header::PRAGMA, "no-cache")
     }
 }
+
+/// Versions of FHIR that are spoken (FHIR R4 capabilitystatement-operation-versions.html).
+const VERSIONS: &str = r#"{"resourceType":"Parameters","parameter":[{"name":"version","valueCode":"4.0"},{"name":"default","valueCode":"4.0"}]}"#;
 
 /// The CapabilityStatement of this version.
 pub fn capabilities(base: &str, started: Timestamp) -> Bytes {

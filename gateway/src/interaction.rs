@@ -23,6 +23,12 @@ pub mod compartment;
 
 pub mod several;
 
+pub mod everything;
+
+pub mod lastn;
+
+pub mod patient_match;
+
 pub mod criteria;
 
 pub mod create;

@@ -153,7 +153,7 @@ fn case() -> impl Strategy<Value = Case> {
         prop::collection::vec(said, 6..14),
         prop::collection::vec(team, PATIENTS),
         0..ASKERS.len(),
-        prop::collection::vec(question, 60),
+        prop::collection::vec(question, 80),
     )
         .prop_map(|(facts, said, teams, asker, questions)| Case { facts, said, teams, asker, questions })
 }
@@ -549,7 +549,7 @@ fn remove_hidden(twin: &Tables, case: &Case, written: &Written) -> Result<(usize
     Ok((rows.len() - hidden, hidden))
 }
 
-const QUESTIONS: usize = 30;
+const QUESTIONS: usize = 32;
 
 /// A question from the grammar: what it is about, then how it is sorted, cut and joined.
 fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, usize, usize)) -> String {
@@ -615,7 +615,7 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
         19 => format!("Condition?patient={patient}&patient.family=proef&patient._id={patient}{shape}"),
         20 => format!("{one}{}", ["", "?_summary=text", "?_elements=id"][a % 3]),
         21 => format!("{one}/_history{}", if b % 2 == 0 { "" } else { "?_count=1" }),
-        22 => format!("{one}/_history/{}{}", 1 + b % 3, ["", "?_summary=true"][row % 2]),
+        22 => format!("{one}/_history/{}{}", [1, 1, 2, 3][b % 4], ["", "?_summary=true"][row % 2]),
         23 => format!(
             "{kind}/_history?_count={}{}",
             1 + b % 3,
@@ -642,14 +642,34 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
             "?_count={}&_sort={}{}",
             1 + b,
             ["_lastUpdated", "-_lastUpdated", "_id", "-_id"][a % 4],
-            ["", "&_type=Observation,Condition", "&_total=accurate", "&_type=Patient,Observation&_summary=count"][row % 4]
+            [
+                "",
+                "&_type=Observation,Condition",
+                "&_total=accurate",
+                "&_type=Patient,Observation&_summary=count"
+            ][row % 4]
         ),
         27 => format!(
             "Patient/{patient}/*?_count={}{}",
             1 + b,
-            ["", "&_sort=-_lastUpdated", "&_total=accurate", "&_type=Observation,CarePlan&_summary=true"][row % 4]
+            ["", "&_sort=-_lastUpdated", "&_total=accurate", "&_type=Observation,CarePlan&_summary=true"]
+                [row % 4]
         ),
-        28 => format!("Patient/{patient}/{kind}?_count={}{}", 1 + b % 3, ["", "&_total=accurate", "&_sort=-_lastUpdated"][row % 3]),
+        29 => format!(
+            "Patient/{patient}/$everything?_count={}{}",
+            1 + b,
+            ["", "&_type=Observation,CarePlan", "&start=2026-03-01", "&_since=2026-11-02"][row % 4]
+        ),
+        30 => format!(
+            "Observation/$lastn?patient={patient}&code={code},{}&max={}",
+            CODES[b % CODES.len()].1,
+            1 + row % 3
+        ),
+        28 => format!(
+            "Patient/{patient}/{kind}?_count={}{}",
+            1 + b % 3,
+            ["", "&_total=accurate", "&_sort=-_lastUpdated"][row % 3]
+        ),
         _ => format!(
             "Patient?birthdate=lt1990-01-01&_sort={}birthdate&_count=1",
             if b % 2 == 0 { "" } else { "-" }

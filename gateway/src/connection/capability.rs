@@ -55,11 +55,7 @@ impl Statement<'_> {
             "resource": resources,
             "interaction": [{ "code": "transaction" }, { "code": "batch" }, { "code": "history-system" }, { "code": "search-system" }],
             "compartment": COMPARTMENTS.map(compartment),
-            "operation": [{
-                "name": "export",
-                "definition": "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export",
-                "documentation": "Group/[id]/$export",
-            }],
+            "operation": OPERATIONS.map(operation),
         })
     }
 
@@ -133,6 +129,19 @@ impl Statement<'_> {
         }
         Some(resource)
     }
+}
+
+/// Operations of the rows: name, definition, where.
+const OPERATIONS: [(&str, &str, &str); 5] = [
+    ("export", "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export", "Group/[id]/$export"),
+    ("everything", "http://hl7.org/fhir/OperationDefinition/Patient-everything", "Patient/[id]/$everything"),
+    ("lastn", "http://hl7.org/fhir/OperationDefinition/Observation-lastn", "Observation/$lastn"),
+    ("match", "http://hl7.org/fhir/OperationDefinition/Patient-match", "Patient/$match, by BSN"),
+    ("versions", "http://hl7.org/fhir/OperationDefinition/CapabilityStatement-versions", "$versions"),
+];
+
+fn operation((name, definition, place): (&str, &str, &str)) -> Value {
+    json!({ "name": name, "definition": definition, "documentation": place })
 }
 
 fn compartment(name: &str) -> String {

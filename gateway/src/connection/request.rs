@@ -86,6 +86,14 @@ pub enum Interaction {
     SearchSystem(Parameters),
     /// `GET [compartment]/[id]/[type]?…`, and `*` for every type of the compartment (`None`)
     SearchCompartment(ResourceType, ResourceId, Option<ResourceType>, Parameters),
+    /// `GET|POST Patient/[id]/$everything`
+    Everything(ResourceId, Parameters),
+    /// `GET|POST Observation/$lastn`
+    LastN(Parameters),
+    /// `POST Patient/$match` with its Parameters
+    Match(Arc<Doc>),
+    /// `GET [base]/$versions`
+    Versions,
     /// `POST [base]` with a Bundle of type batch or transaction
     Bundle(Arc<Doc>),
     /// `POST [base]/$ingest`: a document in a local format
@@ -127,6 +135,10 @@ impl Interaction {
             Interaction::Delete(..) | Interaction::DeleteWhere(..) => "delete",
             Interaction::Search(..) => "search-type",
             Interaction::SearchSystem(_) => "search-system",
+            Interaction::Everything(..) => "everything",
+            Interaction::LastN(_) => "lastn",
+            Interaction::Match(_) => "match",
+            Interaction::Versions => "versions",
             Interaction::SearchCompartment(..) => "search-compartment",
             Interaction::Bundle(_) => "batch-or-transaction",
             Interaction::Ingest(_) => "ingest",

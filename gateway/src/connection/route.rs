@@ -92,6 +92,12 @@ pub enum Kind {
     SearchSystem,
     SearchSystemByForm,
     SearchCompartment,
+    Everything,
+    EverythingByBody,
+    LastN,
+    LastNByBody,
+    Match,
+    Versions,
     Bundle,
     Ingest,
     Quarantine,
@@ -150,7 +156,7 @@ impl Kind {
     pub fn access(self) -> Access {
         use Kind::*;
         match self {
-            Capabilities | SmartConfiguration | Token | Jwks | Live | Ready => Access::Open,
+            Capabilities | Versions | SmartConfiguration | Token | Jwks | Live | Ready => Access::Open,
             Metrics => Access::Loopback,
             _ => Access::Token,
         }
@@ -160,12 +166,12 @@ impl Kind {
     pub fn body(self) -> BodyKind {
         use Kind::*;
         match self {
-            Create | Update | UpdateWhere | Bundle => BodyKind::Resource,
+            Create | Update | UpdateWhere | Bundle | Match => BodyKind::Resource,
             Patch | PatchWhere => BodyKind::Patch,
             SearchByForm | SearchSystemByForm => BodyKind::SearchForm,
             Token => BodyKind::Form,
             Ingest => BodyKind::Document,
-            Replay | ExportStart => BodyKind::Parameters,
+            Replay | ExportStart | EverythingByBody | LastNByBody => BodyKind::Parameters,
             _ => BodyKind::None,
         }
     }
@@ -183,6 +189,10 @@ impl Kind {
                 | SearchSystem
                 | SearchSystemByForm
                 | SearchCompartment
+                | Everything
+                | EverythingByBody
+                | LastN
+                | LastNByBody
                 | UpdateWhere
                 | PatchWhere
                 | DeleteWhere
@@ -307,9 +317,7 @@ pub fn entry(method: &str, url: &str, resource: Option<Doc>) -> Result<Interacti
             Err(malformed("An entry of this method has no resource."))
         }
         Read | Vread | History | HistoryType | HistorySystem | Delete | DeleteWhere | Search
-        | SearchSystem | SearchCompartment => {
-            build(route.kind, captures, parameters.finish())
-        }
+        | SearchSystem | SearchCompartment => build(route.kind, captures, parameters.finish()),
         _ => {
             Err(Refusal::new(Reason::BusinessRule, "Only interactions with resources may stand in an entry."))
         }
@@ -362,6 +370,9 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
     needs_criteria(kind, &parameters)?;
     let interaction = match kind {
         Capabilities => Interaction::Capabilities,
+        Versions => Interaction::Versions,
+        Everything | EverythingByBody => Interaction::Everything(captures.id()?, parameters),
+        LastN | LastNByBody => Interaction::LastN(parameters),
         SmartConfiguration => Interaction::SmartConfiguration,
         Jwks => Interaction::Jwks,
         Live => Interaction::Health { ready: false },
@@ -380,7 +391,8 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
             let owner = captures.resource_type()?;
             let name = definitions::r4().type_name(owner);
             if !COMPARTMENTS.contains(&name) {
-                let text = format!("{name} has no compartment; those that have are {}.", COMPARTMENTS.join(", "));
+                let text =
+                    format!("{name} has no compartment; those that have are {}.", COMPARTMENTS.join(", "));
                 return Err(Refusal::new(Reason::UnknownPath, text));
             }
             Interaction::SearchCompartment(owner, captures.id()?, captures.inner, parameters)
@@ -391,7 +403,7 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         ExportStatus => Interaction::ExportStatus(captures.id()?),
         ExportFile => Interaction::ExportFile(captures.id()?, captures.file()?),
         ExportCancel => Interaction::ExportCancel(captures.id()?),
-        Create | Update | UpdateWhere | Patch | PatchWhere | Bundle | Token | Ingest | Absent(_) => {
+        Create | Update | UpdateWhere | Patch | PatchWhere | Bundle | Match | Token | Ingest | Absent(_) => {
             // These are built from their body, or refused by `find`; arriving here is a fault of this file.
             return Err(Refusal::new(Reason::Internal, "").because("a row with a body was built without it"));
         }
@@ -418,6 +430,7 @@ pub(super) fn build_resource(
     };
     let expected = match captures.kind {
         Some(resource_type) => definitions::r4().type_name(resource_type),
+        None if kind == Kind::Match => "Parameters",
         None => "Bundle",
     };
     if named != expected {
@@ -427,6 +440,7 @@ pub(super) fn build_resource(
         );
     }
     match kind {
+        Kind::Match => Ok(Interaction::Match(Arc::new(doc))),
         Kind::Create => Ok(Interaction::Create(captures.resource_type()?, Arc::new(doc))),
         Kind::UpdateWhere => {
             Ok(Interaction::UpdateWhere(captures.resource_type()?, parameters, Arc::new(doc)))

@@ -36,6 +36,7 @@ impl Need {
     pub fn of(interaction: &Interaction) -> Needs {
         let (action, kind) = match interaction {
             Interaction::Capabilities
+            | Interaction::Versions
             | Interaction::SmartConfiguration
             | Interaction::Token(_)
             | Interaction::Jwks
@@ -57,6 +58,10 @@ impl Need {
             | Interaction::SearchCompartment(_, _, None, _) => (Action::Search, None),
             Interaction::SearchCompartment(_, _, Some(kind), _) => (Action::Search, Some(*kind)),
             Interaction::HistoryType(kind, _) | Interaction::Search(kind, _) => (Action::Search, Some(*kind)),
+            Interaction::Everything(..) | Interaction::Match(_) => {
+                (Action::Search, Some(known_kind("Patient")))
+            }
+            Interaction::LastN(_) => (Action::Search, Some(known_kind("Observation"))),
             Interaction::Ingest(_) | Interaction::Replay(_) => (Action::Create, None),
             Interaction::Quarantine(_) => (Action::Read, None),
             // Status and files need what the kick-off needed (Bulk Data, security considerations).

@@ -21,14 +21,11 @@ pub fn types(owner: ResourceType) -> impl Iterator<Item = ResourceType> {
 ///
 /// Errors: `ParameterInvalid` when the type has none there; the log is no stored resource, and its compartment is
 /// `AuditEvent?patient=`.
-pub fn criterion(
-    owner: ResourceType,
-    id: &ResourceId,
-    kind: ResourceType,
-) -> Result<Criterion, Refusal> {
+pub fn criterion(owner: ResourceType, id: &ResourceId, kind: ResourceType) -> Result<Criterion, Refusal> {
     let Some(members) = members(owner, kind) else {
         let (inner, outer) = (r4().type_name(kind), r4().type_name(owner));
-        let text = format!("{inner} is not searched in the compartment of a {outer}; search [base]/{inner}?...");
+        let text =
+            format!("{inner} is not searched in the compartment of a {outer}; search [base]/{inner}?...");
         return Err(Refusal::new(Reason::ParameterInvalid, text).at(inner));
     };
     let itself = (kind == owner).then(|| Criterion::Id(vec![id.clone()]));

@@ -43,6 +43,15 @@ pub fn whole(permit: &Permit, kind: ResourceType) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses to look for a type in a compartment whose role does not see by what it would be there: a Group is in the compartment
+/// of its members. With the words for an unknown parameter.
+pub fn check_within(permit: &Permit, kind: ResourceType) -> Result<(), Refusal> {
+    if hides_members(permit, kind) {
+        return Err(Refusal::new(Reason::ParameterUnknown, "").at("member"));
+    }
+    Ok(())
+}
+
 /// Refuses to search by what the role may not see, with the words for an unknown parameter: a mask that can be searched
 /// by can be bisected. At the far end of a reference (`_has:Group:member:...`) as in the type itself.
 pub fn check_search(permit: &Permit, parameters: &Parameters) -> Result<(), Refusal> {

@@ -12,13 +12,14 @@ use super::history::Scope;
 use super::reference::Links;
 use super::write::{self, Desk, commit, kinds};
 use super::{
-    Facts, Outcome, Scene, audit_event, export, history, ingest, obligation, read, search, several,
-    transaction,
+    Facts, Outcome, Scene, audit_event, everything, export, history, ingest, lastn, obligation,
+    patient_match, read, search, several, transaction,
 };
 use crate::audit::entry::{AuditRecord, Done, Entry};
 use crate::clock::Timestamp;
 use crate::connection::request::{Format, Interaction, Preconditions, Request, ReturnPreference, Shape};
 use crate::decision::need::Needs;
+use crate::decision::policy::known_kind;
 use crate::decision::{self, Action, Need, Parties, Permit};
 use crate::gateway::Gateway;
 use crate::identity::actor::Actor;
@@ -116,7 +117,10 @@ pub async fn perform(
         | Interaction::HistorySystem(_)
         | Interaction::Search(..)
         | Interaction::SearchSystem(_)
-        | Interaction::SearchCompartment(..) => look(gateway, &permit, interaction, aside).await,
+        | Interaction::SearchCompartment(..)
+        | Interaction::Everything(..)
+        | Interaction::LastN(_)
+        | Interaction::Match(_) => look(gateway, &permit, interaction, aside).await,
         Interaction::Create(..)
         | Interaction::Update(..)
         | Interaction::UpdateWhere(..)
@@ -137,6 +141,7 @@ pub async fn perform(
         | Interaction::ExportCancel(_) => export::export(gateway, &permit, interaction, aside).await,
         Interaction::Bundle(_)
         | Interaction::Capabilities
+        | Interaction::Versions
         | Interaction::SmartConfiguration
         | Interaction::Token(_)
         | Interaction::Jwks
@@ -166,7 +171,7 @@ async fn look(
     match prepared {
         // A point read costs less than handing it to another thread.
         Prepared::Read(..) | Prepared::Vread(..) => read(),
-        Prepared::History(_) | Prepared::Search(_) | Prepared::Several(_) => blocking(read),
+        _ => blocking(read),
     }
     .map_err(write::refusal)?;
     let outcome: Outcome =
@@ -192,6 +197,9 @@ pub(super) enum Prepared<'i> {
     History(history::Prepared<'i>),
     Search(search::Prepared),
     Several(several::Prepared),
+    Everything(everything::Prepared<'i>),
+    LastN(lastn::Prepared),
+    Match(patient_match::Prepared),
 }
 
 impl<'i> Prepared<'i> {
@@ -218,16 +226,22 @@ impl<'i> Prepared<'i> {
             }
             Interaction::SearchCompartment(owner, id, Some(kind), parameters) => {
                 obligation::check_search(permit, parameters)?;
+                obligation::check_within(permit, *kind)?;
                 Prepared::Search(search::prepare(scene, *kind, Some((*owner, id)), parameters)?)
             }
             Interaction::SearchCompartment(owner, id, None, parameters) => {
                 obligation::check_search(permit, parameters)?;
-                Prepared::Several(several::prepare(scene, Some((*owner, id)), parameters)?)
+                Prepared::Several(several::prepare(scene, permit, Some((*owner, id)), parameters)?)
             }
             Interaction::SearchSystem(parameters) => {
                 obligation::check_search(permit, parameters)?;
-                Prepared::Several(several::prepare(scene, None, parameters)?)
+                Prepared::Several(several::prepare(scene, permit, None, parameters)?)
             }
+            Interaction::Everything(id, parameters) => {
+                Prepared::Everything(everything::prepare(scene, permit, id, parameters)?)
+            }
+            Interaction::LastN(parameters) => Prepared::LastN(lastn::prepare(scene, parameters)?),
+            Interaction::Match(doc) => Prepared::Match(patient_match::prepare(scene, doc)?),
             _ => return Err(Refusal::new(Reason::BusinessRule, "This interaction cannot stand here.")),
         })
     }
@@ -245,6 +259,9 @@ impl<'i> Prepared<'i> {
             Prepared::History(prepared) => prepared.run(reader, permit, scene, aside.format),
             Prepared::Search(prepared) => prepared.run(reader, permit, scene, aside.format),
             Prepared::Several(prepared) => prepared.run(reader, permit, scene, aside.format),
+            Prepared::Everything(prepared) => prepared.run(reader, permit, scene, aside.format),
+            Prepared::LastN(prepared) => prepared.run(reader, permit, scene, aside.format),
+            Prepared::Match(prepared) => prepared.run(reader, permit, scene, aside.format),
         }
     }
 }
@@ -313,6 +330,16 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
         Interaction::HistorySystem(parameters) => aside.entry(Done::HistorySystem).asking(&parameters.raw),
         Interaction::Search(kind, parameters) => kind_only(Done::SearchType, kind).asking(&parameters.raw),
         Interaction::SearchSystem(parameters) => aside.entry(Done::SearchSystem).asking(&parameters.raw),
+        Interaction::Everything(id, parameters) => {
+            let asked = format!("Patient/{id}/$everything?{}", parameters.raw);
+            aside.entry(Done::SearchSystem).about(kinds().patient, Some(id), None).asking(&asked)
+        }
+        Interaction::LastN(parameters) => {
+            let asked = format!("Observation/$lastn?{}", parameters.raw);
+            kind_only(Done::SearchType, &known_kind("Observation")).asking(&asked)
+        }
+        // By whom was asked for: a BSN, which the log keeps as the patient found.
+        Interaction::Match(_) => kind_only(Done::SearchType, &kinds().patient).asking("Patient/$match"),
         // Whose compartment is part of what was asked.
         Interaction::SearchCompartment(owner, id, kind, parameters) => {
             let within = format!("{}/{id}/*?{}", definitions::r4().type_name(*owner), parameters.raw);
@@ -346,6 +373,7 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
         }
         Interaction::Token(_) => aside.entry(Done::Token),
         Interaction::Capabilities
+        | Interaction::Versions
         | Interaction::SmartConfiguration
         | Interaction::Jwks
         | Interaction::Health { .. }

@@ -5,7 +5,9 @@
 //! order of creation, or merged by `_lastUpdated` or `_id`. A page link holds one place in that common order, from which
 //! the place in each type follows, and the state of the store at page 1.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use http::StatusCode;
 use sluis_conformance::definitions::r4;
@@ -13,14 +15,14 @@ use sluis_conformance::definitions::r4;
 use super::cursor::{self, Cursor};
 use super::search::{self, PLACE, address, self_link};
 use super::write::kinds;
-use super::{Facts, Outcome, Scene, compartment, found_body, obligation, shape};
-use crate::connection::request::{Format, Parameters};
+use super::{Facts, Outcome, Scene, compartment, found_body, obligation, shape, terms};
+use crate::connection::request::{Format, Parameters, Shape};
 use crate::decision::{self, Action, Need, Permit};
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::Answer;
 use crate::response::bundle::{BundleWriter, SearchMode};
 use crate::response::refusal::{self, Reason, Refusal};
-use crate::search::criterion::{Criterion, OrderKey, SearchRequest, Total};
+use crate::search::criterion::{Criterion, Include, OrderKey, SearchRequest, Total};
 use crate::search::plan::{self, Plan, Segment, SortValue};
 use crate::store::{Reader, StoreError, Stored};
 
@@ -34,7 +36,7 @@ pub struct Prepared {
     /// The question for each type, in alphabetical order of the types. Never empty.
     each: Vec<SearchRequest>,
     /// What was asked, as applied.
-    applied: Vec<(String, String)>,
+    pub(super) applied: Vec<(String, String)>,
     ignored: Vec<Refusal>,
     place: Option<Vec<u8>>,
 }
@@ -46,7 +48,7 @@ pub fn named(parameters: &Parameters) -> Result<Option<Vec<ResourceType>>, Refus
     types_of(&parameters.pairs)
 }
 
-fn types_of(pairs: &[(String, String)]) -> Result<Option<Vec<ResourceType>>, Refusal> {
+pub(super) fn types_of(pairs: &[(String, String)]) -> Result<Option<Vec<ResourceType>>, Refusal> {
     let invalid = |text: String| Refusal::new(Reason::ParameterInvalid, text).at("_type");
     let mut asked = pairs.iter().filter(|(name, _)| name == "_type");
     let Some((_, list)) = asked.next() else { return Ok(None) };
@@ -70,24 +72,27 @@ fn types_of(pairs: &[(String, String)]) -> Result<Option<Vec<ResourceType>>, Ref
 /// none is; `ParameterInvalid` for an order that types do not have in common.
 pub fn prepare(
     scene: &Scene<'_>,
+    permit: &Permit,
     within: Option<(ResourceType, &ResourceId)>,
     parameters: &Parameters,
 ) -> Result<Prepared, Refusal> {
     let path = within.map_or(String::new(), |(owner, id)| format!("{}/{id}/*", scene.type_name(owner)));
     let (pairs, place) = opened(scene, &path, parameters)?;
-    let kinds = searched(scene, within, types_of(&pairs)?)?;
-    let criterion = |kind| within.map(|(owner, id)| compartment::criterion(owner, id, kind)).transpose();
-    understood(scene, path, &kinds, &pairs, place, &criterion)
+    let kinds = searched(scene, permit, within, types_of(&pairs)?)?;
+    let criteria = |kind| {
+        let own = within.map(|(owner, id)| compartment::criterion(owner, id, kind)).transpose()?;
+        Ok(own.into_iter().collect())
+    };
+    understood(scene, path, &kinds, &pairs, place, &criteria)
 }
+
+/// A question, and the place it goes on at when it came with a page link.
+pub(super) type Opened = (Vec<(String, String)>, Option<Vec<u8>>);
 
 /// The question of a request or of its page link, and the place the link holds.
 ///
 /// Errors: `ParameterInvalid` for a link with further parameters, of another address, or not valid any more.
-pub(super) fn opened(
-    scene: &Scene<'_>,
-    path: &str,
-    parameters: &Parameters,
-) -> Result<(Vec<(String, String)>, Option<Vec<u8>>), Refusal> {
+pub(super) fn opened(scene: &Scene<'_>, path: &str, parameters: &Parameters) -> Result<Opened, Refusal> {
     let Some((_, text)) = parameters.pairs.iter().find(|(name, _)| name == "_cursor") else {
         return Ok((parameters.pairs.to_vec(), None));
     };
@@ -104,8 +109,9 @@ pub(super) fn opened(
 }
 
 /// Types to search: those named, else every one there is that the token's scopes cover. The log is no stored resource.
-fn searched(
+pub(super) fn searched(
     scene: &Scene<'_>,
+    permit: &Permit,
     within: Option<(ResourceType, &ResourceId)>,
     named: Option<Vec<ResourceType>>,
 ) -> Result<Vec<ResourceType>, Refusal> {
@@ -114,6 +120,9 @@ fn searched(
     };
     if let Some(named) = named {
         named.iter().try_for_each(|kind| covered(*kind))?;
+        if within.is_some() {
+            named.iter().try_for_each(|kind| obligation::check_within(permit, *kind))?;
+        }
         if named.contains(&kinds().audit_event) {
             let text = "The log is searched alone: [base]/AuditEvent?patient=...";
             return Err(Refusal::new(Reason::ParameterInvalid, text).at("_type"));
@@ -121,12 +130,17 @@ fn searched(
         return Ok(named);
     }
     let all: Vec<ResourceType> = match within {
-        Some((owner, _)) => compartment::types(owner).collect(),
+        Some((owner, _)) => {
+            let seen = |kind: &ResourceType| obligation::check_within(permit, *kind).is_ok();
+            compartment::types(owner).filter(seen).collect()
+        }
         None => r4().resource_types().filter(|kind| *kind != kinds().audit_event).collect(),
     };
     let mut refused = None;
-    let kept: Vec<ResourceType> =
-        all.into_iter().filter(|kind| covered(*kind).map_err(|no| refused.get_or_insert(no).clone()).is_ok()).collect();
+    let kept: Vec<ResourceType> = all
+        .into_iter()
+        .filter(|kind| covered(*kind).map_err(|no| refused.get_or_insert(no).clone()).is_ok())
+        .collect();
     match (kept.is_empty(), refused) {
         (true, Some(refusal)) => Err(refusal),
         _ => Ok(kept),
@@ -140,9 +154,10 @@ pub(super) fn understood(
     kinds: &[ResourceType],
     pairs: &[(String, String)],
     place: Option<Vec<u8>>,
-    criterion: &dyn Fn(ResourceType) -> Result<Option<Criterion>, Refusal>,
+    criteria: &dyn Fn(ResourceType) -> Result<Vec<Criterion>, Refusal>,
 ) -> Result<Prepared, Refusal> {
-    let mut asked: Vec<(String, String)> = pairs.iter().filter(|(name, _)| name != "_type").cloned().collect();
+    let mut asked: Vec<(String, String)> =
+        pairs.iter().filter(|(name, _)| name != "_type").cloned().collect();
     let mut ignored: Vec<Refusal> = Vec::new();
     let mut each: Vec<SearchRequest> = Vec::with_capacity(kinds.len());
     while each.len() < kinds.len() {
@@ -166,10 +181,11 @@ pub(super) fn understood(
             let text = "Several types are sorted by _lastUpdated or by _id, or come type by type.";
             return Err(Refusal::new(Reason::ParameterInvalid, text).at("_sort"));
         }
-        request.criteria.extend(criterion(*kind)?);
+        request.criteria.extend(criteria(*kind)?);
         each.push(request);
     }
-    let mut applied: Vec<(String, String)> = pairs.iter().filter(|(name, _)| name == "_type").cloned().collect();
+    let mut applied: Vec<(String, String)> =
+        pairs.iter().filter(|(name, _)| name == "_type").cloned().collect();
     applied.extend(each.first().map(|request| request.applied.clone()).unwrap_or_default());
     Ok(Prepared { path, each, applied, ignored, place })
 }
@@ -187,6 +203,13 @@ struct Start {
 }
 
 impl Prepared {
+    /// Includes, of each type, what its include says.
+    pub(super) fn include(&mut self, includes: &[Include]) {
+        for request in &mut self.each {
+            request.includes.extend(includes.iter().filter(|one| one.source == Some(request.kind)).cloned());
+        }
+    }
+
     /// Runs it in a snapshot and writes its page.
     pub fn run(
         &self,
@@ -195,18 +218,27 @@ impl Prepared {
         scene: &Scene<'_>,
         format: Format,
     ) -> Result<Outcome, StoreError> {
-        let plans: Vec<Plan> = self.each.iter().map(|request| plan::plan(request, permit.filter())).collect();
+        let mut plans: Vec<Plan> = Vec::with_capacity(self.each.len());
+        for request in &self.each {
+            let mut request = Cow::Borrowed(request);
+            if request.names_terms() {
+                terms::settle(reader, permit, scene, request.to_mut())?;
+            }
+            plans.push(plan::plan(&request, permit.filter()));
+        }
         let start = match &self.place {
             None => None,
-            Some(bytes) => Some(start(&plans, bytes).map_err(|refusal| StoreError::Refused(Box::new(refusal)))?),
+            Some(bytes) => {
+                Some(start(&plans, bytes).map_err(|refusal| StoreError::Refused(Box::new(refusal)))?)
+            }
         };
         let mark = match &start {
             None => reader.mark()?,
             Some(start) => start.after.mark,
         };
-        let Page { mut rows, more, total } = self.page(reader, &plans, start.as_ref())?;
-        for row in &mut rows {
-            obligation::apply(permit, &mut row.stored)?;
+        let Page { mut rows, mut included, more, total } = self.page(reader, &plans, start.as_ref())?;
+        for stored in rows.iter_mut().map(|row| &mut row.stored).chain(&mut included) {
+            obligation::apply(permit, stored)?;
         }
         let mut links = vec![("self", self_link(scene, &self.path, &self.applied))];
         if more && let Some(last) = rows.last() {
@@ -218,28 +250,40 @@ impl Prepared {
         for row in &rows {
             let Stored { kind, id, .. } = &row.stored;
             let full_url = format!("{}/{}/{id}", scene.base, scene.type_name(*kind));
-            let text = shape::cut(&row.stored, wanted.unwrap_or(&crate::connection::request::Shape::Whole))?;
+            let text = shape::cut(&row.stored, wanted.unwrap_or(&Shape::Whole))?;
             bundle.search_entry(&full_url, &text, SearchMode::Match);
+        }
+        for stored in &included {
+            let full_url = format!("{}/{}/{}", scene.base, scene.type_name(stored.kind), stored.id);
+            bundle.search_entry(&full_url, &shape::cut(stored, &Shape::Whole)?, SearchMode::Include);
         }
         if !self.ignored.is_empty() {
             let issues: Vec<_> = self.ignored.iter().map(search::left_out).collect();
             bundle.outcome_entry(&refusal::outcome(issues.iter()));
         }
         let stored: Vec<Stored> = rows.into_iter().map(|row| row.stored).collect();
-        let facts = Facts::of(&stored);
+        let mut facts = Facts::of(&stored);
+        facts.add(&included);
+        facts.settle();
         let body = found_body(bundle.finish().into(), format);
         Ok(Outcome { answer: Answer::fhir(StatusCode::OK, body), facts })
     }
 
-    fn page(&self, reader: &mut dyn Reader, plans: &[Plan], start: Option<&Start>) -> Result<Page, StoreError> {
+    fn page(
+        &self,
+        reader: &mut dyn Reader,
+        plans: &[Plan],
+        start: Option<&Start>,
+    ) -> Result<Page, StoreError> {
         let (Some(first), Some(asked)) = (plans.first(), self.each.first()) else {
-            return Ok(Page { rows: Vec::new(), more: false, total: Some(0) });
+            return Ok(Page { rows: Vec::new(), included: Vec::new(), more: false, total: Some(0) });
         };
         let merged = !first.order.is_empty() && plans.len() > 1;
         let limit = if merged { first.count.min(MERGED_MAX) } else { first.count };
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let counted = asked.total == Total::Accurate || first.count_only;
         let (mut rows, mut more, mut total): (Vec<Row>, bool, u64) = (Vec::new(), false, 0);
+        let (mut included, mut seen): (Vec<Stored>, HashSet<i64>) = (Vec::new(), HashSet::new());
         for plan in plans {
             let full = !merged && rows.len() >= wanted;
             let (mut plan, over) = begun(plan, start);
@@ -251,6 +295,9 @@ impl Prepared {
                 }
                 plan.count_only = true;
             }
+            if full {
+                plan.includes.clear();
+            }
             let missing = u32::try_from(wanted.saturating_sub(rows.len())).unwrap_or(u32::MAX);
             // Past a full page, one row tells whether another page follows.
             plan.count = if merged { limit } else { missing.max(1) };
@@ -261,6 +308,7 @@ impl Prepared {
                 continue;
             }
             more |= found.next.is_some();
+            included.extend(found.includes.into_iter().filter(|stored| seen.insert(stored.key)));
             let places = found.places.into_iter();
             rows.extend(found.matches.into_iter().zip(places).map(|(stored, place)| Row { stored, place }));
         }
@@ -271,7 +319,7 @@ impl Prepared {
         }
         let whole = start.is_none() && !more && asked.total != Total::None && !first.count_only;
         let total = if counted { Some(total) } else { whole.then_some(rows.len() as u64) };
-        Ok(Page { rows, more, total })
+        Ok(Page { rows, included, more, total })
     }
 
     fn next(&self, scene: &Scene<'_>, plans: &[Plan], mark: i64, last: &Row) -> Option<String> {
@@ -288,13 +336,16 @@ impl Prepared {
 
 struct Page {
     rows: Vec<Row>,
+    /// What the rows refer to, each once; none of it is searched.
+    included: Vec<Stored>,
     more: bool,
     total: Option<u64>,
 }
 
 /// Reads a place back; one of a type that is not searched (any more) is none.
 fn start(plans: &[Plan], bytes: &[u8]) -> Result<Start, Refusal> {
-    let refused = || Refusal::new(Reason::ParameterInvalid, "The page link is not of this search.").at("_cursor");
+    let refused =
+        || Refusal::new(Reason::ParameterInvalid, "The page link is not of this search.").at("_cursor");
     let (index, rest) = bytes.split_first_chunk::<2>().ok_or_else(refused)?;
     let index = usize::from(u16::from_be_bytes(*index));
     let plan = plans.iter().find(|plan| plan.kind.index() == index).ok_or_else(refused)?;

@@ -84,6 +84,20 @@ impl BundleWriter {
         self.out.push_str(",\"search\":{\"mode\":\"outcome\"}}");
     }
 
+    /// A Patient found by what tells her apart for certain (FHIR R4 patient-operation-match.html,
+    /// extension-match-grade.html).
+    pub fn certain_match(&mut self, full_url: &str, resource: &str) {
+        self.open_entry();
+        self.out.push_str("\"fullUrl\":");
+        write_string(full_url, &mut self.out);
+        self.out.push_str(",\"resource\":");
+        self.out.push_str(resource);
+        self.out.push_str(
+            ",\"search\":{\"extension\":[{\"url\":\"http://hl7.org/fhir/StructureDefinition/match-grade\",\
+             \"valueCode\":\"certain\"}],\"mode\":\"match\",\"score\":1}}",
+        );
+    }
+
     /// An entry of a history: `resource` is `None` for a deletion (FHIR R4 http.html#history).
     pub fn history_entry(&mut self, entry: &HistoryEntry<'_>) {
         self.open_entry();

@@ -93,6 +93,7 @@ impl Criterion {
                 }));
             }
             Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => {}
+            Criterion::AnyOf(each) => each.iter().for_each(|criterion| criterion.terms(terms)),
             Criterion::Chain(_, links) => links.iter().for_each(|link| link.criterion.terms(terms)),
             Criterion::Has(_, link) => link.criterion.terms(terms),
         }
@@ -102,6 +103,7 @@ impl Criterion {
         match self {
             Criterion::Index(_, Condition::Any(tests) | Condition::NotAny(tests)) => visit(tests),
             Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => Ok(()),
+            Criterion::AnyOf(each) => each.iter_mut().try_for_each(|criterion| criterion.each_tests(visit)),
             Criterion::Chain(_, links) => {
                 links.iter_mut().try_for_each(|link| link.criterion.each_tests(visit))
             }
