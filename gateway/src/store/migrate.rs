@@ -35,6 +35,11 @@ pub const SQLITE: &[Migration] = &[
         name: "0004_canonical_quantity",
         sql: include_str!("../../migrations/sqlite/0004_canonical_quantity.sql"),
     },
+    Migration {
+        number: 5,
+        name: "0005_journal",
+        sql: include_str!("../../migrations/sqlite/0005_journal.sql"),
+    },
 ];
 
 /// The files of the PostgreSQL store, in order.

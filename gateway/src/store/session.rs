@@ -43,6 +43,8 @@ pub(crate) struct Session<'s> {
     grants: HashMap<i64, Arc<Grants>>,
     /// What a writing session has besides.
     pub(super) pen: Option<Pen<'s>>,
+    /// Brings into the log what was answered and is not in it yet, before a reading session asks for the log.
+    pub(super) settle: Option<&'s dyn Fn() -> Result<(), StoreError>>,
 }
 
 /// What of the settings a session needs.
@@ -103,7 +105,7 @@ impl<'s> Session<'s> {
         filter: &'s Filter,
         pen: Option<Pen<'s>>,
     ) -> Session<'s> {
-        Session { base, names, bounds, filter, grants: HashMap::new(), pen }
+        Session { base, names, bounds, filter, grants: HashMap::new(), pen, settle: None }
     }
 
     /// The connection.

@@ -11,11 +11,14 @@ pub(crate) mod archive;
 mod bind;
 mod checkpoint;
 mod failure;
+mod journal;
 mod pen;
 mod pool;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use rusqlite::TransactionState;
 
 use crate::audit::entry::AuditRecord;
 use crate::decision::Permit;
@@ -27,6 +30,7 @@ use crate::store::session::{self, Bounds, Session};
 use crate::store::writer::{Task, WriterThread};
 use crate::store::{Reader, Store, StoreError, WriteReceipt, WriteWork, migrate};
 
+use journal::{Journal, JournalFile};
 use pool::{Line, Pool};
 
 /// How the embedded store is set up.
@@ -62,6 +66,8 @@ pub struct Settings {
     pub includes_max: u32,
     /// Records at the end of the audit log that may wait for their index entries: so many a search of the log walks.
     pub audit_tail_max: u64,
+    /// Size of the journal of looks, bytes: records that may wait for the log. 0: none, each look has a commit of its own.
+    pub journal_bytes: usize,
 }
 
 impl Settings {
@@ -82,6 +88,7 @@ impl Settings {
             checkpoint_external: false,
             includes_max: 1_000,
             audit_tail_max: 4_096,
+            journal_bytes: 8 << 20,
         }
     }
 }
@@ -94,8 +101,9 @@ impl Settings {
 
 /// The embedded store.
 pub struct SqliteStore {
-    // Dropped first: what waits is written while the rest stands.
-    writer: WriterThread,
+    // Dropped first: what waits is moved into the log and written while the rest stands.
+    journal: Option<Journal>,
+    writer: Arc<WriterThread>,
     readers: Pool,
     names: Arc<NameTable>,
     settings: Arc<Settings>,
@@ -121,8 +129,21 @@ impl SqliteStore {
         let names = Arc::new(line.names()?);
         sync_folder(&settings.path)?;
         let readers = Pool::open(&settings)?;
-        let writer = pen::start(line, Arc::clone(&names), Arc::clone(&settings))?;
-        Ok(SqliteStore { writer, readers, names, settings, parties: Parties::default() })
+        let (file, shared) = open_journal(&line, &settings)?.unzip();
+        let writer = Arc::new(pen::start(line, Arc::clone(&names), Arc::clone(&settings), shared.clone())?);
+        let journal = match (file, shared) {
+            (Some(file), Some(shared)) => Some(Journal::start(file, shared, Arc::clone(&writer))?),
+            _ => None,
+        };
+        let store = SqliteStore { journal, writer, readers, names, settings, parties: Parties::default() };
+        // What an earlier run left waiting is in the log before anything is served.
+        store.settle()?;
+        Ok(store)
+    }
+
+    /// Moves what the journal holds into the log.
+    fn settle(&self) -> Result<(), StoreError> {
+        self.journal.as_ref().map_or(Ok(()), Journal::settle)
     }
 
     /// Runs `work` on one snapshot under `filter`.
@@ -135,8 +156,14 @@ impl SqliteStore {
         let run = |line: &Line| {
             line.start(limit);
             line.connection.prepare_cached("BEGIN")?.execute([])?;
+            // A snapshot begins with its first statement: if that asks for the log, what waits can still be moved into it.
+            let settle = || match line.connection.transaction_state(None::<&str>)? {
+                TransactionState::None => self.settle(),
+                _ => Ok(()),
+            };
             let mut session =
                 Session::new(&line.connection, &self.names, self.settings.bounds(), filter, None);
+            session.settle = Some(&settle);
             let result = work(&mut session);
             // The lender ends the snapshot if this does not.
             line.stop();
@@ -170,6 +197,13 @@ impl Store for SqliteStore {
     }
 
     fn append(&self, permit: Permit, record: AuditRecord) -> WriteReceipt {
+        let record = match &self.journal {
+            Some(journal) => match journal.append(record) {
+                Ok(receipt) => return receipt,
+                Err(record) => record,
+            },
+            None => record,
+        };
         self.writer.queue(permit.filter().clone(), Task::Record(record))
     }
 
@@ -186,6 +220,50 @@ impl Store for SqliteStore {
     fn check(&self) -> Result<(), StoreError> {
         self.snapshot(&Filter::own_work(), |session| session.mark())?;
         self.writer.write_now(|writer| writer.probe())
+    }
+}
+
+/// Moves into the log what the journal of a gateway that was killed still holds: for programs that copy a database and do
+/// not serve it. A running gateway's journal is left to it.
+///
+/// Errors: `Database` when records wait and cannot be moved.
+fn settle_left_over(settings: &Settings) -> Result<(), StoreError> {
+    if !journal::beside(&settings.path).exists() {
+        return Ok(());
+    }
+    let line = Line::open(settings, true)?;
+    let waits = open_journal(&line, settings)?.is_some_and(|(_, shared)| shared.holds());
+    drop(line);
+    // Opening moves it.
+    if waits { SqliteStore::open(settings.clone()).map(drop) } else { Ok(()) }
+}
+
+/// The journal of a database and what it holds. `None`: none is wanted, another program has it, or it cannot be made;
+/// then each record has a commit of its own.
+fn open_journal(
+    line: &Line,
+    settings: &Settings,
+) -> Result<Option<(JournalFile, Arc<journal::Shared>)>, StoreError> {
+    // A program that makes the checkpoints copies the database alone.
+    if settings.journal_bytes == 0 || settings.checkpoint_external {
+        return Ok(None);
+    }
+    let number = |name: &str| -> Result<u64, StoreError> {
+        let mut statement = line.connection.prepare_cached("SELECT value FROM counter WHERE name = ?")?;
+        Ok(statement.query_row([name], |row| row.get::<_, i64>(0))?.unsigned_abs())
+    };
+    let (database, folded) = (number("journal_id")?, number("journal")?);
+    let path = journal::beside(&settings.path);
+    match JournalFile::open(&path, database, folded, settings.journal_bytes) {
+        Ok(None) => Ok(None),
+        Ok(Some((file, contents))) => {
+            let shared = journal::Shared::new(contents, settings.queue_max);
+            Ok(Some((file, Arc::new(shared))))
+        }
+        Err(error) => {
+            tracing::warn!(error = %error, "no journal of looks: each look waits for a commit of its own");
+            Ok(None)
+        }
     }
 }
 

@@ -67,9 +67,15 @@ impl Session<'_> {
         Ok(sequence)
     }
 
+    /// What was answered before is in the log: a writing session's transaction began with it.
+    fn settle_log(&self) -> Result<(), StoreError> {
+        self.settle.map_or(Ok(()), |settle| settle())
+    }
+
     /// Rows the filter's holder may see: all for the gateway's own work; else those about the patient who asks, or of
     /// the own organisation.
     pub(super) fn read_audit(&mut self, query: &AuditQuery) -> Result<(Vec<AuditRow>, u64), StoreError> {
+        self.settle_log()?;
         let mut rows = Sql::new(self.base.dialect());
         match (query.patient, query.organisation) {
             (Some(patient), _) => {
@@ -118,11 +124,13 @@ impl Session<'_> {
     }
 
     pub(super) fn read_audit_chain(&mut self, from: u64, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        self.settle_log()?;
         let text = "SELECT sequence, body, hash FROM audit WHERE sequence >= $1 ORDER BY sequence LIMIT $2";
         self.base.all(text, values![number(from), limit], audit_row)
     }
 
     pub(super) fn read_audit_head(&mut self) -> Result<(u64, [u8; 32]), StoreError> {
+        self.settle_log()?;
         let text = "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1";
         let head = self.base.one(text, &[], |row| Ok((unsigned(row.integer(0)?)?, hash(row.blob(1)?)?)))?;
         Ok(head.unwrap_or((0, [0; 32])))

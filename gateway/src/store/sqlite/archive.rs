@@ -22,6 +22,7 @@ pub(crate) fn source<T>(
     if let Err(cause) = File::open(&settings.path) {
         return Err(ArchiveError::File { path: settings.path.clone(), cause });
     }
+    super::settle_left_over(settings)?;
     let line = Line::open(settings, hold)?;
     let connection = &line.connection;
     let base: &dyn Base = connection;

@@ -5,6 +5,7 @@
 //! the disk, whether it holds one resource or fifty. What waits is taken at once and nothing is waited for, so a lone
 //! write is not slowed; the batch forms while the previous commit is under way.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,8 +13,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::journal::Shared;
 use super::pool::Line;
 use super::{Settings, checkpoint};
+use crate::audit::entry::AuditRecord;
+use crate::decision::filter::Filter;
 use crate::store::session::names::NameTable;
 use crate::store::session::{Hand, Pen, Session, log};
 use crate::store::writer::{Answer, Job, Task, WriterThread, settle};
@@ -24,6 +28,7 @@ pub(super) fn start(
     line: Line,
     names: Arc<NameTable>,
     settings: Arc<Settings>,
+    journal: Option<Arc<Shared>>,
 ) -> Result<WriterThread, StoreError> {
     let (committed, commits) = channel();
     let keeper = match settings.checkpoint_external {
@@ -31,7 +36,7 @@ pub(super) fn start(
         false => Some(checkpoint::start(Arc::clone(&settings), commits)?),
     };
     WriterThread::start(settings.queue_max, move |jobs| {
-        run(&line, &names, &settings, &jobs, &committed);
+        run(&line, &names, &settings, journal.as_deref(), &jobs, &committed);
         // The checkpointer ends when nobody can tell it of a commit any more.
         drop(committed);
         if let Some(keeper) = keeper {
@@ -40,13 +45,20 @@ pub(super) fn start(
     })
 }
 
-fn run(line: &Line, names: &NameTable, settings: &Settings, jobs: &Receiver<Job>, committed: &Sender<()>) {
+fn run(
+    line: &Line,
+    names: &NameTable,
+    settings: &Settings,
+    journal: Option<&Shared>,
+    jobs: &Receiver<Job>,
+    committed: &Sender<()>,
+) {
     let mut hand = Hand::default();
     // Records since the log's index entries were last made; those of an earlier run are counted at the first commit.
     let mut tail = settings.audit_tail_max;
     // Ends when the store is dropped and the queue is empty.
     while let Ok(first) = jobs.recv() {
-        group(line, names, settings, jobs, first, &mut hand);
+        group(line, names, settings, journal, jobs, first, &mut hand);
         let _ = committed.send(());
         tail = tail.saturating_add(std::mem::take(&mut hand.records));
         if tail >= settings.audit_tail_max {
@@ -79,12 +91,12 @@ fn group(
     line: &Line,
     names: &NameTable,
     settings: &Settings,
+    journal: Option<&Shared>,
     jobs: &Receiver<Job>,
     first: Job,
     hand: &mut Hand,
 ) {
     let mut answers: Vec<(Answer, Result<(), StoreError>)> = Vec::new();
-    let started = Instant::now();
     let span = Duration::from_millis(settings.group_ms_max);
     let sequence = match begin(line) {
         Ok(sequence) => sequence,
@@ -95,6 +107,9 @@ fn group(
         }
     };
     hand.log_head = None;
+    let moved = journal.and_then(|journal| Some((journal, journal.take()?)));
+    let fold = moved.as_ref().map(|(_, (records, last))| fold(line, names, settings, records, *last, hand));
+    let started = Instant::now();
     let apply_all = |before: i64| -> Result<(), StoreError> {
         let mut sequence = before;
         let mut next = Some(first);
@@ -137,7 +152,47 @@ fn group(
             tracing::error!("the writer could not undo its transaction");
         }
     }
+    if let Some((journal, (records, _))) = moved {
+        // Told before any answer, so that whoever waits for an answer finds it done.
+        match (&outcome, fold) {
+            (Ok(()), Some(Ok(()))) => journal.folded(),
+            (_, failed) => {
+                if let Some(Err(error)) = failed {
+                    tracing::error!(error = %error, "the audit log takes no records of looks; they wait in the journal");
+                }
+                journal.kept(records);
+            }
+        }
+    }
     settle(&outcome, answers);
+}
+
+/// Moves records from the journal into the log, with the number of the last; undone alone when it fails.
+fn fold(
+    line: &Line,
+    names: &NameTable,
+    settings: &Settings,
+    records: &VecDeque<AuditRecord>,
+    last: u64,
+    hand: &mut Hand,
+) -> Result<(), StoreError> {
+    let filter = Filter::own_work();
+    // No page of a search is told apart by a record of the log.
+    let pen = Pen { sequence: 0, hand: &mut *hand };
+    let session = Session::new(&line.connection, names, settings.bounds(), &filter, Some(pen));
+    let result = undoable(&line.connection, session, |session| {
+        for record in records {
+            session.write_audit(record)?;
+        }
+        let mut mark =
+            line.connection.prepare_cached("UPDATE counter SET value = ? WHERE name = 'journal'")?;
+        mark.execute([i64::try_from(last).unwrap_or(i64::MAX)])?;
+        Ok(())
+    });
+    if result.is_err() {
+        hand.clear();
+    }
+    result
 }
 
 /// Opens the transaction; the sequence number of the last work applied.
@@ -162,8 +217,17 @@ fn apply(connection: &Connection, session: Session<'_>, task: Task) -> Result<()
 }
 
 fn apply_work(connection: &Connection, session: Session<'_>, work: WriteWork) -> Result<(), StoreError> {
+    undoable(connection, session, |session| work(session))
+}
+
+/// Runs `work` in a savepoint of its own.
+fn undoable(
+    connection: &Connection,
+    session: Session<'_>,
+    work: impl FnOnce(&mut Session<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     connection.prepare_cached("SAVEPOINT work")?.execute([])?;
-    let result = caught(session, |session| work(session));
+    let result = caught(session, work);
     if !connection.is_autocommit() {
         if result.is_err() {
             connection.prepare_cached("ROLLBACK TO work")?.execute([])?;
