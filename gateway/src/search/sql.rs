@@ -84,6 +84,15 @@ impl Sql {
         }
     }
 
+    /// Appends keys as a table `m` of one column, `value`.
+    pub fn each(&mut self, keys: Vec<i64>) -> &mut Sql {
+        let (before, after) = match self.dialect {
+            Dialect::Sqlite => ("json_each(", ") m"),
+            Dialect::Postgres => ("unnest(", ") AS m(value)"),
+        };
+        self.push(before).bind(keys).push(after)
+    }
+
     /// Appends `items` between `separator`s.
     pub fn join<T>(
         &mut self,

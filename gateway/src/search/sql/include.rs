@@ -4,7 +4,7 @@ use sluis_conformance::definitions::{self, SearchKind};
 
 use crate::search::criterion::Include;
 
-use super::{Dialect, Sql, Writer, test};
+use super::{Sql, Writer, test};
 
 impl Writer<'_> {
     /// Row keys of the visible resources of an include, at most `limit`, for the rows of these keys.
@@ -12,15 +12,7 @@ impl Writer<'_> {
     /// The predicate is judged before the limit: hidden candidates take no place.
     pub fn include(&self, include: &Include, rows: &[i64], limit: u32) -> Sql {
         let mut sql = Sql::new(self.dialect);
-        sql.push("SELECT DISTINCT r.key FROM ");
-        sql.push(match self.dialect {
-            Dialect::Sqlite => "json_each(",
-            Dialect::Postgres => "unnest(",
-        });
-        sql.bind(rows.to_vec()).push(match self.dialect {
-            Dialect::Sqlite => ") m",
-            Dialect::Postgres => ") AS m(value)",
-        });
+        sql.push("SELECT DISTINCT r.key FROM ").each(rows.to_vec());
         if include.reverse {
             self.referring(&mut sql, include)
         } else {

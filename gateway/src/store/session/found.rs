@@ -81,14 +81,18 @@ impl Session<'_> {
                 next = Some(cursor.write(asked).into());
             }
         }
-        let mut matches = Vec::with_capacity(places.len());
-        let mut standing = Vec::with_capacity(places.len());
-        for Place { segment, key, values } in places {
-            if let Some(stored) = self.read_key(key)? {
-                matches.push(stored);
-                standing.push(Cursor { mark: earlier.unwrap_or_default(), segment, values, key });
-            }
-        }
+        let matches = self.read_keys(places.iter().map(|place| place.key).collect())?;
+        let read: HashSet<i64> = matches.iter().map(|stored| stored.key).collect();
+        let standing = places
+            .into_iter()
+            .filter(|place| read.contains(&place.key))
+            .map(|Place { segment, key, values }| Cursor {
+                mark: earlier.unwrap_or_default(),
+                segment,
+                values,
+                key,
+            })
+            .collect();
         let includes = self.includes(&writer, &matches)?;
         let mut seen = HashSet::new();
         let patients: Vec<PatientKey> = matches
@@ -167,9 +171,7 @@ impl Session<'_> {
                 return Err(StoreError::Refused(Box::new(refusal)));
             }
             let from = included.len();
-            for key in keys {
-                included.extend(self.read_key(key)?);
-            }
+            included.extend(self.read_keys(keys)?);
             fresh = included.iter().skip(from).map(|stored| (stored.key, stored.kind)).collect();
         }
         Ok(included)

@@ -1,5 +1,7 @@
 //! Rows by their name: current version, versions, identifiers, a whole compartment.
 
+use std::collections::HashMap;
+
 use sluis_conformance::definitions::{self, SearchKind};
 
 use super::base::Value;
@@ -130,12 +132,21 @@ impl Session<'_> {
         sql
     }
 
-    /// The row of a key that a search has found, in the same snapshot.
-    pub(super) fn read_key(&mut self, key: i64) -> Result<Option<Stored>, StoreError> {
+    /// The rows of keys that a search has found, in the same snapshot and in the order of the keys: one statement,
+    /// however many they are.
+    pub(super) fn read_keys(&mut self, keys: Vec<i64>) -> Result<Vec<Stored>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Neither database promises the order of rows.
+        let places: HashMap<i64, usize> = keys.iter().copied().zip(0..).collect();
         let mut sql = Sql::new(self.base.dialect());
-        sql.push("SELECT ").push(COLUMNS).push(" FROM resource r").then().push("body b ON b.key = r.key");
-        sql.beside("b", "r").push(" WHERE r.key = ").bind(key);
-        Ok(self.all(&sql.text, &sql.bound())?.pop())
+        sql.push("SELECT ").push(COLUMNS).push(" FROM ").each(keys);
+        sql.then().push("resource r ON r.key = m.value");
+        sql.then().push("body b ON b.key = r.key").beside("b", "r");
+        let mut rows = self.all(&sql.text, &sql.bound())?;
+        rows.sort_by_key(|row| places.get(&row.key).copied());
+        Ok(rows)
     }
 
     fn identifier_facet(&self, kind: ResourceType) -> Option<i64> {
