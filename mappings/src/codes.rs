@@ -1,7 +1,9 @@
 //! Code tables: what a sender's code is in the codes the gateway shares.
 //!
-//! `codes/<name>.csv` with the header [`HEADER`], edited in a spreadsheet, becomes a [`CodeTable`] with constant-time
+//! `codes/<name>.csv` with the header [`HEADER`], edited in a spreadsheet, or a ConceptMap (`.json`, `.xml`), becomes a [`CodeTable`] with constant-time
 //! lookup. A table says what translates; what happens to a code that does not is the policy of the folder and the map.
+
+mod concept_map;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -119,6 +121,9 @@ impl CodeTable {
         bytes: &[u8],
         allowed: &[Relationship],
     ) -> Result<CodeTable, Vec<Diagnostic>> {
+        if file.ends_with(".json") || file.ends_with(".xml") {
+            return CodeTable::from_concept_map(name, file, bytes, allowed);
+        }
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(true)
             .from_reader(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes));
