@@ -1,5 +1,6 @@
 //! `sluis map`: mapping folders on the author's own machine. Reads files; runs what the gateway runs.
 
+mod build;
 mod files;
 mod new;
 mod prove;
@@ -71,6 +72,14 @@ pub(crate) enum Map {
         #[arg(long = "on")]
         corpus: PathBuf,
     },
+    /// Write the map and what it imports as FHIR StructureMap resources, a file each.
+    Build {
+        /// Mapping folder.
+        folder: PathBuf,
+        /// Directory to write into.
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Print the map as a table of source and target, for the people who sign it off.
     Show {
         /// Mapping folder.
@@ -86,6 +95,7 @@ pub(crate) fn perform(map: Map) -> Result<ExitCode> {
         Map::Coverage { folder } => prove::coverage(&folder),
         Map::Lint { folder } => prove::lint(&folder),
         Map::Diff { old, new, corpus } => prove::diff(&old, &new, &corpus),
+        Map::Build { folder, out } => build::build(&folder, &out),
         Map::Show { folder } => prove::show(&folder),
     }
 }

@@ -2,13 +2,19 @@
 //!
 //! Syntax is read by `fml-syntax`; this module turns it into our own form and refuses what the *strict* profile of senders' maps
 //! leaves out: untyped groups and undeclared models. `uuid()` and the present time no profile has: a map is a function of its input.
+//! StructureMap resources are another front end ([`load`] takes either), and what a map is built to ([`structure_map`]).
 //! Every refusal has file, line, column and a caret. What elements and functions mean is `plan`'s business.
 //! Source: HL7 FHIR Mapping Language, <https://build.fhir.org/ig/HL7/mapping-language-ig/>.
 
+mod build;
 mod expression;
 mod map;
 mod place;
+mod print;
 mod read;
+mod resource;
+
+pub use build::structure_map;
 
 pub use map::{
     Call, ConceptMap, ConceptRow, DefaultFor, Expression, Group, Kind, ListMode, Map, Parameter, Rule,
@@ -158,6 +164,20 @@ pub fn load_all(profile: Profile, maps: &[(&str, &str)]) -> Result<Program, Vec<
     if errors.is_empty() { Ok(program) } else { Err(errors) }
 }
 
+/// `src.a -> tgt.b;` and the like: one source, one target, nothing said about either.
+pub(crate) fn is_simple(rule: &Rule) -> bool {
+    match rule.targets.as_slice() {
+        [target] => {
+            target.transform.is_none()
+                && target.variable.is_none()
+                && rule.calls.is_empty()
+                && rule.rules.is_empty()
+                && rule.batch.is_empty()
+        }
+        _ => false,
+    }
+}
+
 fn matches(wanted: &str, url: &str) -> bool {
     match wanted.split_once('*') {
         Some((prefix, suffix)) => {
@@ -169,6 +189,9 @@ fn matches(wanted: &str, url: &str) -> bool {
 
 /// The url a map declares, `map "url" = "name"` or `/// url = "url"`, without reading the whole.
 fn declared_url(text: &str) -> &str {
+    if resource::is_resource(text) {
+        return resource::declared_url(text).unwrap_or("");
+    }
     text.lines()
         .find_map(|line| {
             let line = line.trim_start();
@@ -213,6 +236,15 @@ mod tests {
         let errors = load("map.fml", &text, &library).unwrap_err();
         assert_eq!((errors[0].code, errors[0].line), ("import-unknown", 3));
         assert!(errors[0].help.contains("http://x/lib/a"));
+    }
+
+    #[test]
+    fn a_resource_declares_its_own_url() {
+        let json = r#"{"resourceType":"StructureMap","extension":[{"url":"http://x/e"}],"a":"\"url\"","url" : "http://x/m"}"#;
+        assert_eq!(declared_url(json), "http://x/m");
+        let xml = r#"<StructureMap xmlns="http://hl7.org/fhir"><extension url="http://x/e"/><url value="http://x/m"/></StructureMap>"#;
+        assert_eq!(declared_url(xml), "http://x/m");
+        assert_eq!((declared_url("{"), declared_url("{\"url\":\"a")), ("", ""));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::case::coverage_findings;
 use crate::codes::CodeTables;
 use crate::finding::{Finding, Severity};
-use crate::fml::MapError;
+use crate::fml::{self, MapError};
 use crate::folder::Folder;
 use crate::output::{Coverage, Output};
 use crate::plan::{Limits, Options, Plan, Record, Trace};
@@ -60,7 +60,15 @@ impl CompiledFolder {
     /// folder's own code tables it has those of the library ([`LIBRARY_TABLES`]).
     ///
     /// Errors: everything wrong with the map, each with file, line and column.
-    pub fn new(mut folder: Folder) -> Result<CompiledFolder, Vec<MapError>> {
+    pub fn new(folder: Folder) -> Result<CompiledFolder, Vec<MapError>> {
+        CompiledFolder::with_library(folder, &LIBRARY)
+    }
+
+    /// As [`CompiledFolder::new`], with other maps (file name, text or StructureMap resource) to import from.
+    pub fn with_library(
+        mut folder: Folder,
+        library: &[(&str, &str)],
+    ) -> Result<CompiledFolder, Vec<MapError>> {
         tables::complete(&mut folder.codes);
         let manifest = &folder.manifest;
         let mut constants = BTreeMap::from([("namespace".to_owned(), manifest.identity.namespace.clone())]);
@@ -70,7 +78,7 @@ impl CompiledFolder {
         let tables: BTreeSet<String> = folder.codes.keys().cloned().collect();
         let options = Options { constants, tables, manifest: Some(manifest), ..Options::default() };
         let name = format!("{}/{}", manifest.id, folder.map_file);
-        let plan = Plan::load(&name, &folder.map, &LIBRARY, &options)?;
+        let plan = Plan::load(&name, &folder.map, library, &options)?;
         Ok(CompiledFolder {
             folder,
             plan,
@@ -127,6 +135,22 @@ impl CompiledFolder {
     pub fn without_cases(mut self) -> CompiledFolder {
         self.folder.cases = Vec::new();
         self
+    }
+
+    /// The folder's map and every library map it imports as StructureMap resources of R4: (canonical, JSON), its own first.
+    ///
+    /// Errors: what R4 has no room for, each with file, line and column.
+    pub fn structure_maps(&self) -> Result<Vec<(String, String)>, Vec<MapError>> {
+        let name = format!("{}/{}", self.folder.manifest.id, self.folder.map_file);
+        let program = fml::load(&name, &self.folder.map, &LIBRARY)?;
+        let (mut built, mut errors) = (Vec::new(), Vec::new());
+        for map in &program.maps {
+            match fml::structure_map(&program.files, map) {
+                Ok(resource) => built.push((map.url.clone(), resource)),
+                Err(found) => errors.extend(found),
+            }
+        }
+        if errors.is_empty() { Ok(built) } else { Err(errors) }
     }
 
     /// The compiled map.

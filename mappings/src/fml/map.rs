@@ -184,9 +184,9 @@ pub enum TargetMode {
     New,
     /// `share name`: one element for all rules naming it.
     Share(String),
-    /// `first`: the first that is there, a new one where none is.
+    /// `first`: before those of other rules (FHIR R4 valueset-map-target-list-mode.html).
     First,
-    /// `last`: the last that is there, a new one where none is.
+    /// `last`: after those of other rules.
     Last,
     /// `single`: the only one there may be.
     Single,

@@ -4,8 +4,8 @@ use fml_syntax::{AstNode, SyntaxKind, SyntaxNode, ast};
 
 use super::Profile;
 use super::map::{
-    Call, ConceptMap, ConceptRow, DefaultFor, Group, ListMode, Map, Parameter, Rule, Source, Target,
-    TargetMode, Transform, Uses,
+    Call, ConceptMap, ConceptRow, DefaultFor, Expression, Group, ListMode, Map, Parameter, Rule, Source,
+    Target, TargetMode, Transform, Uses,
 };
 use super::place::{Files, MapError, Place};
 
@@ -17,6 +17,9 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Reads file `file` of `files`; every error found is in the list, not only the first.
 pub(super) fn read(files: &Files, file: u16, profile: Profile) -> Result<Map, Vec<MapError>> {
     let text = files.text(file);
+    if super::resource::is_resource(text) && text.len() <= TEXT_BYTES_MAX {
+        return super::resource::read(files, file, profile);
+    }
     if let Some(at) = too_deep(text) {
         let place = files.place(file, at, at + 1);
         let text = format!("more than {NESTING_MAX} nested brackets, or more than {TEXT_BYTES_MAX} bytes");
@@ -38,6 +41,36 @@ pub(super) fn read(files: &Files, file: u16, profile: Profile) -> Result<Map, Ve
     let mut reader = Reader { files, file, profile, errors: Vec::new() };
     let map = reader.map(&parse.tree());
     if reader.errors.is_empty() { Ok(map) } else { Err(reader.errors) }
+}
+
+/// Reads a FHIRPath expression that stands on its own, as resources hold them; its places mean nothing.
+pub(super) fn expression_of(text: &str, profile: Profile) -> Result<Expression, Box<MapError>> {
+    let mut files = Files::default();
+    // A newline ends what a comment in the expression would hide.
+    let file = files.add("expression", &format!("group g(source s, target t) {{ s where ({text}\n); }}"));
+    let wrong =
+        |text: String| Box::new(MapError::new(&files, "map-syntax", Place::default(), text, String::new()));
+    if too_deep(files.text(file)).is_some() {
+        return Err(wrong(format!("more than {NESTING_MAX} nested brackets")));
+    }
+    let parse = fml_syntax::parse(files.text(file));
+    if let Some(error) = parse.diagnostics().iter().find(|d| d.severity == fml_syntax::Severity::Error) {
+        return Err(wrong(error.message.clone()));
+    }
+    let rules: Vec<ast::Rule> =
+        parse.tree().groups().flat_map(|group| group.rules().collect::<Vec<_>>()).collect();
+    let clauses: Vec<ast::Source> =
+        rules.iter().flat_map(|rule| rule.sources().collect::<Vec<_>>()).collect();
+    let [clause] = clauses.as_slice() else { return Err(wrong("one expression is expected".to_owned())) };
+    let Some(condition) = clause.where_clause() else {
+        return Err(wrong("an expression is expected".to_owned()));
+    };
+    let mut reader = Reader { files: &files, file, profile, errors: Vec::new() };
+    let expression = reader.expression(condition.syntax());
+    match reader.errors.pop() {
+        Some(error) => Err(Box::new(error)),
+        None => Ok(expression),
+    }
 }
 
 pub(super) struct Reader<'f> {

@@ -12,7 +12,7 @@ mod typing;
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::fml::{Files, Group, Map, MapError, Place, Profile, Program, Rule, nearest};
+use crate::fml::{self, DefaultFor, Files, Group, Map, MapError, Place, Profile, Program, Rule, nearest};
 
 use super::code::{Code, GroupPlan, NameId, RulePlan, Slot, SourcePlan, TargetPlan};
 use super::shape::{FHIR, Shapes, TypeId};
@@ -74,10 +74,14 @@ pub(super) fn compile(program: &Program, options: &Options<'_>) -> Result<Plan, 
     compiler.finish()
 }
 
-/// Compiles every group of the program that could be an entry: two typed parameters, source and target.
+/// Compiles every default group of the program, and the first group of each map: one typed source, one typed target.
 pub(super) fn library(program: &Program, options: &Options<'_>) -> Result<Plan, Vec<MapError>> {
     let mut compiler = Compiler::new(program, options);
-    for group in program.maps.iter().flat_map(|map| &map.groups) {
+    let entries = program.maps.iter().flat_map(|map| {
+        let first = map.groups.first().filter(|group| group.default_for == DefaultFor::Nothing);
+        first.into_iter().chain(map.groups.iter().filter(|group| group.default_for != DefaultFor::Nothing))
+    });
+    for group in entries {
         let typed = group.parameters.iter().all(|parameter| !parameter.type_name.is_empty());
         if let ([source, target], true) = (group.parameters.as_slice(), typed)
             && (source.target, target.target) == (false, true)
@@ -295,7 +299,7 @@ impl<'p> Compiler<'p> {
     fn rule(&mut self, rule: &'p Rule) -> RulePlan {
         let depth = self.scope.len();
         let place = self.place(rule.place);
-        let simple = is_simple(rule);
+        let simple = fml::is_simple(rule);
         let sources: Vec<SourcePlan> =
             rule.sources.iter().filter_map(|source| self.source(source, simple)).collect();
         let mut calls = Vec::new();
@@ -327,7 +331,8 @@ impl<'p> Compiler<'p> {
             match (parameter.target, held, declared) {
                 (true, Holds::Target(type_id), Some(wanted)) => {
                     let wanted = self.shapes.type_name(wanted);
-                    if !self.shapes.is_a(type_id, wanted) {
+                    // The body is checked for what it is called with; a sender's map must also be called as it declares.
+                    if self.is_strict() && !self.shapes.is_a(type_id, wanted) {
                         let is = self.shapes.type_name(type_id);
                         let text = format!("`{wanted}` is expected, this is a {is}");
                         self.error("group-argument", argument.place, text, "");
@@ -381,20 +386,6 @@ impl<'p> Compiler<'p> {
             places.push(place);
             places.len() as u32 - 1
         })
-    }
-}
-
-/// `src.a -> tgt.b;` and the like: one source, one target, nothing said about either.
-fn is_simple(rule: &Rule) -> bool {
-    match rule.targets.as_slice() {
-        [target] => {
-            target.transform.is_none()
-                && target.variable.is_none()
-                && rule.calls.is_empty()
-                && rule.rules.is_empty()
-                && rule.batch.is_empty()
-        }
-        _ => false,
     }
 }
 
