@@ -150,7 +150,8 @@ impl Plan {
         compile::compile(&fml::load_as(options.profile, name, text, library)?, options)
     }
 
-    /// Compiles every group of the maps (name, text) that takes one typed source and one typed target; each may start a run.
+    /// Compiles the default groups of the maps (name, text) and the first of each, where they take one typed source and one typed
+    /// target; each may start a run.
     ///
     /// Errors: as [`Plan::load`].
     pub fn library(maps: &[(&str, &str)], options: &Options<'_>) -> Result<Plan, Vec<MapError>> {

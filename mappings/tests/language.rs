@@ -146,19 +146,23 @@ fn a_choice_goes_to_the_same_choice() {
 }
 
 #[test]
-fn target_list_modes_name_an_element_that_is_there() {
+fn target_list_modes_order_what_rules_make() {
     let two = "src.part as p -> tgt.piece as t then { p.code as c -> t.label = c; };\n";
     let document = r#"{"name":"n","part":[{"code":"a"},{"code":"b"}]}"#;
-    let pieces = |mode: &str| {
-        right(&format!("{two}src.name as n -> tgt.piece as t {mode}, t.n = n;"), document)["piece"].clone()
+    let pieces = |before: &str, mode: &str, after: &str| {
+        let named = format!("src.name as n -> tgt.piece as t {mode}, t.n = n;");
+        right(&format!("{before}{named}{after}"), document)["piece"].clone()
     };
-    assert_eq!(pieces("first"), json!([{"label":"a","n":"n"},{"label":"b"}]));
-    assert_eq!(pieces("last"), json!([{"label":"a"},{"label":"b","n":"n"}]));
-    assert_eq!(pieces(""), json!([{"label":"a"},{"label":"b"},{"n":"n"}]));
-    let single = format!(
-        "{HEAD}group Main(source src : Left, target tgt : Right) {{ {two} src.name as n -> tgt.piece as t single; }}"
-    );
-    assert_eq!(run(&single, document).units[0].findings[0].code, "target-second");
+    assert_eq!(pieces(two, "first", ""), json!([{"n":"n"},{"label":"a"},{"label":"b"}]));
+    assert_eq!(pieces("", "last", two), json!([{"label":"a"},{"label":"b"},{"n":"n"}]));
+    assert_eq!(pieces(two, "", ""), json!([{"label":"a"},{"label":"b"},{"n":"n"}]));
+    let code = |rules: &str| {
+        let map = format!("{HEAD}group Main(source src : Left, target tgt : Right) {{ {rules} }}");
+        run(&map, document).units[0].findings[0].code
+    };
+    assert_eq!(code(&format!("{two} src.name as n -> tgt.piece as t single, t.n = n;")), "target-second");
+    let first = "src.name as n -> tgt.piece as t first, t.n = n;";
+    assert_eq!(code(&format!("{first} {first}")), "target-place");
 }
 
 #[test]

@@ -209,8 +209,11 @@ pub(crate) enum Pick {
     New,
     /// One for all rules that share it.
     Share(u16),
+    /// A new one, before all others.
     First,
+    /// A new one, after all others.
     Last,
+    /// The only one there may be.
     Single,
 }
 

@@ -264,8 +264,10 @@ impl<'t> Machine<'t> {
                 }
             }
             (Step::Primitive(name, beside), Item::Node(node)) => {
+                let before = out.len();
                 self.children(*node, *name, out);
                 let tree = self.tree;
+                self.valued(before, out);
                 let symbol = |name: &u16| self.symbols.get(usize::from(*name)).copied().flatten();
                 let (name, Some(beside)) = (symbol(name), symbol(beside)) else { return };
                 let has_value = |ordinal: u32| {
@@ -289,6 +291,27 @@ impl<'t> Machine<'t> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Models other than FHIR's may be written in XML as FHIR is: the value of a primitive is an attribute `value`.
+    fn valued(&self, from: usize, out: &mut Items) {
+        let tree = self.tree;
+        let value = |item: &Item| match item {
+            Item::Node(node) if tree.node(*node).value == Value::None => {
+                tree.named(*node, "value").find(|value| tree.node(*value).value != Value::None)
+            }
+            _ => None,
+        };
+        if out.as_slice().iter().skip(from).any(|item| value(item).is_some()) {
+            let items = out.as_slice().iter().enumerate();
+            *out = items
+                .map(
+                    |(at, item)| {
+                        if at < from { item.clone() } else { value(item).map_or(item.clone(), Item::Node) }
+                    },
+                )
+                .collect();
         }
     }
 

@@ -87,6 +87,12 @@ impl From<WriteError> for Problem {
                 "mend the value, or convert it in the map",
             )
             .because(type_name),
+            WriteError::Place(element) => Problem::new(
+                "target-place",
+                format!("two rules put theirs first, or last, in `{element}`"),
+                "let one rule do so",
+            )
+            .because(element),
             WriteError::Attached => Problem::new(
                 "target-attached",
                 "a resource can be put in one place only, and not into itself",

@@ -109,6 +109,12 @@ impl Shapes {
         for resource in defs.resource_types() {
             number(defs.resource_structure(resource).id, &mut queue);
         }
+        // What others extend is named by maps too.
+        for name in ["Element", "BackboneElement", "DomainResource"] {
+            if let Some(structure) = defs.structure(name) {
+                number(structure.id, &mut queue);
+            }
+        }
         let mut at = 0;
         // Ids are given in queue order, so that a type's shape lands at its own index.
         while let Some(&id) = queue.get(at) {

@@ -64,6 +64,8 @@ pub(crate) struct TargetNode<'t> {
     pub field: Option<FieldId>,
     pub value: Option<Leaf<'t>>,
     pub children: Children,
+    /// Before (-1) or after (1) the others of its list, whenever they are made.
+    pub rank: i8,
     pub origin: Origin,
 }
 
@@ -76,6 +78,8 @@ pub(crate) enum WriteError {
     Choice(String, String),
     /// The value does not fit the primitive type.
     Value(&'static str, String),
+    /// Two rules say that theirs is the first, or the last, of this list.
+    Place(String),
     /// The resource is part of another, or of itself.
     Attached,
     /// More nodes than allowed.
@@ -100,7 +104,14 @@ impl<'t> Arena<'t> {
 
     /// A new root resource.
     pub(crate) fn root(&mut self, type_id: TypeId, origin: Origin) -> Result<TargetId, WriteError> {
-        self.push(TargetNode { type_id, field: None, value: None, children: Children::new(), origin })
+        self.push(TargetNode {
+            type_id,
+            field: None,
+            value: None,
+            children: Children::new(),
+            rank: 0,
+            origin,
+        })
     }
 
     /// A new element of `parent`. Errors: it may not be there twice, or the choice is taken.
@@ -127,6 +138,7 @@ impl<'t> Arena<'t> {
             field: Some(field),
             value: None,
             children: Children::new(),
+            rank: 0,
             origin,
         })?;
         if let Some(parent) = self.nodes.get_mut(parent.0 as usize) {
@@ -162,6 +174,22 @@ impl<'t> Arena<'t> {
             .copied()
             .filter(|child| self.get(*child).is_some_and(|n| n.field == Some(field)))
             .collect()
+    }
+
+    /// Puts an element before or after the others of its list. Errors: another rule claimed that place.
+    pub(crate) fn rank(&mut self, parent: TargetId, id: TargetId, rank: i8) -> Result<(), WriteError> {
+        let Some((field, rule)) = self.get(id).and_then(|node| Some((node.field?, node.origin.rule))) else {
+            return Ok(());
+        };
+        for other in self.there(parent, field) {
+            if self.get(other).is_some_and(|node| node.rank == rank && node.origin.rule != rule) {
+                return Err(WriteError::Place(self.shapes.field(field).name.clone()));
+            }
+        }
+        if let Some(node) = self.nodes.get_mut(id.0 as usize) {
+            node.rank = rank;
+        }
+        Ok(())
     }
 
     /// Puts a resource made on its own into an element of another. Errors: the element may not be there twice; the resource is

@@ -67,6 +67,18 @@ impl<'t> Machine<'t> {
                 made => made?,
             },
         };
+        let rank = match pick {
+            Pick::First => -1,
+            Pick::Last => 1,
+            Pick::New | Pick::Share(_) | Pick::Single => 0,
+        };
+        if rank != 0 {
+            for item in written.as_slice() {
+                if let Item::Target(target) = item {
+                    self.target.rank(parent, *target, rank)?;
+                }
+            }
+        }
         if let (Pick::Share(share), Some(Item::Target(target))) = (pick, written.first()) {
             self.shares.insert((parent, share), *target);
         }
@@ -84,13 +96,11 @@ impl<'t> Machine<'t> {
         }
     }
 
-    /// The element of a list a target means, where it is there already.
+    /// The element of a list a target shares, where it is there already. Errors: a second one of `single`.
     fn picked(&self, parent: TargetId, field: FieldId, pick: Pick) -> Result<Option<TargetId>, Problem> {
         Ok(match pick {
-            Pick::New => None,
+            Pick::New | Pick::First | Pick::Last => None,
             Pick::Share(share) => self.shares.get(&(parent, share)).copied(),
-            Pick::First => self.target.there(parent, field).first().copied(),
-            Pick::Last => self.target.there(parent, field).last().copied(),
             Pick::Single => match self.target.there(parent, field).as_slice() {
                 [] => None,
                 _ => return Err(WriteError::Second(self.shapes.field(field).name.clone()).into()),

@@ -39,6 +39,11 @@ pub(crate) fn matchbox(folder: &Path) -> Vec<Check> {
         };
         let (check, plan) = loaded(folder, &path, &models);
         checks.push(check);
+        for resource in [path.with_extension("json"), path.with_extension("xml")] {
+            if resource.exists() {
+                checks.push(Check { stage: "resource", ..loaded(folder, &resource, &models).0 });
+            }
+        }
         let map = path.file_stem().unwrap().to_string_lossy().into_owned();
         for source in files(&step.join("source"), &["json", "xml"]) {
             let stem = source.file_stem().unwrap().to_string_lossy().into_owned();
@@ -46,15 +51,28 @@ pub(crate) fn matchbox(folder: &Path) -> Vec<Check> {
             if !expected.exists() {
                 continue;
             }
-            let outcome = match &plan {
-                Some(plan) => run(plan, &source, &expected),
-                None => Err(Failure::new("refused", "")),
+            // What a map that is refused would make is no question.
+            let Some(plan) = &plan else { continue };
+            let name = format!("{map} on {}", name(&step, &source));
+            let outcome = run(plan, &source, &expected);
+            let outcome = match DIFFERENT.iter().find(|(case, _)| name.starts_with(case)) {
+                None => outcome,
+                Some((_, code)) if outcome.as_ref().is_err_and(|failure| failure.reason == *code) => Ok(()),
+                Some((_, code)) => Err(Failure::new("not refused", format!("{code} was expected"))),
             };
-            checks.push(Check { stage: "run", name: format!("{map} on {}", name(&step, &source)), outcome });
+            checks.push(Check { stage: "run", name, outcome });
         }
     }
     checks
 }
+
+/// Cases where the reference engine loses or lets through what the language does not allow, with our finding.
+const DIFFERENT: [(&str, &str); 2] = [
+    // Two values for an element that may be there once: the reference engine keeps the last and says nothing.
+    ("step6a on source/source6b", "target-second"),
+    // `only_one` of two values.
+    ("step6b on source/source6b", "source-many"),
+];
 
 fn run(plan: &Plan, source: &Path, expected: &Path) -> Result<(), Failure> {
     let tree = tree(&std::fs::read(source).unwrap());

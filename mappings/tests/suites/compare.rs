@@ -43,7 +43,7 @@ fn values(path: &str, value: &Value, into: &mut Vec<(String, String)>) {
     match value {
         Value::Object(members) => {
             for (name, member) in members.iter().filter(|(name, _)| *name != "resourceType") {
-                values(&if name == "data" { path.to_owned() } else { below(name) }, member, into);
+                values(&if name.starts_with("data") { path.to_owned() } else { below(name) }, member, into);
             }
         }
         Value::Array(items) => items.iter().for_each(|item| values(path, item, into)),

@@ -46,7 +46,7 @@ impl Arena<'_> {
         let mut children: Children =
             self.get(id)?.children.iter().copied().filter(|&child| self.has_content(child)).collect();
         let order = |child: &TargetId| {
-            self.get(*child).and_then(|n| n.field).map_or(0, |f| self.shapes.field(f).order)
+            self.get(*child).map_or((0, 0), |n| (n.field.map_or(0, |f| self.shapes.field(f).order), n.rank))
         };
         if !children.is_sorted_by_key(order) {
             children.sort_by_key(order);
