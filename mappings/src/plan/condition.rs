@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use crate::source::{NodeId, Value};
 
-use super::code::{Code, Function, Operator, Step};
+use super::code::{Code, Function, Operator, Slot, Step};
 use super::decimal;
 use super::execute::Machine;
 use super::item::{Item, Items};
@@ -31,9 +31,18 @@ impl Function {
 
 /// Where a plain path leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+pub(super) enum Reach {
     Nothing,
     Node(NodeId),
+}
+
+impl From<Reach> for Items {
+    fn from(reach: Reach) -> Items {
+        match reach {
+            Reach::Nothing => Items::Empty,
+            Reach::Node(node) => Items::One(Item::Node(node)),
+        }
+    }
 }
 
 /// Fields looked up last, by node and name: the conditions of a map ask for the same few fields of a segment again and again.
@@ -268,7 +277,7 @@ impl<'t> Machine<'t> {
 
     /// Where a path of names leads that begins at one node and passes one at each step; `None` for anything else, which is
     /// then evaluated in general.
-    fn reach(&mut self, code: &Code, focus: Option<&Item>) -> Result<Option<Reach>, Problem> {
+    pub(super) fn reach(&mut self, code: &Code, focus: Option<&Item>) -> Result<Option<Reach>, Problem> {
         Ok(match code {
             Code::This => match focus {
                 Some(Item::Node(node)) => Some(Reach::Node(*node)),
@@ -288,6 +297,23 @@ impl<'t> Machine<'t> {
             },
             _ => None,
         })
+    }
+
+    /// As [`Machine::reach`], for the path of a rule's source.
+    pub(super) fn along(&mut self, slot: Slot, steps: &[Step]) -> Option<Reach> {
+        let mut at = match self.slot(slot) {
+            Items::Empty => return Some(Reach::Nothing),
+            Items::One(Item::Node(node)) => *node,
+            _ => return None,
+        };
+        for step in steps {
+            let Step::Name(name) = step else { return None };
+            match self.only(at, *name)? {
+                Reach::Nothing => return Some(Reach::Nothing),
+                Reach::Node(node) => at = node,
+            }
+        }
+        Some(Reach::Node(at))
     }
 
     /// The child of that name; `None` when there are several. As [`Machine::step`].

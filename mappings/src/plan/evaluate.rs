@@ -24,6 +24,9 @@ impl<'t> Machine<'t> {
             Code::This => focus.cloned().map_or(Items::Empty, Items::One),
             Code::Slot(slot) => self.slot(*slot).clone(),
             Code::Member(base, name) => {
+                if let Some(reached) = self.reach(code, focus)? {
+                    return Ok(reached.into());
+                }
                 let base = self.evaluate(base, focus)?;
                 let mut out = Items::Empty;
                 for item in base.as_slice() {

@@ -193,7 +193,8 @@ impl<'t> Machine<'t> {
         }
     }
 
-    fn items(&mut self, rule: &RulePlan, source: &SourcePlan) -> Result<Items, Problem> {
+    /// The items a source's path leads to, of whatever kind and number.
+    fn walked(&mut self, source: &SourcePlan) -> Items {
         let mut items = self.slot(source.slot_from).clone();
         for step in &source.steps {
             let mut next = Items::Empty;
@@ -202,6 +203,14 @@ impl<'t> Machine<'t> {
             }
             items = next;
         }
+        items
+    }
+
+    fn items(&mut self, rule: &RulePlan, source: &SourcePlan) -> Result<Items, Problem> {
+        let items = match self.along(source.slot_from, &source.steps) {
+            Some(reached) => reached.into(),
+            None => self.walked(source),
+        };
         let mut kept = Items::Empty;
         if source.condition.is_none() && source.type_name.is_none() {
             self.spend()?;
