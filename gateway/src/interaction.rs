@@ -5,6 +5,8 @@ pub mod splice;
 
 pub mod shape;
 
+pub mod measurement;
+
 pub mod reference;
 
 pub mod cursor;

@@ -119,6 +119,8 @@ struct Turn {
     targets: Vec<Target>,
     facts: IngestFacts,
     unblocked: Vec<String>,
+    /// Labels of withdrawals that wait for their original: what else is made of the same place waits with them.
+    without_original: HashSet<String>,
     /// Spellings of this document's resources -> `Type/id`.
     entries: HashMap<String, String>,
 }

@@ -6,6 +6,8 @@ mod batch;
 mod bulk;
 mod corrections;
 mod linking;
+mod measurement;
+mod order;
 mod quarantine;
 mod resend;
 mod scene;

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use sluis_conformance::json::{self, Doc, Kind, Node};
 
+use super::measurement;
 use crate::clock::Timestamp;
 use crate::ids::ResourceId;
 
@@ -70,13 +71,15 @@ pub struct Meta<'m> {
     pub updated: Timestamp,
     /// `meta.source`: the authoring organisation, so that every value tells who said it.
     pub source: &'m str,
+    /// Mark of the measurement an Observation holds (`meta.tag`).
+    pub measurement: Option<&'m str>,
 }
 
 /// The stored bytes of a resource: `resourceType`, `id` and the gateway's `meta` first, everything else as received
 /// (with `edits` applied).
 ///
 /// A `meta.source` the client sent differently stays as extension `original-source`; security labels of our own
-/// data-category system are left out, for only the gateway gives those.
+/// data-category system and marks of measurements are left out, for only the gateway gives those.
 pub fn canonical(doc: &Doc, root: Node<'_>, id: &ResourceId, meta: Meta<'_>, edits: &Edits) -> String {
     let mut out = String::with_capacity(root.span().len() + 200);
     out.push_str("{\"resourceType\":");
@@ -105,7 +108,11 @@ fn write_meta(out: &mut String, sent: Option<Node<'_>>, meta: Meta<'_>) {
     out.push_str(&meta.updated.to_instant());
     out.push_str("\",\"source\":");
     json::write_string(meta.source, out);
+    let mark = meta
+        .measurement
+        .map(|code| format!("{{\"system\":\"{}\",\"code\":\"{code}\"}}", measurement::SYSTEM));
     let Some(sent) = sent.filter(|n| n.kind() == Kind::Object) else {
+        write_array(out, "tag", mark.as_slice());
         out.push('}');
         return;
     };
@@ -127,6 +134,7 @@ fn write_meta(out: &mut String, sent: Option<Node<'_>>, meta: Meta<'_>) {
     }
     write_array(out, "extension", &extensions);
     let own = format!("{CANONICAL}/CodeSystem/data-category");
+    let mut tags = None;
     for (name, value) in sent.members() {
         match name.as_ref() {
             "versionId" | "lastUpdated" | "source" | "extension" | "_versionId" | "_lastUpdated"
@@ -139,6 +147,7 @@ fn write_meta(out: &mut String, sent: Option<Node<'_>>, meta: Meta<'_>) {
                     .collect();
                 write_array(out, "security", &kept);
             }
+            "tag" => tags = Some(value),
             _ => {
                 out.push(',');
                 json::write_string(&name, out);
@@ -147,6 +156,11 @@ fn write_meta(out: &mut String, sent: Option<Node<'_>>, meta: Meta<'_>) {
             }
         }
     }
+    let is_ours =
+        |tag: &Node<'_>| tag.get("system").and_then(|s| s.as_str()).is_some_and(|s| s == measurement::SYSTEM);
+    let sent = tags.into_iter().flat_map(|tags| tags.items()).filter(|tag| !is_ours(tag));
+    let tags: Vec<String> = sent.map(|tag| tag.raw().to_owned()).chain(mark).collect();
+    write_array(out, "tag", &tags);
     out.push('}');
 }
 
@@ -221,7 +235,7 @@ mod tests {
             r#"{"status":"final","resourceType":"Observation","valueQuantity":{"value":1.10,"unit":"L"},"meta":{"profile":["p"],"versionId":"9","source":"urn:x"},"id":"z"}"#,
         );
         let id = ResourceId::parse("a").unwrap();
-        let meta = Meta { version: 2, updated: Timestamp(0), source: "urn:org" };
+        let meta = Meta { version: 2, updated: Timestamp(0), source: "urn:org", measurement: None };
         let text = canonical(&sent, sent.root(), &id, meta, &Edits::default());
         assert_eq!(
             text,

@@ -11,6 +11,7 @@ use sluis_mappings::bsn::Bsn;
 use sluis_mappings::directive;
 
 use super::change::Guard;
+use super::measurement;
 use super::reference::{self, Links, Lookup};
 use super::splice::{self, Meta};
 use crate::clock::{Clock, Timestamp};
@@ -176,7 +177,11 @@ pub fn put_draft(
     let root = draft.doc.root();
     let edits = reference::resolve(draft.kind, root, &desk.base, links, &mut Resolver { writer, desk })?;
     let source = desk.source();
-    let meta = Meta { version, updated: desk.now, source: &source };
+    let measurement = (draft.kind == kinds().observation)
+        .then(|| root.get("subject"))
+        .flatten()
+        .and_then(|subject| measurement::fingerprint(root, &edits.apply(&draft.doc, subject.span())));
+    let meta = Meta { version, updated: desk.now, source: &source, measurement: measurement.as_deref() };
     let text = splice::canonical(&draft.doc, root, &id, meta, &edits);
     let doc = Doc::parse(text.into_bytes(), JsonLimits::default())
         .map_err(|error| failed(format!("canonical form does not parse: {error}")))?;
@@ -329,6 +334,8 @@ pub struct Kinds {
     pub group: ResourceType,
     /// AuditEvent
     pub audit_event: ResourceType,
+    /// Observation
+    pub observation: ResourceType,
 }
 
 /// Their ids in the definitions.
@@ -338,6 +345,7 @@ pub fn kinds() -> &'static Kinds {
         consent: known_kind("Consent"),
         care_team: known_kind("CareTeam"),
         provenance: known_kind("Provenance"),
+        observation: known_kind("Observation"),
         group: known_kind("Group"),
         audit_event: known_kind("AuditEvent"),
     });

@@ -48,6 +48,10 @@ impl Job {
             return Ok(report);
         }
         let Some(ready) = &unit.ready else { return Ok(report) };
+        if turn.without_original.contains(&unit.label) {
+            report.notes.push(without_original().of_unit(&unit.label, span));
+            return Ok(report);
+        }
         let outcome = match self.write(writer, unit, ready, turn) {
             Ok(outcome) => outcome,
             Err(StoreError::Ambiguous) => Unit::Refused(vec![Note::new(
@@ -67,6 +71,10 @@ impl Job {
                 report.did = did;
                 report.reference = Some(reference);
                 report.notes.extend(note.map(|note| note.of_unit(&unit.label, span)));
+            }
+            Unit::Kept(note) if note.code == quarantine::CORRECTION => {
+                turn.without_original.insert(unit.label.clone());
+                report.notes.push(note.of_unit(&unit.label, span));
             }
             Unit::Kept(note) => report.notes.push(note.of_unit(&unit.label, span)),
             Unit::Refused(notes) => {
@@ -143,12 +151,7 @@ impl Job {
             statement.waiting.push(self.sha256.clone());
             statement.put(writer, self.party(), name)?;
         }
-        Ok(Note::new(
-            "error",
-            quarantine::CORRECTION,
-            "The document withdraws a result that was never received.",
-            "Nothing to do when the original is on its way: the withdrawal is applied when it arrives.",
-        ))
+        Ok(without_original())
     }
 
     /// The patient of a unit: `Ok(None)` for one that names none.
@@ -294,6 +297,15 @@ impl Job {
         });
         Ok(())
     }
+}
+
+fn without_original() -> Note {
+    Note::new(
+        "error",
+        quarantine::CORRECTION,
+        "The document withdraws a result that was never received.",
+        "Nothing to do when the original is on its way: the withdrawal is applied when it arrives.",
+    )
 }
 
 fn stale() -> Note {
