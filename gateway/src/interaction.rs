@@ -31,6 +31,10 @@ pub mod lastn;
 
 pub mod patient_match;
 
+pub mod validate;
+
+pub mod meta;
+
 pub mod criteria;
 
 pub mod create;

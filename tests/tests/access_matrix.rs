@@ -136,6 +136,12 @@ fn body(route: &Route, known: &Known, kind: &str) -> (&'static str, String) {
             json!({ "resourceType": "Parameters", "parameter": [{ "name": "resource", "resource": sent }] })
                 .to_string()
         }),
+        Kind::Validate => (FHIR, known.body(kind, Some(known.id(kind))).to_string()),
+        Kind::MetaAdd | Kind::MetaDelete => (FHIR, {
+            let tag =
+                json!({ "name": "meta", "valueMeta": { "tag": [{ "system": "urn:matrix", "code": "x" }] } });
+            json!({ "resourceType": "Parameters", "parameter": [tag] }).to_string()
+        }),
         Kind::LastNByBody => (FORM, format!("patient={}&code=19868-9", known.patient)),
         Kind::SearchByForm => (FORM, format!("_count=1&_id={}", known.id(kind))),
         Kind::Ingest => ("x-application/hl7-v2+er7", "no message".to_owned()),

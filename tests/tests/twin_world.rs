@@ -613,7 +613,7 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
             ["CarePlan", "Condition"][a % 2]
         ),
         19 => format!("Condition?patient={patient}&patient.family=proef&patient._id={patient}{shape}"),
-        20 => format!("{one}{}", ["", "?_summary=text", "?_elements=id"][a % 3]),
+        20 => format!("{one}{}", ["", "?_summary=text", "?_elements=id", "/$meta"][a % 4]),
         21 => format!("{one}/_history{}", if b % 2 == 0 { "" } else { "?_count=1" }),
         22 => format!("{one}/_history/{}{}", [1, 1, 2, 3][b % 4], ["", "?_summary=true"][row % 2]),
         23 => format!(

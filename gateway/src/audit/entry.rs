@@ -108,6 +108,8 @@ pub enum Done {
     Ingest,
     /// a look at, or a replay of, what waits for mending
     Quarantine,
+    /// an operation that changes nothing
+    Operation,
     /// bulk export, kick-off to file
     Export,
     /// a token was issued or refused

@@ -132,11 +132,23 @@ impl Statement<'_> {
 }
 
 /// Operations of the rows: name, definition, where.
-const OPERATIONS: [(&str, &str, &str); 5] = [
+const OPERATIONS: [(&str, &str, &str); 9] = [
     ("export", "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export", "Group/[id]/$export"),
     ("everything", "http://hl7.org/fhir/OperationDefinition/Patient-everything", "Patient/[id]/$everything"),
     ("lastn", "http://hl7.org/fhir/OperationDefinition/Observation-lastn", "Observation/$lastn"),
     ("match", "http://hl7.org/fhir/OperationDefinition/Patient-match", "Patient/$match, by BSN"),
+    (
+        "validate",
+        "http://hl7.org/fhir/OperationDefinition/Resource-validate",
+        "[type]/$validate, [type]/[id]/$validate",
+    ),
+    ("meta", "http://hl7.org/fhir/OperationDefinition/Resource-meta", "[type]/[id]/$meta"),
+    ("meta-add", "http://hl7.org/fhir/OperationDefinition/Resource-meta-add", "[type]/[id]/$meta-add"),
+    (
+        "meta-delete",
+        "http://hl7.org/fhir/OperationDefinition/Resource-meta-delete",
+        "[type]/[id]/$meta-delete, labels excepted",
+    ),
     ("versions", "http://hl7.org/fhir/OperationDefinition/CapabilityStatement-versions", "$versions"),
 ];
 

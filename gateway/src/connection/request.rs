@@ -94,6 +94,12 @@ pub enum Interaction {
     Match(Arc<Doc>),
     /// `GET [base]/$versions`
     Versions,
+    /// `POST [type]/$validate`, `POST [type]/[id]/$validate`
+    Validate(ResourceType, Option<ResourceId>, Arc<Validation>),
+    /// `GET [type]/[id]/$meta`
+    Meta(ResourceType, ResourceId),
+    /// `POST [type]/[id]/$meta-add` (`true`), `POST [type]/[id]/$meta-delete`, with its Parameters
+    MetaChange(ResourceType, ResourceId, bool, Arc<Doc>),
     /// `POST [base]` with a Bundle of type batch or transaction
     Bundle(Arc<Doc>),
     /// `POST [base]/$ingest`: a document in a local format
@@ -139,6 +145,10 @@ impl Interaction {
             Interaction::LastN(_) => "lastn",
             Interaction::Match(_) => "match",
             Interaction::Versions => "versions",
+            Interaction::Validate(..) => "validate",
+            Interaction::Meta(..) => "meta",
+            Interaction::MetaChange(_, _, true, _) => "meta-add",
+            Interaction::MetaChange(..) => "meta-delete",
             Interaction::SearchCompartment(..) => "search-compartment",
             Interaction::Bundle(_) => "batch-or-transaction",
             Interaction::Ingest(_) => "ingest",
@@ -150,6 +160,17 @@ impl Interaction {
             Interaction::ExportCancel(_) => "export-cancel",
         }
     }
+}
+
+/// What is to be validated (FHIR R4 resource-operation-validate.html).
+#[derive(Debug, Clone, Default)]
+pub struct Validation {
+    /// The resource, of the type of the address.
+    pub resource: Option<Arc<Doc>>,
+    /// What would be done with it.
+    pub mode: Option<Box<str>>,
+    /// Canonical address of a profile.
+    pub profile: Option<Box<str>>,
 }
 
 /// How a resource is to be changed in part (FHIR R4 http.html#patch).

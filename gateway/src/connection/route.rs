@@ -12,7 +12,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use http::{HeaderValue, Method, header};
 use sluis_conformance::definitions;
-use sluis_conformance::json::{Doc, JsonLimits};
+use sluis_conformance::json::{Doc, JsonLimits, Node};
 
 use super::query;
 use super::request::{self, Interaction, Parameters};
@@ -98,6 +98,10 @@ pub enum Kind {
     LastNByBody,
     Match,
     Versions,
+    Validate,
+    Meta,
+    MetaAdd,
+    MetaDelete,
     Bundle,
     Ingest,
     Quarantine,
@@ -166,7 +170,9 @@ impl Kind {
     pub fn body(self) -> BodyKind {
         use Kind::*;
         match self {
-            Create | Update | UpdateWhere | Bundle | Match => BodyKind::Resource,
+            Create | Update | UpdateWhere | Bundle | Match | Validate | MetaAdd | MetaDelete => {
+                BodyKind::Resource
+            }
             Patch | PatchWhere => BodyKind::Patch,
             SearchByForm | SearchSystemByForm => BodyKind::SearchForm,
             Token => BodyKind::Form,
@@ -193,6 +199,7 @@ impl Kind {
                 | EverythingByBody
                 | LastN
                 | LastNByBody
+                | Validate
                 | UpdateWhere
                 | PatchWhere
                 | DeleteWhere
@@ -371,6 +378,7 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
     let interaction = match kind {
         Capabilities => Interaction::Capabilities,
         Versions => Interaction::Versions,
+        Meta => Interaction::Meta(captures.resource_type()?, captures.id()?),
         Everything | EverythingByBody => Interaction::Everything(captures.id()?, parameters),
         LastN | LastNByBody => Interaction::LastN(parameters),
         SmartConfiguration => Interaction::SmartConfiguration,
@@ -403,7 +411,8 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         ExportStatus => Interaction::ExportStatus(captures.id()?),
         ExportFile => Interaction::ExportFile(captures.id()?, captures.file()?),
         ExportCancel => Interaction::ExportCancel(captures.id()?),
-        Create | Update | UpdateWhere | Patch | PatchWhere | Bundle | Match | Token | Ingest | Absent(_) => {
+        Create | Update | UpdateWhere | Patch | PatchWhere | Bundle | Match | Validate | MetaAdd
+        | MetaDelete | Token | Ingest | Absent(_) => {
             // These are built from their body, or refused by `find`; arriving here is a fault of this file.
             return Err(Refusal::new(Reason::Internal, "").because("a row with a body was built without it"));
         }
@@ -429,8 +438,10 @@ pub(super) fn build_resource(
         return malformed("The body has no resourceType.".into(), "resourceType");
     };
     let expected = match captures.kind {
+        _ if matches!(kind, Kind::Match | Kind::MetaAdd | Kind::MetaDelete) => "Parameters",
+        // It may come as one of several parameters.
+        Some(_) if kind == Kind::Validate && named == "Parameters" => "Parameters",
         Some(resource_type) => definitions::r4().type_name(resource_type),
-        None if kind == Kind::Match => "Parameters",
         None => "Bundle",
     };
     if named != expected {
@@ -441,6 +452,16 @@ pub(super) fn build_resource(
     }
     match kind {
         Kind::Match => Ok(Interaction::Match(Arc::new(doc))),
+        Kind::Validate => {
+            let kind = captures.resource_type()?;
+            let asked = validation(kind, &parameters, doc)?;
+            let id = if captures.has_id() { Some(captures.id()?) } else { None };
+            Ok(Interaction::Validate(kind, id, Arc::new(asked)))
+        }
+        Kind::MetaAdd | Kind::MetaDelete => {
+            let adds = kind == Kind::MetaAdd;
+            Ok(Interaction::MetaChange(captures.resource_type()?, captures.id()?, adds, Arc::new(doc)))
+        }
         Kind::Create => Ok(Interaction::Create(captures.resource_type()?, Arc::new(doc))),
         Kind::UpdateWhere => {
             Ok(Interaction::UpdateWhere(captures.resource_type()?, parameters, Arc::new(doc)))
@@ -465,6 +486,60 @@ pub(super) fn build_resource(
             Ok(Interaction::Bundle(Arc::new(doc)))
         }
     }
+}
+
+/// What `$validate` is asked: by the resource itself with `mode` and `profile` in the address, or by Parameters.
+///
+/// Errors: `ParameterUnknown`; `ParameterInvalid` for one that stands twice; `Malformed` for a resource of another type.
+fn validation(kind: ResourceType, parameters: &Parameters, doc: Doc) -> Result<request::Validation, Refusal> {
+    let mut asked = request::Validation::default();
+    let unknown = |name: &str| {
+        let shown: String = name.chars().take(64).collect();
+        Refusal::new(Reason::ParameterUnknown, "It takes resource, mode and profile.").at(shown)
+    };
+    let put = |slot: &mut Option<Box<str>>, name: &str, value: &str| match slot.replace(value.into()) {
+        None => Ok(()),
+        Some(_) => Err(Refusal::new(Reason::ParameterInvalid, "It stands once.").at(name)),
+    };
+    for (name, value) in &*parameters.pairs {
+        match name.as_str() {
+            "mode" => put(&mut asked.mode, name, value)?,
+            "profile" => put(&mut asked.profile, name, value)?,
+            other => return Err(unknown(other)),
+        }
+    }
+    let text = |node: Option<Node<'_>>| node.and_then(Node::as_str).unwrap_or_default().into_owned();
+    if text(doc.root().get("resourceType")) != "Parameters" {
+        asked.resource = Some(Arc::new(doc));
+        return Ok(asked);
+    }
+    for part in doc.root().get("parameter").into_iter().flat_map(Node::items) {
+        let name = text(part.get("name"));
+        let value =
+            || text(part.members().find(|(name, _)| name.starts_with("value")).map(|(_, value)| value));
+        match name.as_str() {
+            "mode" => put(&mut asked.mode, &name, &value())?,
+            "profile" => put(&mut asked.profile, &name, &value())?,
+            "resource" => {
+                let node = part.get("resource");
+                if node.is_none()
+                    || text(node.and_then(|n| n.get("resourceType"))) != definitions::r4().type_name(kind)
+                {
+                    let text = "The resource is not of the type of the address.";
+                    return Err(Refusal::new(Reason::Malformed, text).at("resource"));
+                }
+                let bytes = node.map(|node| node.raw().as_bytes().to_vec()).unwrap_or_default();
+                let parsed = Doc::parse(bytes, JsonLimits::default());
+                let parsed = parsed
+                    .map_err(|error| Refusal::new(Reason::Malformed, error.to_string()).at("resource"))?;
+                if asked.resource.replace(Arc::new(parsed)).is_some() {
+                    return Err(Refusal::new(Reason::ParameterInvalid, "It stands once.").at(name));
+                }
+            }
+            other => return Err(unknown(other)),
+        }
+    }
+    Ok(asked)
 }
 
 /// The interaction of a row whose body is a patch.

@@ -61,6 +61,14 @@ impl Need {
             Interaction::Everything(..) | Interaction::Match(_) => {
                 (Action::Search, Some(known_kind("Patient")))
             }
+            // Who may not do it is not told what would become of it.
+            Interaction::Validate(kind, id, asked) => match (asked.mode.as_deref(), id) {
+                (Some("delete"), _) => (Action::Delete, Some(*kind)),
+                (Some("update"), _) | (None, Some(_)) => (Action::Update, Some(*kind)),
+                _ => (Action::Create, Some(*kind)),
+            },
+            Interaction::Meta(kind, _) => (Action::Read, Some(*kind)),
+            Interaction::MetaChange(kind, ..) => (Action::Update, Some(*kind)),
             Interaction::LastN(_) => (Action::Search, Some(known_kind("Observation"))),
             Interaction::Ingest(_) | Interaction::Replay(_) => (Action::Create, None),
             Interaction::Quarantine(_) => (Action::Read, None),

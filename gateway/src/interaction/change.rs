@@ -10,7 +10,7 @@ use super::criteria::Criteria;
 use super::perform::{Aside, Caller};
 use super::reference::Links;
 use super::write::{self, Desk, Draft};
-use super::{Facts, Outcome, Scene, create, delete, found_body, obligation, patch, shape, update};
+use super::{Facts, Outcome, Scene, create, delete, found_body, meta, obligation, patch, shape, update};
 use crate::connection::request::{Interaction, Preconditions, ReturnPreference};
 use crate::decision::{Action, Need, Permit};
 use crate::gateway::Gateway;
@@ -34,6 +34,8 @@ pub enum Change {
     Patch(ResourceType, ResourceId, patch::Checked, Guard),
     /// conditional patch
     PatchWhere(ResourceType, Criteria, patch::Checked, Guard),
+    /// $meta-add, $meta-delete
+    Meta(ResourceType, ResourceId, meta::Wanted, Guard),
     /// delete
     Delete(ResourceType, ResourceId, Guard),
     /// conditional delete
@@ -113,6 +115,10 @@ impl Change {
                 let how = patch::check(how, bounds)?;
                 Change::PatchWhere(*kind, criteria(*kind, parameters)?, how, guard)
             }
+            Interaction::MetaChange(kind, id, adds, doc) => {
+                readable(*kind)?;
+                Change::Meta(*kind, id.clone(), meta::wanted(doc, *adds)?, guard)
+            }
             Interaction::Delete(kind, id) => Change::Delete(*kind, id.clone(), guard),
             Interaction::DeleteWhere(kind, parameters) => {
                 Change::DeleteWhere(*kind, criteria(*kind, parameters)?, guard)
@@ -162,7 +168,9 @@ impl Change {
             Change::Create(draft, _) | Change::Update(draft, _) => {
                 draft.id.as_ref().map(|id| (draft.kind, id))
             }
-            Change::Patch(kind, id, ..) | Change::Delete(kind, id, _) => Some((*kind, id)),
+            Change::Patch(kind, id, ..) | Change::Meta(kind, id, ..) | Change::Delete(kind, id, _) => {
+                Some((*kind, id))
+            }
             _ => None,
         }
     }
@@ -208,6 +216,9 @@ impl Change {
             Change::Patch(kind, id, how, guard) => {
                 let written = patch::patch(writer, desk, *kind, id, how, *guard, links)?;
                 Ok(create::answer(&written, scene, aside.prefer, aside.format))
+            }
+            Change::Meta(kind, id, wanted, guard) => {
+                meta::change(writer, desk, (*kind, id), wanted, *guard, aside)
             }
             Change::Delete(kind, id, guard) => {
                 Ok(delete::answer(&delete::delete(writer, desk, *kind, id, guard.if_match)?))

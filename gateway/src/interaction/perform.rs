@@ -12,8 +12,8 @@ use super::history::Scope;
 use super::reference::Links;
 use super::write::{self, Desk, commit, kinds};
 use super::{
-    Facts, Outcome, Scene, audit_event, everything, export, history, ingest, lastn, obligation,
-    patient_match, read, search, several, transaction,
+    Facts, Outcome, Scene, audit_event, everything, export, history, ingest, lastn, meta, obligation,
+    patient_match, read, search, several, transaction, validate,
 };
 use crate::audit::entry::{AuditRecord, Done, Entry};
 use crate::clock::Timestamp;
@@ -120,12 +120,15 @@ pub async fn perform(
         | Interaction::SearchCompartment(..)
         | Interaction::Everything(..)
         | Interaction::LastN(_)
-        | Interaction::Match(_) => look(gateway, &permit, interaction, aside).await,
+        | Interaction::Match(_)
+        | Interaction::Validate(..)
+        | Interaction::Meta(..) => look(gateway, &permit, interaction, aside).await,
         Interaction::Create(..)
         | Interaction::Update(..)
         | Interaction::UpdateWhere(..)
         | Interaction::Patch(..)
         | Interaction::PatchWhere(..)
+        | Interaction::MetaChange(..)
         | Interaction::Delete(..)
         | Interaction::DeleteWhere(..) => change(gateway, caller, &permit, interaction, aside).await,
         Interaction::Ingest(document) => ingest::ingest(gateway, &permit, document, interaction, aside).await,
@@ -200,6 +203,8 @@ pub(super) enum Prepared<'i> {
     Everything(everything::Prepared<'i>),
     LastN(lastn::Prepared),
     Match(patient_match::Prepared),
+    Validate(validate::Prepared<'i>),
+    Meta(ResourceType, &'i ResourceId),
 }
 
 impl<'i> Prepared<'i> {
@@ -242,6 +247,10 @@ impl<'i> Prepared<'i> {
             }
             Interaction::LastN(parameters) => Prepared::LastN(lastn::prepare(scene, parameters)?),
             Interaction::Match(doc) => Prepared::Match(patient_match::prepare(scene, doc)?),
+            Interaction::Validate(kind, id, asked) => {
+                Prepared::Validate(validate::prepare(*kind, id.as_ref(), asked)?)
+            }
+            Interaction::Meta(kind, id) => Prepared::Meta(*kind, id),
             _ => return Err(Refusal::new(Reason::BusinessRule, "This interaction cannot stand here.")),
         })
     }
@@ -262,6 +271,8 @@ impl<'i> Prepared<'i> {
             Prepared::Everything(prepared) => prepared.run(reader, permit, scene, aside.format),
             Prepared::LastN(prepared) => prepared.run(reader, permit, scene, aside.format),
             Prepared::Match(prepared) => prepared.run(reader, permit, scene, aside.format),
+            Prepared::Validate(prepared) => prepared.run(reader, permit, aside.format),
+            Prepared::Meta(kind, id) => meta::read(reader, permit, *kind, id, aside.format),
         }
     }
 }
@@ -306,6 +317,7 @@ pub fn record(aside: &Aside, permit: &Permit, interaction: &Interaction, facts: 
             | Interaction::UpdateWhere(..)
             | Interaction::Patch(..)
             | Interaction::PatchWhere(..)
+            | Interaction::MetaChange(..)
             | Interaction::Delete(..)
             | Interaction::DeleteWhere(..)
     );
@@ -338,6 +350,13 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
             let asked = format!("Observation/$lastn?{}", parameters.raw);
             kind_only(Done::SearchType, &known_kind("Observation")).asking(&asked)
         }
+        Interaction::Validate(kind, id, asked) => {
+            let mode = asked.mode.as_deref().unwrap_or("none");
+            let said = format!("$validate?mode={mode}");
+            aside.entry(Done::Operation).about(*kind, id.as_ref(), None).asking(&said)
+        }
+        Interaction::Meta(kind, id) => aside.entry(Done::Read).about(*kind, Some(id), None),
+        Interaction::MetaChange(kind, id, ..) => aside.entry(Done::Update).about(*kind, Some(id), None),
         // By whom was asked for: a BSN, which the log keeps as the patient found.
         Interaction::Match(_) => kind_only(Done::SearchType, &kinds().patient).asking("Patient/$match"),
         // Whose compartment is part of what was asked.

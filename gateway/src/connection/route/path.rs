@@ -30,6 +30,11 @@ impl Captures {
         id(self.id.as_deref().unwrap_or_default())
     }
 
+    /// Whether the shape has an id.
+    pub(super) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
     /// The id, when it has the form of one.
     pub(super) fn id_if_valid(&self) -> Option<ResourceId> {
         ResourceId::parse(self.id.as_deref()?)
