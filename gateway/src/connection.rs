@@ -181,6 +181,7 @@ impl Head {
         } = self;
         let preconditions = header::preconditions(&headers)?;
         let header::Preferences { prefer_return, respond_async, lenient } = header::preferences(&headers);
+        let idempotency_key = header::idempotency_key(&headers)?;
         let interaction = match route.kind.body() {
             BodyKind::None => route::build(route.kind, captures, pairs.finish())?,
             BodyKind::Resource => {
@@ -218,7 +219,7 @@ impl Head {
                 Interaction::Token(form.into_pairs().into())
             }
             BodyKind::Document => {
-                Interaction::Ingest(body::document(&headers, body, header::idempotency_key(&headers)?)?)
+                Interaction::Ingest(body::document(&headers, body, idempotency_key.clone())?)
             }
         };
         if let Some(refusal) = unacceptable {
@@ -232,6 +233,7 @@ impl Head {
             shape,
             prefer_return,
             respond_async,
+            idempotency_key,
             lenient,
             credentials,
             origin,

@@ -27,6 +27,7 @@ use crate::identity::oauth::AssertionId;
 use crate::ingest::Intake;
 use crate::interaction::audit_event;
 use crate::interaction::cursor::CursorSeal;
+use crate::interaction::idempotency::InWork;
 use crate::interaction::perform::{Aside, Caller, perform};
 use crate::interaction::write::{self, commit, kinds};
 use crate::library::Library;
@@ -64,6 +65,8 @@ pub struct Parts {
     pub identity: Identity,
     /// Seals page cursors.
     pub seal: CursorSeal,
+    /// Keys of writes in work.
+    pub in_work: InWork,
     /// Documents in local formats.
     pub intake: Intake,
     /// Bulk export.

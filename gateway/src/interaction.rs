@@ -35,6 +35,8 @@ pub mod validate;
 
 pub mod meta;
 
+pub mod idempotency;
+
 pub mod criteria;
 
 pub mod create;
@@ -154,6 +156,8 @@ pub struct Scene<'s> {
     pub clock: &'s dyn Clock,
     /// Limits of searches.
     pub search_limits: &'s SearchLimits,
+    /// Keys of writes in work.
+    pub in_work: &'s idempotency::InWork,
     /// Highest `_count`.
     pub count_max: u32,
     /// `Bundle.id` of the answer.

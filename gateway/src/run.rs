@@ -43,6 +43,7 @@ use crate::ingest::Intake;
 use crate::ingest::map::Maps;
 use crate::interaction::cursor::CursorSeal;
 use crate::interaction::export::Rules;
+use crate::interaction::idempotency::InWork;
 use crate::interaction::write::commit;
 use crate::library::Library;
 use crate::search::parameter::SearchLimits;
@@ -277,6 +278,7 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         library: library(config)?,
         exporter,
         telemetry: Telemetry::default(),
+        in_work: InWork::default(),
         clock,
         base,
         limits,

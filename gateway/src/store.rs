@@ -317,6 +317,8 @@ pub enum Shelf {
     Statement,
     /// What a sender's own patient numbers mean, by their hash.
     PatientLink,
+    /// Answers of writes by the key their client chose, and when they are forgotten.
+    Idempotency,
 }
 
 /// Which audit rows.

@@ -161,6 +161,9 @@ async fn ask(
     if matches!(route.kind, Kind::UpdateWhere | Kind::PatchWhere | Kind::DeleteWhere) {
         write!(path, "?_id=none-of-these")?;
     }
+    if route.kind == Kind::Outcome {
+        write!(path, "?key=never")?;
+    }
     if route.kind == Kind::LastN {
         write!(path, "?patient={}&code=19868-9", known.patient)?;
     }

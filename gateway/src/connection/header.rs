@@ -251,11 +251,14 @@ pub(super) fn bearer(headers: &HeaderMap, token_bytes_max: u64) -> Result<(Optio
     }
 }
 
-/// `Idempotency-Key`, 1 to 128 printable characters.
+/// `Idempotency-Key`, 1 to 128 printable characters, as a structured string (`"8e03978e"`) or bare
+/// (draft-ietf-httpapi-idempotency-key-header section 2.1).
 ///
 /// Errors: `Malformed`.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, Refusal> {
-    match single(headers, &IDEMPOTENCY_KEY)? {
+    let text = single(headers, &IDEMPOTENCY_KEY)?;
+    let bare = |text| str::strip_prefix(text, '"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    match text.map(bare) {
         None => Ok(None),
         Some(key) if (1..=128).contains(&key.len()) => Ok(Some(key.into())),
         Some(_) => Err(Refusal::new(Reason::Malformed, "An Idempotency-Key has 1 to 128 characters.")),

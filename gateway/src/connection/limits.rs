@@ -94,6 +94,10 @@ limits! {
     patch_nodes_max = 200_000, 1_000 => 10_000_000, "413 too-costly";
     /// Steps that finding the places of a FHIRPath Patch may take, all operations together; a step is about 50 ns.
     patch_steps_max = 10_000_000, 10_000 => 1_000_000_000, "413 too-costly";
+    /// Time the key of a write and its answer are kept (`Idempotency-Key`).
+    idempotency_ms = 86_400_000, 60_000 => 2_592_000_000, "the key is forgotten: the same request is done anew";
+    /// Bytes of an answer that are kept under its key.
+    idempotency_body_bytes_max = 1024 * 1024, 0 => 64 * 1024 * 1024, "the answer is given again without its body";
     /// Time for an answer to begin, once the body is there.
     handler_ms = 30_000, 100 => 3_600_000, "503 timeout";
     /// MLLP connections of one listener served at one time.

@@ -28,6 +28,8 @@ pub struct Request {
     pub prefer_return: ReturnPreference,
     /// `Prefer: respond-async` was given.
     pub respond_async: bool,
+    /// `Idempotency-Key`: a write with it is done once.
+    pub idempotency_key: Option<Box<str>>,
     /// `Prefer: handling=lenient` was given: a search leaves out what it does not know, and says so.
     pub lenient: bool,
     /// Who says they ask.
@@ -94,6 +96,8 @@ pub enum Interaction {
     Match(Arc<Doc>),
     /// `GET [base]/$versions`
     Versions,
+    /// `GET [base]/$outcome?key=`: what became of the write with this key
+    Outcome(Parameters),
     /// `POST [type]/$validate`, `POST [type]/[id]/$validate`
     Validate(ResourceType, Option<ResourceId>, Arc<Validation>),
     /// `GET [type]/[id]/$meta`
@@ -145,6 +149,7 @@ impl Interaction {
             Interaction::LastN(_) => "lastn",
             Interaction::Match(_) => "match",
             Interaction::Versions => "versions",
+            Interaction::Outcome(_) => "outcome",
             Interaction::Validate(..) => "validate",
             Interaction::Meta(..) => "meta",
             Interaction::MetaChange(_, _, true, _) => "meta-add",

@@ -98,6 +98,7 @@ pub enum Kind {
     LastNByBody,
     Match,
     Versions,
+    Outcome,
     Validate,
     Meta,
     MetaAdd,
@@ -200,6 +201,7 @@ impl Kind {
                 | LastN
                 | LastNByBody
                 | Validate
+                | Outcome
                 | UpdateWhere
                 | PatchWhere
                 | DeleteWhere
@@ -378,6 +380,7 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
     let interaction = match kind {
         Capabilities => Interaction::Capabilities,
         Versions => Interaction::Versions,
+        Outcome => Interaction::Outcome(parameters),
         Meta => Interaction::Meta(captures.resource_type()?, captures.id()?),
         Everything | EverythingByBody => Interaction::Everything(captures.id()?, parameters),
         LastN | LastNByBody => Interaction::LastN(parameters),

@@ -61,6 +61,8 @@ impl Need {
             Interaction::Everything(..) | Interaction::Match(_) => {
                 (Action::Search, Some(known_kind("Patient")))
             }
+            // Who writes something may ask what became of it.
+            Interaction::Outcome(_) => (Action::Create, None),
             // Who may not do it is not told what would become of it.
             Interaction::Validate(kind, id, asked) => match (asked.mode.as_deref(), id) {
                 (Some("delete"), _) => (Action::Delete, Some(*kind)),

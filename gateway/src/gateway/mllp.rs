@@ -65,6 +65,7 @@ impl Inbox {
             shape: Shape::Whole,
             prefer: ReturnPreference::default(),
             respond_async: false,
+            idempotency_key: None,
             lenient: false,
         };
         let interaction = Interaction::Ingest(Document {

@@ -9,6 +9,7 @@ use sluis_conformance::definitions;
 
 use super::change::Change;
 use super::history::Scope;
+use super::idempotency::{self, Key};
 use super::reference::Links;
 use super::write::{self, Desk, commit, kinds};
 use super::{
@@ -57,6 +58,8 @@ pub struct Aside {
     pub prefer: ReturnPreference,
     /// `Prefer: respond-async`
     pub respond_async: bool,
+    /// `Idempotency-Key`
+    pub idempotency_key: Option<Box<str>>,
     /// `Prefer: handling=lenient`
     pub lenient: bool,
 }
@@ -73,6 +76,7 @@ impl Aside {
             shape: request.shape.clone(),
             prefer: request.prefer_return,
             respond_async: request.respond_async,
+            idempotency_key: request.idempotency_key.clone(),
             lenient: request.lenient,
         }
     }
@@ -122,7 +126,8 @@ pub async fn perform(
         | Interaction::LastN(_)
         | Interaction::Match(_)
         | Interaction::Validate(..)
-        | Interaction::Meta(..) => look(gateway, &permit, interaction, aside).await,
+        | Interaction::Meta(..)
+        | Interaction::Outcome(_) => look(gateway, &permit, interaction, aside).await,
         Interaction::Create(..)
         | Interaction::Update(..)
         | Interaction::UpdateWhere(..)
@@ -205,6 +210,7 @@ pub(super) enum Prepared<'i> {
     Match(patient_match::Prepared),
     Validate(validate::Prepared<'i>),
     Meta(ResourceType, &'i ResourceId),
+    Outcome(idempotency::Prepared),
 }
 
 impl<'i> Prepared<'i> {
@@ -251,6 +257,10 @@ impl<'i> Prepared<'i> {
                 Prepared::Validate(validate::prepare(*kind, id.as_ref(), asked)?)
             }
             Interaction::Meta(kind, id) => Prepared::Meta(*kind, id),
+            Interaction::Outcome(parameters) => {
+                let owner = permit.filter().organisation;
+                Prepared::Outcome(idempotency::prepare(scene, parameters, scene.in_work, owner)?)
+            }
             _ => return Err(Refusal::new(Reason::BusinessRule, "This interaction cannot stand here.")),
         })
     }
@@ -272,6 +282,7 @@ impl<'i> Prepared<'i> {
             Prepared::LastN(prepared) => prepared.run(reader, permit, scene, aside.format),
             Prepared::Match(prepared) => prepared.run(reader, permit, scene, aside.format),
             Prepared::Validate(prepared) => prepared.run(reader, permit, aside.format),
+            Prepared::Outcome(prepared) => prepared.run(reader, permit, scene, aside),
             Prepared::Meta(kind, id) => meta::read(reader, permit, *kind, id, aside.format),
         }
     }
@@ -288,12 +299,24 @@ async fn change(
     let (desk, gateway_there, aside_there) =
         (gateway.desk(permit, aside.now), gateway.clone(), aside.clone());
     let interaction = interaction.clone();
+    let key = Key::of(permit, &interaction, aside, &gateway.parts().limits)?;
+    // Until the answer is there, the same key is refused rather than made to wait.
+    let _held = key.as_ref().map(|key| key.hold(&gateway.parts().in_work)).transpose()?;
     commit(&*gateway.parts().store, permit, move |writer| {
         let scene = gateway_there.scene(&desk.permit, aside_there.now);
+        if let Some(key) = &key
+            && let Some(outcome) = key.earlier(writer, &aside_there, &desk.base)?
+        {
+            writer.append_audit(&record(&aside_there, &desk.permit, &interaction, &outcome.facts))?;
+            return Ok(outcome.answer);
+        }
         let change = change.settle(writer)?;
         let outcome = change.run(writer, &desk, &scene, &aside_there, &Links::none())?;
         if desk.permit.actor().is_some() {
             writer.append_audit(&record(&aside_there, &desk.permit, &interaction, &outcome.facts))?;
+        }
+        if let Some(key) = &key {
+            key.keep(writer, &outcome.answer, &outcome.facts.resources)?;
         }
         Ok(outcome.answer)
     })
@@ -350,6 +373,8 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
             let asked = format!("Observation/$lastn?{}", parameters.raw);
             kind_only(Done::SearchType, &known_kind("Observation")).asking(&asked)
         }
+        // The key is the client's, and may hold anything.
+        Interaction::Outcome(_) => aside.entry(Done::Operation).asking("$outcome"),
         Interaction::Validate(kind, id, asked) => {
             let mode = asked.mode.as_deref().unwrap_or("none");
             let said = format!("$validate?mode={mode}");
@@ -418,6 +443,15 @@ impl Gateway {
         let Needs::One(need) = Need::of(interaction) else {
             return Err(Refusal::new(Reason::BusinessRule, "This interaction cannot stand here."));
         };
+        if matches!(interaction, Interaction::Outcome(_)) {
+            let each = definitions::r4().resource_types();
+            let needs = each.flat_map(|kind| {
+                [Action::Create, Action::Update, Action::Delete].map(|action| Need::new(action, kind))
+            });
+            if let Some(permit) = needs.filter_map(|need| self.leave(caller, &need, now).ok()).next() {
+                return Ok(permit);
+            }
+        }
         if need.action == Action::Search && need.kind.is_none() {
             if let Interaction::SearchSystem(parameters) = interaction {
                 // Each type that is named needs leave of its own.
@@ -471,6 +505,7 @@ impl Gateway {
             now,
             actor: permit.actor(),
             seal: &parts.seal,
+            in_work: &parts.in_work,
             clock: &*parts.clock,
             search_limits: &parts.search_limits,
             count_max: parts.search_limits.count_max,

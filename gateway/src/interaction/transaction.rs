@@ -13,6 +13,7 @@ use sluis_conformance::json::Doc;
 use super::bundle::{self, Mode};
 use super::change::Change;
 use super::criteria::Criteria;
+use super::idempotency::Key;
 use super::perform::{Aside, Caller, Prepared, perform, record};
 use super::reference::{self, Links};
 use super::write::commit;
@@ -31,15 +32,20 @@ use crate::store::{StoreError, Writer};
 pub async fn entries(
     gateway: &Gateway,
     caller: &Caller,
-    doc: &Doc,
+    doc: &Arc<Doc>,
     aside: &Aside,
 ) -> Result<Answer, Refusal> {
     let clock = Arc::clone(&gateway.parts().clock);
     let entries_max = gateway.parts().limits.bundle_entries_max;
     let parsed = bundle::parse(doc, entries_max, &mut || clock.uuid().into())?;
     match parsed.mode {
+        Mode::Batch if aside.idempotency_key.is_some() => {
+            let text =
+                "The entries of a batch are done one by one; a key is of one write or of a transaction.";
+            Err(Refusal::new(Reason::ParameterInvalid, text).at("Idempotency-Key"))
+        }
         Mode::Batch => batch(gateway, caller, parsed, aside).await,
-        Mode::Transaction => transaction(gateway, caller, parsed, aside).await,
+        Mode::Transaction => transaction(gateway, caller, doc, parsed, aside).await,
     }
 }
 
@@ -57,6 +63,7 @@ async fn batch(
                 let mut inside = aside.clone();
                 inside.preconditions = entry.preconditions;
                 inside.shape = entry.shape;
+                inside.idempotency_key = None;
                 // An entry is performed like a request of its own; it is never a Bundle, so this ends.
                 match Box::pin(perform(gateway, caller, &entry.interaction, &inside)).await {
                     Ok(answer) => Ok(answer),
@@ -92,6 +99,7 @@ struct Step {
 async fn transaction(
     gateway: &Gateway,
     caller: &Caller,
+    doc: &Arc<Doc>,
     parsed: bundle::Parsed,
     aside: &Aside,
 ) -> Result<Answer, Refusal> {
@@ -108,8 +116,17 @@ async fn transaction(
     let Some(permit) = changing.or(steps.first()).map(|step| step.permit.clone()) else {
         return Ok(respond(gateway, "transaction-response", &[], aside));
     };
-    let (there, caller) = (gateway.clone(), caller.clone());
-    let answers = commit(&*gateway.parts().store, &permit, move |writer| {
+    let whole = Interaction::Bundle(Arc::clone(doc));
+    let key = Key::of(&permit, &whole, aside, &gateway.parts().limits)?;
+    let _held = key.as_ref().map(|key| key.hold(&gateway.parts().in_work)).transpose()?;
+    let (there, caller, aside, under) = (gateway.clone(), caller.clone(), aside.clone(), permit.clone());
+    commit(&*gateway.parts().store, &permit, move |writer| {
+        if let Some(key) = &key
+            && let Some(outcome) = key.earlier(writer, &aside, &there.parts().base)?
+        {
+            writer.append_audit(&record(&aside, &under, &whole, &outcome.facts))?;
+            return Ok(outcome.answer);
+        }
         let answers = steps.iter().map(|_| None).collect();
         let course = Course {
             gateway: &there,
@@ -118,12 +135,17 @@ async fn transaction(
             made: HashMap::new(),
             versions: HashMap::new(),
             answers,
+            touched: Vec::new(),
         };
-        course.run(writer, &order)
+        let (answers, touched) = course.run(writer, &order)?;
+        let results: Vec<_> = answers.into_iter().flatten().map(Ok).collect();
+        let answer = respond(&there, "transaction-response", &results, &aside);
+        if let Some(key) = &key {
+            key.keep(writer, &answer, &touched)?;
+        }
+        Ok(answer)
     })
-    .await?;
-    let results: Vec<_> = answers.into_iter().flatten().map(Ok).collect();
-    Ok(respond(gateway, "transaction-response", &results, aside))
+    .await
 }
 
 impl Step {
@@ -163,11 +185,17 @@ struct Course<'c> {
     /// `Type/id` of what the transaction stores, and the version it will have.
     versions: HashMap<String, u32>,
     answers: Vec<Option<Answer>>,
+    /// `Type/id/_history/version` of what the entries changed or read.
+    touched: Vec<String>,
 }
 
 impl Course<'_> {
     /// The steps of FHIR R4 http.html#trules. Errors name the entry; the store undoes everything.
-    fn run(mut self, writer: &mut dyn Writer, order: &[usize]) -> Result<Vec<Option<Answer>>, StoreError> {
+    fn run(
+        mut self,
+        writer: &mut dyn Writer,
+        order: &[usize],
+    ) -> Result<(Vec<Option<Answer>>, Vec<String>), StoreError> {
         let deletes =
             |step: &Step| matches!(step.interaction, Interaction::Delete(..) | Interaction::DeleteWhere(..));
         let (first, rest): (Vec<usize>, Vec<usize>) =
@@ -203,7 +231,7 @@ impl Course<'_> {
         for at in looks {
             self.perform(writer, at)?;
         }
-        Ok(self.answers)
+        Ok((self.answers, self.touched))
     }
 
     /// Finds out what an entry means, and what will be known under its `fullUrl`.
@@ -292,6 +320,7 @@ impl Course<'_> {
         if permit.actor().is_some() {
             writer.append_audit(&record(aside, permit, interaction, &outcome.facts))?;
         }
+        self.touched.extend(outcome.facts.resources);
         if let Some(slot) = self.answers.get_mut(at) {
             *slot = Some(outcome.answer);
         }

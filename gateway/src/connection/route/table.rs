@@ -74,6 +74,8 @@ pub static TABLE: &[Route] = &[
     row(DELETE, &[B, Type], Kind::DeleteWhere),
     // Operations (FHIR R4 operationslist.html).
     row(GET, &[B, Text("$versions")], Kind::Versions),
+    // The gateway's own: what became of a write (draft-ietf-httpapi-idempotency-key-header).
+    row(GET, &[B, Text("$outcome")], Kind::Outcome),
     row(GET, &[B, Text("Patient"), Id, Text("$everything")], Kind::Everything),
     row(POST, &[B, Text("Patient"), Id, Text("$everything")], Kind::EverythingByBody),
     row(POST, &[B, Text("Patient"), Text("$match")], Kind::Match),

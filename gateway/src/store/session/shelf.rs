@@ -85,5 +85,6 @@ fn number(shelf: Shelf) -> i64 {
         Shelf::Secret => 7,
         Shelf::Statement => 8,
         Shelf::PatientLink => 9,
+        Shelf::Idempotency => 10,
     }
 }
