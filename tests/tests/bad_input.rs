@@ -11,7 +11,7 @@ use sluis::clock::{Clock as _, System};
 use sluis::demo::{self, Context};
 use sluis::identity::signing::SigningKey;
 use sluis_tests::client::Answer;
-use sluis_tests::world::{Caller, World};
+use sluis_tests::world::{Caller, World, entries};
 
 const FHIR: &str = "application/fhir+json";
 const XML: &str = "application/fhir+xml";
@@ -247,6 +247,33 @@ async fn every_row_of_the_table_is_refused_clearly_and_stores_nothing() -> Resul
     clear("a long address the gateway itself sees", &long, &[414])?;
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     ensure!(gesp.get("Patient?_count=1").await?.status == 200);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_past_the_limit_gets_a_page_of_the_limit_and_one_that_is_no_number_is_refused() -> Result<()>
+{
+    let world = World::start().await?;
+    let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
+    let patient =
+        gesp.ok("Patient?_count=1").await?["entry"][0]["resource"]["id"].as_str().unwrap_or("").to_owned();
+    for place in [
+        "Observation",
+        "Observation/_history",
+        "_history",
+        "",
+        &format!("Patient/{patient}/Observation"),
+        &format!("Patient/{patient}/*"),
+        &format!("Patient/{patient}/$everything"),
+    ] {
+        let page = gesp.get(&format!("{place}?_count=1000000000")).await?;
+        ensure!(page.status == 200, "{place}: {} {}", page.status, page.text());
+        ensure!(entries(&page.json()).len() <= 1_000, "{place}: {} entries", entries(&page.json()).len());
+        for count in ["99999999999999999999999", "-1", "1e9", "ten"] {
+            let answer = gesp.get(&format!("{place}?_count={count}")).await?;
+            ensure!(answer.status == 400, "{place}?_count={count}: {}", answer.status);
+        }
+    }
     Ok(())
 }
 
