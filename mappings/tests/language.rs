@@ -166,6 +166,29 @@ fn target_list_modes_order_what_rules_make() {
 }
 
 #[test]
+fn a_check_may_name_the_item_it_checks() {
+    let rule = "src.name as n check (n.length() <= 3) -> tgt.title = n;";
+    assert_eq!(right(rule, r#"{"name":"abc"}"#), json!({"resourceType":"Right","title":"abc"}));
+    let map = format!("{HEAD}group Main(source src : Left, target tgt : Right) {{ {rule} }}");
+    assert_eq!(run(&map, r#"{"name":"abcd"}"#).units[0].findings[0].code, "check-failed");
+}
+
+#[test]
+fn what_is_extended_may_be_more_general() {
+    let groups = "group Main(source src : Left, source other, target tgt : Right) extends Top {
+  src.name -> tgt.title;
+}
+group Top(source src : Left, target tgt : Right) {
+  src.nowhere -> tgt.tags;
+}
+group Start(source src : Left, target tgt : Right) { src -> tgt then Main(src, src, tgt); }
+";
+    let starts = groups.rsplit_once("group Start").unwrap();
+    let map = format!("{HEAD}group Start{}{}", starts.1, starts.0);
+    assert_eq!(made(&run(&map, r#"{"name":"n"}"#)), json!({"resourceType":"Right","title":"n"}));
+}
+
+#[test]
 fn constants_and_reckoning_are_exact() {
     let map = |rule: &str| {
         let lets = "let base = 'a/';\nlet both = (base & 'b');\n";

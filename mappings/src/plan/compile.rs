@@ -58,6 +58,8 @@ pub(super) struct Compiler<'p> {
     slots: usize,
     /// Whether the source is FHIR, or of a model at hand, so that a choice's name ends in its type.
     fhir: bool,
+    /// Whether the rules compiled come from a group that is extended, and so were written for a more general type.
+    inherited: bool,
     errors: Vec<MapError>,
 }
 
@@ -74,14 +76,14 @@ pub(super) fn compile(program: &Program, options: &Options<'_>) -> Result<Plan, 
     compiler.finish()
 }
 
-/// Compiles every default group of the program, and the first group of each map: one typed source, one typed target.
+/// Compiles the first group of the program and every default group: one typed source, one typed target.
 pub(super) fn library(program: &Program, options: &Options<'_>) -> Result<Plan, Vec<MapError>> {
     let mut compiler = Compiler::new(program, options);
-    let entries = program.maps.iter().flat_map(|map| {
-        let first = map.groups.first().filter(|group| group.default_for == DefaultFor::Nothing);
-        first.into_iter().chain(map.groups.iter().filter(|group| group.default_for != DefaultFor::Nothing))
-    });
-    for group in entries {
+    let first = program.maps.first().and_then(|map| map.groups.first());
+    let defaults = program.maps.iter().flat_map(|map| &map.groups);
+    let defaults = defaults.filter(|group| group.default_for != DefaultFor::Nothing);
+    let first = first.filter(|group| group.default_for == DefaultFor::Nothing);
+    for group in first.into_iter().chain(defaults) {
         let typed = group.parameters.iter().all(|parameter| !parameter.type_name.is_empty());
         if let ([source, target], true) = (group.parameters.as_slice(), typed)
             && (source.target, target.target) == (false, true)
@@ -115,6 +117,7 @@ impl<'p> Compiler<'p> {
             scope: Vec::new(),
             slots: 0,
             fhir: false,
+            inherited: false,
             errors: Vec::new(),
         };
         compiler.tables();
@@ -263,7 +266,7 @@ impl<'p> Compiler<'p> {
         let mut below = group;
         while let Some((name, place)) = &below.extends {
             match self.program.inherited(name, below) {
-                Some(base) if base.parameters.len() != group.parameters.len() => {
+                Some(base) if !takes(base, group) => {
                     self.error("extends-parameters", *place, format!("`{name}` takes other parameters"), "");
                     break;
                 }
@@ -284,11 +287,16 @@ impl<'p> Compiler<'p> {
         }
         // What is extended runs first (FML: "extends").
         for part in chain.iter().rev() {
-            for (variable, parameter) in self.scope.iter_mut().zip(&part.parameters) {
+            // By place where it takes as many, else by name.
+            let same = part.parameters.len() == group.parameters.len();
+            let names = if same { &part.parameters } else { &group.parameters };
+            for (variable, parameter) in self.scope.iter_mut().zip(names) {
                 variable.name.clone_from(&parameter.name);
             }
+            self.inherited = part.place != group.place;
             rules.extend(part.rules.iter().map(|rule| self.rule(rule)));
         }
+        self.inherited = false;
         GroupPlan { parameters: group.parameters.len(), slots: self.slots, rules }
     }
 
@@ -387,6 +395,13 @@ impl<'p> Compiler<'p> {
             places.len() as u32 - 1
         })
     }
+}
+
+/// Whether `group` can pass its arguments on to `base`.
+fn takes(base: &Group, group: &Group) -> bool {
+    let has =
+        |name: &str, target: bool| group.parameters.iter().any(|p| p.name == name && p.target == target);
+    base.parameters.len() == group.parameters.len() || base.parameters.iter().all(|p| has(&p.name, p.target))
 }
 
 fn capital(name: &str) -> String {

@@ -193,6 +193,13 @@ impl<'t> Machine<'t> {
         }
     }
 
+    /// Binds a source's variable to the item looked at, for conditions that name it.
+    fn bound(&mut self, source: &SourcePlan, item: &Item) {
+        if let Some(slot) = source.slot {
+            self.assign(slot, Items::One(item.clone()));
+        }
+    }
+
     /// The items a source's path leads to, of whatever kind and number.
     fn walked(&mut self, source: &SourcePlan) -> Items {
         let mut items = self.slot(source.slot_from).clone();
@@ -218,9 +225,7 @@ impl<'t> Machine<'t> {
         } else {
             for item in items.as_slice() {
                 self.spend()?;
-                if let Some(slot) = source.slot {
-                    self.assign(slot, Items::One(item.clone()));
-                }
+                self.bound(source, item);
                 if let Some(wanted) = &source.type_name
                     && !self.is_type(item, wanted)
                 {
@@ -265,6 +270,7 @@ impl<'t> Machine<'t> {
         }
         if let Some(check) = &source.check {
             for item in kept.as_slice() {
+                self.bound(source, item);
                 if !self.holds(check, Some(item))? {
                     let text = rule.name.clone().unwrap_or_else(|| "a check of the map failed".to_owned());
                     let problem =
@@ -275,6 +281,7 @@ impl<'t> Machine<'t> {
         }
         if let Some(log) = &source.log {
             for item in kept.as_slice() {
+                self.bound(source, item);
                 let logged = self.evaluate(log, Some(item))?;
                 let text: Vec<String> =
                     logged.as_slice().iter().filter_map(|i| self.text(i).map(|t| t.to_string())).collect();

@@ -76,7 +76,11 @@ fn difference(path: &str, expected: &Value, made: &Value) -> Option<String> {
             })
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            a.iter().zip(b).enumerate().find_map(|(at, (a, b))| difference(&format!("{path}[{at}]"), a, b))
+            // Where no order is asked for none is compared.
+            let (mut a, mut b) = (a.clone(), b.clone());
+            a.sort_by_key(ToString::to_string);
+            b.sort_by_key(ToString::to_string);
+            a.iter().zip(&b).enumerate().find_map(|(at, (a, b))| difference(&format!("{path}[{at}]"), a, b))
         }
         (a, b) if a == b => None,
         (a, b) => Some(format!("{path}: expected {a}, made {b}")),

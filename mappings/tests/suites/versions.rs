@@ -19,6 +19,9 @@ use super::{Check, Failure, files, models, name, refused, text};
 const LEFT_OUT: [&str; 5] =
     ["DataElement", "SearchParameter", "ValueSet", "CodeSystem", "StructureDefinition"];
 
+/// A table the suite refers to and does not hold.
+const MISSING: &str = "http://hl7.org/fhir/uv/xver/ConceptMap/resources-3to4";
+
 pub(crate) fn checks(root: &Path) -> Vec<Check> {
     let folder = root.join("fhir-cross-version/input/R3toR4");
     let package = root.join("hl7.fhir.r3.core");
@@ -29,7 +32,8 @@ pub(crate) fn checks(root: &Path) -> Vec<Check> {
     let options = Options {
         models: stu3(&package),
         profile: Profile::Open,
-        tables: tables.keys().cloned().collect(),
+        // `resources-3to4` the suite refers to and does not hold: what it would translate is reported as unmapped.
+        tables: tables.keys().cloned().chain([MISSING.to_owned()]).collect(),
         ..Options::default()
     };
     let loaded = Plan::library(&given, &options);

@@ -82,12 +82,15 @@ impl<'p> Compiler<'p> {
         let place = source.place;
         let named = self.type_named(wanted, place, false);
         let Some(type_id) = of else {
+            // Of which version of FHIR, only a declared model says.
+            let named = self.url_of(wanted, place, false).and_then(|url| self.shapes.by_url(&url));
             if self.fhir && self.is_data_type(wanted) {
                 let (step, _) = self.step(None, name, Some(wanted), place);
                 return (step, named, None);
             }
             let (step, _) = self.step(None, name, None, place);
-            let is_resource = named.is_some_and(|id| self.shapes.is_resource(id));
+            let is_resource =
+                named.or_else(|| self.shapes.type_id(wanted)).is_some_and(|id| self.shapes.is_resource(id));
             if self.fhir && is_resource {
                 return (step, named, Some(Arc::from(wanted)));
             }

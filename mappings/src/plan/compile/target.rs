@@ -129,6 +129,8 @@ impl<'p> Compiler<'p> {
             Some(Transform::Value(expression)) if self.shapes.is_primitive(type_id) => {
                 Some(TargetPlan::Own(slot, self.expression(expression, None)))
             }
+            // `-> tgt then Group(x, tgt)` says only where the group writes.
+            None if !self.is_strict() => None,
             _ => {
                 let help = "write `variable.element = ...`";
                 self.error("target-element", target.place, "no element is named", help);
@@ -210,6 +212,9 @@ impl<'p> Compiler<'p> {
                 let default = self.default_target(is, &types, target.place);
                 default.map(|id| shapes.type_name(id).to_owned())
             };
+        }
+        if is_open && made.is_none() && matches!(fill, Fill::Open) {
+            made = self.called_for(rule, target);
         }
         let field = match (is_open, &made) {
             (true, Some(made)) => self.field(parent, &named(made), target.place)?,
@@ -314,11 +319,28 @@ impl<'p> Compiler<'p> {
             fill = Fill::Create;
             let to = slot.unwrap_or_else(|| self.declare(FILLED, Holds::Target(type_id)));
             slot = Some(to);
+            let declared = group.parameters.first().map_or("", |parameter| &parameter.type_name);
+            let source = source.or_else(|| self.type_named(declared, group.place, false));
             let holds = [Holds::Source(source), Holds::Target(type_id)];
             let group = self.group(group, &holds);
             calls.push((group, vec![Code::Slot(from), Code::Slot(to)]));
         }
         Some(TargetPlan::Write { slot_from, steps, field, type_id, fill, pick, slot })
+    }
+
+    /// The type that the group a rule calls wants of the element the target makes.
+    fn called_for(&self, rule: &Rule, target: &Target) -> Option<String> {
+        let name = target.variable.as_deref()?;
+        rule.calls.iter().find_map(|call| {
+            let is_it = |argument: &Expression| {
+                matches!(&argument.kind, Kind::Name(given) | Kind::Variable(given) if given == name)
+            };
+            let at = call.arguments.iter().position(is_it)?;
+            let group = self.program.group(&call.name, call.place.file)?;
+            let parameter = group.parameters.get(at).filter(|parameter| parameter.target)?;
+            let wanted = self.type_named(&parameter.type_name, group.place, true)?;
+            Some(self.shapes.type_name(wanted).to_owned())
+        })
     }
 
     /// The default group that stands in for taking an item over: always for `src.a -> tgt.b`; for `tgt.b = a` where the two are

@@ -90,8 +90,12 @@ impl<'p> Compiler<'p> {
                 let names = choice.iter().map(|field| self.name(&shapes.field(*field).name)).collect();
                 (Step::Choice(names), None)
             }
-            // A type without elements of its own stands for any (`Base`, an abstract resource).
-            [] if shapes.is_any_resource(type_id) || shapes.names(type_id).next().is_none() => {
+            // A type without elements of its own stands for any (`Base`, an abstract resource). What an extended group says of
+            // elements this type does not have never fires.
+            [] if self.inherited
+                || shapes.is_any_resource(type_id)
+                || shapes.names(type_id).next().is_none() =>
+            {
                 (Step::Name(self.name(name)), None)
             }
             [] => {
