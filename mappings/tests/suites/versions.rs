@@ -44,8 +44,15 @@ pub(crate) fn checks(root: &Path) -> Vec<Check> {
         Check { stage: "load", name: name.clone(), outcome }
     };
     let mut checks: Vec<Check> = maps.iter().map(check).collect();
-    if let Ok(plan) = &loaded {
-        checks.extend(examples(&package, plan, &tables));
+    // Examples go through the maps that load.
+    let refused = |name: &str| errors.iter().any(|error| error.file == name);
+    let good: Vec<(&str, &str)> = given.iter().copied().filter(|(name, _)| !refused(name)).collect();
+    match Plan::library(&good, &options) {
+        Ok(plan) => checks.extend(examples(&package, &plan, &tables)),
+        Err(errors) => {
+            let outcome = Err(super::refused(&errors));
+            checks.push(Check { stage: "convert", name: "the maps that load".to_owned(), outcome });
+        }
     }
     checks
 }

@@ -430,7 +430,9 @@ impl<'p> Compiler<'p> {
 
     pub(super) fn field(&mut self, parent: TypeId, name: &str, place: Place) -> Option<FieldId> {
         let found = self.shapes.find(parent, name);
-        if found.is_none() {
+        // What an extended group writes into types that have more is left out for those that have not; what it read of the source is
+        // then nowhere, and the account of what was read says so.
+        if found.is_none() && !self.inherited {
             let help = nearest(name, self.shapes.names(parent));
             let model = if self.shapes.is_r4(parent) { " in R4" } else { "" };
             let text = format!("`{name}` is no element of {}{model}", self.shapes.type_name(parent));
