@@ -94,6 +94,19 @@ for (; page; page = await gesp.nextPage({ bundle: page })) {
 assert.deepEqual(dates, ['1986-05-01', '1986-05-02', '1986-05-03']);
 told('searches by POST and walks the pages');
 
+const compartment = { resourceType: 'Patient', id: patient.id };
+const inside = await gesp.search({ resourceType: 'Observation', compartment, searchParams: { _id: made.id } });
+assert.deepEqual(inside.entry.map((one) => one.resource.id), [made.id]);
+const everything = await gesp.operation({
+  name: 'everything', resourceType: 'Patient', id: patient.id, method: 'GET', input: { _type: 'Observation', _count: 200 },
+});
+assert.ok(everything.entry.some((one) => one.resource.id === made.id));
+const last = await gesp.operation({
+  name: 'lastn', resourceType: 'Observation', method: 'GET', input: { patient: patient.id, code: 'http://loinc.org|29463-7' },
+});
+assert.equal(last.entry.filter((one) => one.search.mode === 'match').length, 1);
+told('searches her compartment, and asks for everything of her and for the last of a code');
+
 await refused(gesp.create({ resourceType: 'Observation', body: { resourceType: 'Observation', status: 'final' } }), 422);
 await refused(client(process.env.SLUIS_ELDERS).read({ resourceType: 'Observation', id: made.id }), 404);
 await refused(gesp.delete({ resourceType: 'Observation', id: made.id }), 403);

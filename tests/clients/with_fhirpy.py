@@ -83,6 +83,9 @@ for day in range(3, 8):
 of_month = gesp.resources("Observation").search(patient=patient.id, date="1987-03").sort("-date").limit(2)
 dates = [found.effectiveDateTime for found in of_month.fetch_all()]
 hold("walks every page in order", len(dates) >= 7 and dates == sorted(dates, reverse=True))
+lenient = client("GESP", Prefer="handling=lenient")  # count() sends _totalMethod, which is no parameter of R4
+total = lenient.resources("Observation").search(patient=patient.id, date="1987-03").count()
+hold("counts without reading", total == len(dates))
 bundle = gesp.resources("Observation").search(_id=made.id).include("Observation", "subject").fetch_raw()
 kinds = sorted(entry.resource["resourceType"] for entry in bundle.entry)
 hold("includes the subject", kinds == ["Observation", "Patient"])
@@ -92,6 +95,7 @@ hold("finds a patient by what others say of her (_has)", [one.id for one in havi
 error = refused(OperationOutcome, lambda: gesp.resources("Observation").search(datum="1987").fetch())
 hold("a parameter misspelt is refused, and the near one named", "date" in str(error))
 broken = gesp.resource("Observation", status="final", subject=patient.to_reference())
+hold("asks whether it is valid ($validate)", made.is_valid() and not broken.is_valid())
 error = refused(OperationOutcome, broken.save)
 hold("an Observation without a code is refused with the place", "code" in str(error))
 
