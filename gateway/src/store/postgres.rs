@@ -19,6 +19,7 @@ mod tls;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::audit::entry::AuditRecord;
 use crate::decision::Permit;
 use crate::decision::filter::Filter;
 use crate::ids::{PartyKey, PatientKey, ResourceId};
@@ -152,6 +153,10 @@ impl Store for PostgresStore {
 
     fn write(&self, permit: Permit, work: WriteWork) -> WriteReceipt {
         self.writer.queue(permit.filter().clone(), Task::Work(work))
+    }
+
+    fn append(&self, permit: Permit, record: AuditRecord) -> WriteReceipt {
+        self.writer.queue(permit.filter().clone(), Task::Record(record))
     }
 
     fn party(&self, name: &str) -> Result<PartyKey, StoreError> {

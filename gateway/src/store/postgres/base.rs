@@ -14,10 +14,13 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use deadpool_postgres::ClientWrapper;
+use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::failure;
+use crate::audit::chain;
+use crate::audit::entry::AuditRecord;
 use crate::search::sql::{Dialect, indexed};
 use crate::store::StoreError;
 use crate::store::session::base::{Base, Kind, Row, Table, Value, impossible};
@@ -67,6 +70,58 @@ impl<'l> Line<'l> {
     /// Runs statements without values or rows.
     pub(super) fn batch(&self, text: &str) -> Result<(), StoreError> {
         self.wait(self.client.batch_execute(text))
+    }
+
+    /// Runs statements without values in one flight; their rows as text.
+    pub(super) fn told(&self, text: &str) -> Result<Vec<Vec<String>>, StoreError> {
+        let messages = self.wait(self.client.simple_query(text))?;
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|at| row.get(at).unwrap_or_default().to_owned()).collect())
+            }
+            _ => None,
+        });
+        Ok(rows.collect())
+    }
+
+    /// Appends records to the log behind `head` in the savepoint `records`, all in one flight; the new head.
+    ///
+    /// Errors: the savepoint is to be undone.
+    pub(super) fn append(
+        &self,
+        head: (u64, [u8; 32]),
+        records: &[AuditRecord],
+    ) -> Result<(u64, [u8; 32]), StoreError> {
+        let (mut sequence, mut hash) = head;
+        let mut rows = LogRows::default();
+        for record in records {
+            sequence += 1;
+            hash = chain::link(&hash, sequence, &record.body);
+            rows.push(i64::try_from(sequence).unwrap_or(i64::MAX), record, hash.to_vec());
+        }
+        self.wait(async {
+            let client = self.client;
+            let log = client.prepare_cached(LOG).await?;
+            let patients = client.prepare_cached(LOG_PATIENTS).await?;
+            let several: &[&(dyn ToSql + Sync)] = &[&rows.patients, &rows.patients_of];
+            let several = async {
+                match rows.patients.is_empty() {
+                    true => Ok(0),
+                    false => client.execute(&patients, several).await,
+                }
+            };
+            let values: &[&(dyn ToSql + Sync)] =
+                &[&rows.sequences, &rows.moments, &rows.organisations, &rows.bodies, &rows.hashes, &rows.of];
+            // Sent in this order, and not waited for one by one.
+            futures_util::future::try_join4(
+                client.batch_execute("SAVEPOINT records"),
+                client.execute(&log, values),
+                several,
+                client.batch_execute("RELEASE SAVEPOINT records"),
+            )
+            .await
+        })?;
+        Ok((sequence, hash))
     }
 
     /// Sends what was gathered.
@@ -119,6 +174,43 @@ impl<'l> Line<'l> {
                 // Its answer may still come, so nothing else can be asked on it.
                 self.broken.set(true);
                 Err(StoreError::Timeout(0))
+            }
+        }
+    }
+}
+
+const LOG: &str = "INSERT INTO audit (sequence, at, organisation, body, hash, patient) SELECT * FROM \
+                   unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bigint[])";
+const LOG_PATIENTS: &str = "INSERT INTO audit_patient (patient, sequence) \
+                            SELECT * FROM unnest($1::bigint[], $2::bigint[]) ON CONFLICT DO NOTHING";
+
+/// Records of the log, column by column.
+#[derive(Default)]
+struct LogRows<'r> {
+    sequences: Vec<i64>,
+    moments: Vec<i64>,
+    organisations: Vec<i64>,
+    bodies: Vec<&'r [u8]>,
+    hashes: Vec<Vec<u8>>,
+    of: Vec<i64>,
+    patients: Vec<i64>,
+    patients_of: Vec<i64>,
+}
+
+impl<'r> LogRows<'r> {
+    fn push(&mut self, sequence: i64, record: &'r AuditRecord, hash: Vec<u8>) {
+        self.sequences.push(sequence);
+        self.moments.push(record.at.0);
+        self.organisations.push(record.organisation.0);
+        self.bodies.push(&record.body);
+        self.hashes.push(hash);
+        // As `write_audit` has it: the one patient in the row, several in entries of their own.
+        match record.patients.as_slice() {
+            [one] => self.of.push(one.0),
+            several => {
+                self.of.push(0);
+                self.patients.extend(several.iter().map(|patient| patient.0));
+                self.patients_of.extend(several.iter().map(|_| sequence));
             }
         }
     }

@@ -43,7 +43,9 @@ impl Database {
     }
 
     fn settings(&self) -> Settings {
-        Settings { readers: 3, ..Settings::at(format!("{} dbname={}", self.server, self.name), BASE) }
+        // Time is not what these tests are about, and the machine may be busy.
+        let at = Settings::at(format!("{} dbname={}", self.server, self.name), BASE);
+        Settings { readers: 3, query_ms_max: 60_000, ..at }
     }
 
     fn open(&self) -> PostgresStore {
@@ -77,6 +79,47 @@ fn keeps_the_contract() {
         }
     }
     assert!(broken.is_empty(), "the contract broke at: {broken:?}");
+}
+
+/// A record that cannot be written is refused alone, whatever was gathered with it, and the chain has no gap.
+#[test]
+fn a_record_that_cannot_be_written_is_refused_alone() {
+    let Some(database) = Database::new() else { return };
+    let store = Arc::new(database.open());
+    // Organisation 13 cannot be written.
+    let lines = Lines::new(&database.settings()).unwrap();
+    let lent = pool::Lent(Some(lines.take().unwrap()));
+    let refuse = "ALTER TABLE audit ADD CONSTRAINT unlucky CHECK (organisation <> 13)";
+    lent.line(30_000).unwrap().batch(refuse).unwrap();
+    let record = |n: u8| AuditRecord {
+        at: NOW,
+        organisation: PartyKey(if n.is_multiple_of(5) { 13 } else { 7 }),
+        patients: (0..n % 3).map(|patient| PatientKey(i64::from(patient) + 1)).collect(),
+        body: vec![n],
+    };
+    let receipts: Vec<_> = (1..=40).map(|n| (n, store.append(permit(&system()), record(n)))).collect();
+    for (n, receipt) in receipts {
+        assert_eq!(wait(receipt).is_err(), n.is_multiple_of(5), "{n}");
+    }
+    let rows = read(&*store, &system(), |r| r.audit_chain(1, 100)).unwrap();
+    assert_eq!(rows.len(), 32);
+    let mut previous = [0; 32];
+    for (row, sequence) in rows.iter().zip(1u64..) {
+        assert_eq!(
+            (row.sequence, row.hash),
+            (sequence, crate::audit::chain::link(&previous, sequence, &row.body))
+        );
+        previous = row.hash;
+    }
+    let of = |patient| crate::store::AuditQuery {
+        patient: Some(PatientKey(patient)),
+        limit: 100,
+        ..Default::default()
+    };
+    let (_, first) = read(&*store, &system(), |r| r.audit(&of(1))).unwrap();
+    let (_, second) = read(&*store, &system(), |r| r.audit(&of(2))).unwrap();
+    let due = |least: u8| (1..=40u8).filter(|n| !n.is_multiple_of(5) && n % 3 >= least).count() as u64;
+    assert_eq!((first, second), (due(1), due(2)));
 }
 
 /// The contract of the log once more with index entries that are made after every record.

@@ -35,6 +35,13 @@ pub(crate) fn index_audit(base: &dyn Base) -> Result<(), StoreError> {
     [&*patients, &*parties, mark].iter().try_for_each(|text| base.execute(text, &[]).map(|_| ()))
 }
 
+/// Number and hash of the last record; zeroes for an empty log.
+pub(crate) fn audit_head(base: &dyn Base) -> Result<(u64, [u8; 32]), StoreError> {
+    let text = "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1";
+    let head = base.one(text, &[], |row| Ok((unsigned(row.integer(0)?)?, hash(row.blob(1)?)?)))?;
+    Ok(head.unwrap_or((0, [0; 32])))
+}
+
 impl Session<'_> {
     pub(crate) fn write_audit(&mut self, record: &AuditRecord) -> Result<u64, StoreError> {
         let (last, previous) = match self.pen()?.hand.log_head {
@@ -131,9 +138,7 @@ impl Session<'_> {
 
     pub(super) fn read_audit_head(&mut self) -> Result<(u64, [u8; 32]), StoreError> {
         self.settle_log()?;
-        let text = "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1";
-        let head = self.base.one(text, &[], |row| Ok((unsigned(row.integer(0)?)?, hash(row.blob(1)?)?)))?;
-        Ok(head.unwrap_or((0, [0; 32])))
+        audit_head(self.base)
     }
 
     pub(super) fn write_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
