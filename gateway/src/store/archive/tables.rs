@@ -50,7 +50,7 @@ pub(super) fn of(base: &dyn Base) -> Result<Vec<Table>, StoreError> {
         }
         Dialect::Postgres => {
             "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod), \
-             (a.attidentity <> '')::int FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
+             (pg_get_serial_sequence(quote_ident(c.relname), a.attname) IS NOT NULL)::int FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
              WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') \
              AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' \
              ORDER BY c.relname::text COLLATE \"C\", a.attnum"
@@ -160,7 +160,10 @@ pub(super) fn drop_indexes(base: &dyn Base) -> Result<Vec<Index>, StoreError> {
              AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = c.oid) ORDER BY c.relname"
         }
     };
-    let indexes = base.all(text, &[], |row| Ok(Index { name: row.text(0)?, definition: row.text(1)? }))?;
+    let indexes = base.all(text, &[], |row| {
+        // Told of a partitioned table, it is told without its partitions.
+        Ok(Index { name: row.text(0)?, definition: row.text(1)?.replacen(" ON ONLY ", " ON ", 1) })
+    })?;
     for index in &indexes {
         base.execute(&format!("DROP INDEX {}", index.name), &[])?;
     }

@@ -81,6 +81,33 @@ fn keeps_the_contract() {
     assert!(broken.is_empty(), "the contract broke at: {broken:?}");
 }
 
+/// The whole contract once more with the tables spread over partitions by patient, as an operator may have them.
+#[test]
+fn keeps_the_contract_on_tables_spread_by_patient() {
+    let Some(spread) = Database::new() else { return };
+    drop(spread.open());
+    let script = include_str!("../../../migrations/postgres/by_patient.sql").replace(":= 16", ":= 2");
+    assert!(script.contains(":= 2"));
+    {
+        let lines = Lines::new(&spread.settings()).unwrap();
+        let lent = pool::Lent(Some(lines.take().unwrap()));
+        lent.line(60_000).unwrap().batch(&script).unwrap();
+    }
+    let mut broken = Vec::new();
+    for (number, check) in contract::ALL.iter().enumerate() {
+        let name = format!("{}_{number}", spread.name);
+        spread.cut();
+        spread.ask(&format!("CREATE DATABASE {name} TEMPLATE {}", spread.name));
+        let database = Database { server: spread.server.clone(), name };
+        let store = database.open();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (check.run)(&store)));
+        if result.is_err() {
+            broken.push(check.name);
+        }
+    }
+    assert!(broken.is_empty(), "the contract broke at: {broken:?}");
+}
+
 /// A record that cannot be written is refused alone, whatever was gathered with it, and the chain has no gap.
 #[test]
 fn a_record_that_cannot_be_written_is_refused_alone() {
