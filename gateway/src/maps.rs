@@ -4,6 +4,7 @@ mod build;
 mod files;
 mod new;
 mod prove;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,6 +81,15 @@ pub(crate) enum Map {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Look at a folder while working on it: after each save it is compiled, checked and tested anew, and a page on this machine
+    /// shows each document beside what becomes of it.
+    Watch {
+        /// Mapping folder.
+        folder: PathBuf,
+        /// Port on loopback; 0 takes a free one.
+        #[arg(long, default_value_t = 0)]
+        port: u16,
+    },
     /// Print the map as a table of source and target, for the people who sign it off.
     Show {
         /// Mapping folder.
@@ -96,6 +106,7 @@ pub(crate) fn perform(map: Map) -> Result<ExitCode> {
         Map::Lint { folder } => prove::lint(&folder),
         Map::Diff { old, new, corpus } => prove::diff(&old, &new, &corpus),
         Map::Build { folder, out } => build::build(&folder, &out),
+        Map::Watch { folder, port } => watch::watch(&folder, port),
         Map::Show { folder } => prove::show(&folder),
     }
 }
