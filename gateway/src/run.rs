@@ -4,12 +4,14 @@ pub mod archive;
 
 pub mod explain;
 
+mod follow;
+
 mod open;
 
 mod regrant;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -39,8 +41,6 @@ use crate::identity::bound::Binding;
 use crate::identity::client::Clients;
 use crate::identity::signing::SigningKey;
 use crate::ids::{PartyKey, Ura};
-use crate::ingest::Intake;
-use crate::ingest::map::Maps;
 use crate::interaction::cursor::CursorSeal;
 use crate::interaction::export::Rules;
 use crate::interaction::idempotency::InWork;
@@ -57,7 +57,8 @@ const CHECKPOINT_SECONDS: u64 = 60;
 pub struct Running {
     gateway: Gateway,
     address: SocketAddr,
-    mappings: Option<PathBuf>,
+    mappings: follow::Reader,
+    following: JoinHandle<()>,
     stop: Option<oneshot::Sender<()>>,
     end: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -89,22 +90,12 @@ impl Running {
     /// Errors: what of which folder does not load or prove its cases, one line each. A bad folder keeps its last good
     /// version while the others move on, and readiness says `degraded` and names it.
     pub async fn reload_mappings(&self) -> Result<()> {
-        let mappings = self.mappings.clone();
-        let intake = &self.gateway.parts().intake;
-        let before = intake.maps();
-        // Compiling takes the CPU for a while: not on a thread that serves.
-        let read = tokio::task::spawn_blocking(move || before.reread(mappings.as_deref())).await?;
-        let bad = intake.renew(read).map_err(|errors| anyhow!("mappings:\n{}", errors.join("\n")))?;
-        tracing::info!(mappings = intake.maps().ids().count(), "mappings read again");
-        if bad.is_empty() {
-            return Ok(());
-        }
-        let errors: Vec<String> = bad.into_iter().flat_map(|bad| bad.errors).collect();
-        Err(anyhow!("mappings that keep their last good version:\n{}", errors.join("\n")))
+        self.mappings.read().await
     }
 
     /// Stops accepting, lets requests in work finish, signs the log's head.
     pub async fn stop(mut self) {
+        self.following.abort();
         // Nobody listens when there are no listeners for messages.
         let _ = self.closing.send(true);
         if let Some(stop) = self.stop.take() {
@@ -181,10 +172,12 @@ pub async fn start(settings: &Path, clock: Arc<dyn Clock>) -> Result<Running> {
     let (end, ending) = watch::channel(false);
     let background =
         [checkpointing(gateway.clone(), Arc::clone(&checkpoints)), exporting(gateway.clone(), ending)];
+    let mappings = follow::Reader::new(gateway.clone(), config.mappings);
     Ok(Running {
         gateway,
         address,
-        mappings: config.mappings,
+        following: mappings.follow(),
+        mappings,
         stop: Some(stop),
         end,
         serving,
@@ -274,7 +267,7 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
     Ok(Gateway::new(Parts {
         capabilities: capabilities(&base, clock.now()),
         search_limits: search_limits(&limits),
-        intake: intake(config)?,
+        intake: follow::intake(config.mappings.as_deref())?,
         library: library(config)?,
         exporter,
         telemetry: Telemetry::default(),
@@ -308,19 +301,6 @@ fn search_limits(limits: &Limits) -> SearchLimits {
         count_max,
         count_default: default.count_default.min(count_max),
         ..default
-    }
-}
-
-/// Mappings of these settings: the operator's folder, or those built in.
-fn intake(config: &Config) -> Result<Intake> {
-    let maps = read_maps(config.mappings.as_deref());
-    Ok(Intake::new(maps.map_err(|errors| anyhow!("mappings:\n{}", errors.join("\n")))?))
-}
-
-fn read_maps(folder: Option<&Path>) -> Result<Maps, Vec<String>> {
-    match folder {
-        None => Maps::shipped(),
-        Some(folder) => Maps::read(folder),
     }
 }
 
