@@ -104,6 +104,8 @@ pub struct CodeTable {
     pub name: String,
     rows: Vec<Row>,
     allowed: Vec<Relationship>,
+    /// Whether a code without a system is looked for in every system, as `$translate` of a ConceptMap does.
+    any_system: bool,
     by_code: HashMap<String, HashMap<String, usize, RandomState>, RandomState>,
 }
 
@@ -182,8 +184,8 @@ impl CodeTable {
 
     /// What the table says about a code; `system` as the source names it, empty when it names none.
     pub fn lookup(&self, system: &str, code: &str) -> Lookup<'_> {
-        let found =
-            self.by_code.get(system).and_then(|codes| codes.get(code)).and_then(|&at| self.rows.get(at));
+        let at = self.by_code.get(system).and_then(|codes| codes.get(code)).copied();
+        let found = at.or_else(|| self.in_any_system(system, code)).and_then(|at| self.rows.get(at));
         match found {
             Some(row) if row.relationship == Relationship::NoMap => Lookup::NoMap,
             Some(row) if row.relationship.is_safe() || self.allowed.contains(&row.relationship) => {
@@ -191,6 +193,16 @@ impl CodeTable {
             }
             _ => Lookup::Unmapped,
         }
+    }
+
+    /// The row for a code that came without a system, where only one system has it.
+    fn in_any_system(&self, system: &str, code: &str) -> Option<usize> {
+        if !self.any_system || !system.is_empty() {
+            return None;
+        }
+        let mut found = self.by_code.values().filter_map(|codes| codes.get(code));
+        let only = found.next().copied();
+        only.filter(|_| found.next().is_none())
     }
 
     /// Takes in the rows of another table for codes this one says nothing of.

@@ -36,8 +36,12 @@ impl CodeTable {
             let message = format!("{type_name} is no ConceptMap");
             return Err(vec![Diagnostic::new(file, 1, message, "give a ConceptMap, or a table as CSV")]);
         }
-        let mut table =
-            CodeTable { name: name.to_owned(), allowed: allowed.to_vec(), ..CodeTable::default() };
+        let mut table = CodeTable {
+            name: name.to_owned(),
+            allowed: allowed.to_vec(),
+            any_system: true,
+            ..CodeTable::default()
+        };
         let mut errors = Vec::new();
         let line = |node: NodeId| {
             let before = bytes.get(..tree.node(node).span.start as usize).unwrap_or_default();
@@ -144,6 +148,9 @@ mod tests {
             {"code":"c","target":[{"equivalence":"unmatched"}]},{"code":"d","noMap":true},
             {"code":"e","target":[{"code":"E","relationship":"source-is-broader-than-target"}]}]}]}"#;
         let table = CodeTable::from_concept_map("m", "m.json", map.as_bytes(), &[]).unwrap();
+        // A `code` element has no system: the table's own is meant where there is one.
+        assert!(matches!(table.lookup("", "a"), Lookup::Mapped(row) if row.target_code == "A"));
+        assert_eq!(table.lookup("other", "a"), Lookup::Unmapped);
         assert!(
             matches!(table.lookup("s", "a"), Lookup::Mapped(row) if row.target_code == "A" && row.target_system == "t")
         );
