@@ -549,7 +549,7 @@ fn remove_hidden(twin: &Tables, case: &Case, written: &Written) -> Result<(usize
     Ok((rows.len() - hidden, hidden))
 }
 
-const QUESTIONS: usize = 32;
+const QUESTIONS: usize = 33;
 
 /// A question from the grammar: what it is about, then how it is sorted, cut and joined.
 fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, usize, usize)) -> String {
@@ -637,6 +637,16 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
                 "patient.gender:in=http://hl7.org/fhir/ValueSet/administrative-gender",
             ][row % 4]
         ),
+        31 => format!(
+            "{}&_total=accurate",
+            [
+                format!("Observation?_filter=code eq {code} or value-quantity gt {row}"),
+                format!("Observation?_filter=not (code eq {code}) and patient.gender eq female"),
+                format!("Patient?_filter=birthdate lt 197{b} or not (gender eq female)"),
+                format!("CarePlan?_filter=subject._id eq {patient}"),
+            ][row % 4]
+        )
+        .replace(' ', "%20"),
         24 => format!("_history?_count={}{}", 1 + b, ["", "&_since=2026-11-02"][row % 2]),
         26 => format!(
             "?_count={}&_sort={}{}",

@@ -58,6 +58,8 @@ pub fn check_search(permit: &Permit, parameters: &Parameters) -> Result<(), Refu
     let named = |name: &str| name.split([':', '.']).any(|part| part == "member");
     let asks = parameters.pairs.iter().any(|(name, value)| {
         named(name)
+            || (name == "_filter"
+                && value.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "member"))
             || (name == "_sort" && value.split(',').any(|key| named(key.trim_start_matches('-'))))
             || (name.starts_with("_include") || name.starts_with("_revinclude"))
                 && value.split(':').any(|part| matches!(part, "member" | "*"))

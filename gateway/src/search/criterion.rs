@@ -64,7 +64,7 @@ pub enum Criterion {
     Updated(Vec<DateTest>),
     /// A parameter of the index.
     Index(Parameter, Condition),
-    /// Any of these (a compartment: FHIR R4 compartmentdefinition.html).
+    /// Any of these (a compartment: FHIR R4 compartmentdefinition.html; `_filter`, `or`).
     AnyOf(Vec<Criterion>),
     /// `reference.rest`, `reference:Type.rest`: the parameter refers to a visible resource as one of the links says
     /// (FHIR R4 search.html#chaining). Never empty.
@@ -72,6 +72,10 @@ pub enum Criterion {
     /// `_has:Type:reference:rest`: a visible resource as the link says refers here by the parameter, which is one of the
     /// link's type (FHIR R4 search.html#has).
     Has(Parameter, Link),
+    /// Each of these holds (`_filter`, `and`).
+    All(Vec<Criterion>),
+    /// This does not hold (`not`).
+    Not(Box<Criterion>),
 }
 
 /// A resource at the other end of a reference, and what must hold of it.
@@ -96,6 +100,8 @@ impl Criterion {
             Criterion::AnyOf(each) => each.iter().for_each(|criterion| criterion.terms(terms)),
             Criterion::Chain(_, links) => links.iter().for_each(|link| link.criterion.terms(terms)),
             Criterion::Has(_, link) => link.criterion.terms(terms),
+            Criterion::All(some) => some.iter().for_each(|one| one.terms(terms)),
+            Criterion::Not(one) => one.terms(terms),
         }
     }
 
@@ -108,6 +114,8 @@ impl Criterion {
                 links.iter_mut().try_for_each(|link| link.criterion.each_tests(visit))
             }
             Criterion::Has(_, link) => link.criterion.each_tests(visit),
+            Criterion::All(some) => some.iter_mut().try_for_each(|one| one.each_tests(visit)),
+            Criterion::Not(one) => one.each_tests(visit),
         }
     }
 
@@ -118,6 +126,8 @@ impl Criterion {
         match self {
             Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => Ok(()),
             Criterion::AnyOf(each) => each.iter_mut().try_for_each(|criterion| criterion.prune(reach)),
+            Criterion::All(some) => some.iter_mut().try_for_each(|one| one.prune(reach)),
+            Criterion::Not(one) => one.prune(reach),
             Criterion::Has(_, link) => {
                 reach(link.kind)?;
                 link.criterion.prune(reach)
@@ -171,8 +181,14 @@ pub enum Test {
     Starts(String),
     /// Normalised text contains this normalised text.
     Contains(String),
+    /// Normalised text is this normalised text.
+    Equals(String),
+    /// Normalised text ends with this normalised text.
+    Ends(String),
     /// Text is exactly this.
     Exact(String),
+    /// A value that does not pass.
+    Unlike(Box<Test>),
     /// A token, or the identifier of a reference.
     Token(TokenTest),
     /// A moment or period.

@@ -4,6 +4,7 @@
 //! parameter would return more than was asked for). Looks at no data.
 
 mod chain;
+mod filter;
 mod include;
 mod nearest;
 mod range;
@@ -17,7 +18,7 @@ use crate::connection::request::Shape;
 use crate::ids::ResourceType;
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::criterion::{
-    Condition, Criterion, Order, OrderKey, Parameter, SearchRequest, SystemTest, Test, TokenTest, Total,
+    Condition, Criterion, Link, Order, OrderKey, Parameter, SearchRequest, SystemTest, Test, TokenTest, Total,
 };
 
 /// Bounds on one search.
@@ -118,6 +119,15 @@ pub fn parse(
                 return Err(too_costly(name, format!("At most {} values in all.", limits.values_total_max)));
             }
             let asked = chain::Asked { name, text, limits, context, links: &links };
+            if name == "_filter" {
+                match filter::read(&asked, kind)? {
+                    // What all must hold is as if it stood in parameters of its own.
+                    Criterion::All(all) => request.criteria.extend(all),
+                    criterion => request.criteria.push(criterion),
+                }
+                request.applied.push((name.clone(), text.clone()));
+                return Ok(());
+            }
             let criterion = asked.criterion(kind, name, 0)?;
             request.criteria.extend(narrowed(&criterion));
             request.criteria.push(criterion);
@@ -160,6 +170,9 @@ fn criterion(kind: ResourceType, end: &str, asked: &chain::Asked<'_>) -> Result<
     };
     if let Some(what) = not_offered(code) {
         return Err(unsupported(name, what));
+    }
+    if code == "_list" {
+        return list(modifier, asked);
     }
     let definition = find(kind, code, name)?;
     let parameter = parameter_of(kind, definition);
@@ -209,12 +222,34 @@ fn criterion(kind: ResourceType, end: &str, asked: &chain::Asked<'_>) -> Result<
     Ok(Criterion::Index(parameter, if not { Condition::NotAny(tests) } else { Condition::Any(tests) }))
 }
 
+/// `_list=[id]`: what a visible List refers to (FHIR R4 search.html#list).
+fn list(modifier: Option<&str>, asked: &chain::Asked<'_>) -> Result<Criterion, Refusal> {
+    let chain::Asked { name, text, .. } = *asked;
+    if modifier.is_some() {
+        return Err(no_modifier(name, "This parameter takes no modifier."));
+    }
+    if text.starts_with('$') {
+        return Err(unsupported(
+            name,
+            "Functional lists ($current-...) are not offered; name a List by its id.",
+        ));
+    }
+    let ids = split_values(text, ',').into_iter().map(|text| {
+        let text = unescape(text);
+        value::id(name, text.strip_prefix("List/").unwrap_or(&text))
+    });
+    let ids: Vec<_> = ids.collect::<Result<_, _>>()?;
+    let Some(kind) = definitions::r4().resource_type("List") else { return Err(unsupported(name, "")) };
+    asked.follow(0)?;
+    let item = parameter_of(kind, find(kind, "item", name)?);
+    Ok(Criterion::Has(item, Link { kind, criterion: Box::new(Criterion::Id(ids)) }))
+}
+
 /// Parameters of R4 that are known and not offered, and what to do instead.
 fn not_offered(code: &str) -> Option<&'static str> {
     Some(match code {
-        "_filter" => "Filter expressions are not offered; use the parameters of the type.",
+        "_filter" => "A filter stands alone as `_filter`, and is about the type searched.",
         "_text" | "_content" => "Full text search is not offered; use the string parameters of the type.",
-        "_list" => "Lists are not offered; read the List and search by `_id`.",
         "_query" => "Named queries are not offered; use the parameters of the type.",
         "_type" => "One type is searched at a time: [base]/[type]?...",
         _ => return None,
@@ -330,6 +365,11 @@ pub fn escape(text: &str) -> String {
         out.push(character);
     }
     out
+}
+
+/// As [`escape`], of a value whose bars part system and code.
+fn escape_values(text: &str) -> String {
+    escape(text).replace("\\|", "|")
 }
 
 /// Takes the escapes `\,` `\|` `\$` `\\` away.

@@ -237,6 +237,7 @@ fn width(criterion: &Criterion) -> Option<Width> {
             };
         }
         Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => return None,
+        Criterion::All(_) | Criterion::Not(_) => return None,
     };
     let mut widest = Width::Target;
     for test in tests {
@@ -250,7 +251,9 @@ fn width(criterion: &Criterion) -> Option<Width> {
             Test::Codes { codes, .. } if codes.len() <= CODES_NARROW => Width::Code,
             Test::Codes { .. } => Width::Wide,
             Test::Starts(text) if text.is_empty() => Width::Wide,
-            Test::Starts(_) | Test::Exact(_) | Test::UriBelow(_) => Width::Text,
+            Test::Unlike(_) => return None,
+            Test::Ends(_) => Width::Wide,
+            Test::Equals(_) | Test::Starts(_) | Test::Exact(_) | Test::UriBelow(_) => Width::Text,
             Test::UriAbove(_) => Width::Target,
             Test::Contains(_) => Width::Wide,
             Test::Date(date) if date.prefix == Prefix::Ne => return None,

@@ -384,14 +384,22 @@ impl Writer<'_> {
                 sql.push("NOT ");
                 self.any(sql, site, parameter, tests);
             }
-            Criterion::AnyOf(each) => {
-                sql.push("(");
-                sql.join(each, " OR ", |sql, criterion| self.criterion(sql, site, criterion));
-                sql.push(")");
-            }
             Criterion::Chain(parameter, links) => self.chain(sql, site, parameter, links),
             Criterion::Has(parameter, link) => self.has(sql, site, parameter, link),
+            Criterion::All(some) => self.joined(sql, site, some, " AND "),
+            Criterion::AnyOf(some) => self.joined(sql, site, some, " OR "),
+            Criterion::Not(one) => {
+                sql.push("NOT (");
+                self.criterion(sql, site, one);
+                sql.push(")");
+            }
         }
+    }
+
+    fn joined(&self, sql: &mut Sql, site: &Site, some: &[Criterion], word: &str) {
+        sql.push("(");
+        sql.join(some, word, |sql, one| self.criterion(sql, site, one));
+        sql.push(")");
     }
 
     /// Whether the row has any entry of the parameter.

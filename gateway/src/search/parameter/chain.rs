@@ -13,7 +13,7 @@ use crate::search::criterion::{Criterion, Link};
 use super::{SearchContext, SearchLimits, find, invalid, parameter_of, too_costly, unsupported};
 
 /// Types a reference may lead to without a client having to name one. `focus` and its like may lead to all.
-const TYPES_MAX: usize = 32;
+pub(super) const TYPES_MAX: usize = 32;
 
 /// One parameter as written, and what it may cost.
 #[derive(Clone, Copy)]
@@ -115,7 +115,7 @@ impl Asked<'_> {
     }
 
     /// Counts a reference.
-    fn follow(&self, depth: usize) -> Result<(), Refusal> {
+    pub(super) fn follow(&self, depth: usize) -> Result<(), Refusal> {
         let SearchLimits { chain_max, links_max, .. } = *self.limits;
         if depth >= chain_max {
             let text = format!("At most {chain_max} references are followed in a row.");
@@ -143,7 +143,11 @@ impl Asked<'_> {
         }
     }
 
-    fn reference(&self, kind: ResourceType, code: &str) -> Result<&'static SearchParameter, Refusal> {
+    pub(super) fn reference(
+        &self,
+        kind: ResourceType,
+        code: &str,
+    ) -> Result<&'static SearchParameter, Refusal> {
         let definition = find(kind, code, self.name)?;
         if definition.kind != SearchKind::Reference {
             let text =
@@ -159,7 +163,7 @@ impl Asked<'_> {
 }
 
 /// Types a reference parameter may lead to; empty: any. `patient` leads to patients, whatever the element allows.
-fn targets(definition: &SearchParameter) -> Vec<ResourceType> {
+pub(super) fn targets(definition: &SearchParameter) -> Vec<ResourceType> {
     match definitions::r4().resource_type("Patient") {
         Some(patient) if definition.code == "patient" => vec![patient],
         _ => definition.targets.clone(),

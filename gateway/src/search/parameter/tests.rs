@@ -41,6 +41,24 @@ fn leniency_leaves_out_what_is_not_known_alone() {
     assert_eq!(lenient(&many).unwrap_err().reason, Reason::TooCostly);
 }
 
+/// Filters without end are refused before they are read to it.
+#[test]
+fn filters_have_limits() {
+    let reason =
+        |filter: String| read("Observation", &[("_filter", &filter)]).map_err(|refusal| refusal.reason);
+    let deep = |n: usize| format!("{}code eq a{}", "(".repeat(n), ")".repeat(n));
+    assert!(reason(deep(32)).is_ok());
+    assert_eq!(reason(deep(33)).unwrap_err(), Reason::TooCostly);
+    assert_eq!(reason(format!("{}code eq a", "not (".repeat(500))).unwrap_err(), Reason::TooCostly);
+    let wide = |n: usize| vec!["code eq a"; n].join(" or ");
+    assert!(reason(wide(200)).is_ok());
+    assert_eq!(reason(wide(201)).unwrap_err(), Reason::TooCostly);
+    let chained = vec!["performer.name eq a"; 30].join(" or ");
+    assert_eq!(reason(chained).unwrap_err(), Reason::TooCostly);
+    let brackets = format!("{}code eq a", "derived-from[".repeat(40));
+    assert_eq!(reason(brackets).unwrap_err(), Reason::TooCostly);
+}
+
 /// Parameter, value -> reason and a word of the text.
 #[test]
 fn what_is_not_understood_is_refused_with_what_would_be() {
@@ -79,10 +97,26 @@ fn what_is_not_understood_is_refused_with_what_would_be() {
         ("_revinclude", "AuditEvent:entity", Reason::ParameterUnknown, "log"),
         ("_revinclude:iterate", "*", Reason::ParameterInvalid, "Name the type"),
         ("_revinclude:recurse", "Provenance:target", Reason::ModifierUnknown, ":iterate"),
-        ("_filter", "x", Reason::ParameterUnknown, "Filter"),
+        ("_filter", "x", Reason::ParameterInvalid, "At character 2: a space and an operator"),
+        ("_filter", "code eq a b", Reason::ParameterInvalid, "At character 11: an operator `and` or `or`"),
+        ("_filter", "(code eq a", Reason::ParameterInvalid, "`)` is due"),
+        ("_filter", "code eq ", Reason::ParameterInvalid, "a value is due"),
+        ("_filter", "code eq \"a", Reason::ParameterInvalid, "in quotes"),
+        ("_filter", "cod eq a", Reason::ParameterUnknown, "Perhaps code is meant"),
+        ("_filter", "code co a", Reason::ModifierUnknown, "eq, ne, ss"),
+        ("_filter", "date eq yesterday", Reason::ParameterInvalid, "YYYY"),
+        ("_filter", "code pr maybe", Reason::ParameterInvalid, "true or false"),
+        ("_filter", "code.name eq x", Reason::ParameterInvalid, "no reference parameter"),
+        ("_filter", "focus.name eq x", Reason::ParameterInvalid, "any type"),
+        ("_filter", "patient[gender eq male] eq x", Reason::ParameterInvalid, "`.` and a name"),
+        ("_filter", "not(not(", Reason::ParameterInvalid, "name of a search parameter"),
+        ("_filter:not", "code eq a", Reason::ParameterUnknown, "stands alone"),
+        ("patient._filter", "code eq a", Reason::ParameterUnknown, "stands alone"),
         ("_text", "x", Reason::ParameterUnknown, "Full text"),
         ("_content", "x", Reason::ParameterUnknown, "Full text"),
-        ("_list", "x", Reason::ParameterUnknown, "Lists"),
+        ("_list", "$current-problems", Reason::ParameterUnknown, "Functional lists"),
+        ("_list", "a b", Reason::ParameterInvalid, "An id is"),
+        ("_list:not", "x", Reason::ModifierUnknown, "no modifier"),
         ("code:below", "x", Reason::ParameterInvalid, "system|code"),
         ("code:above", "|x", Reason::ParameterInvalid, "system|code"),
         ("subject:below", "Patient/1", Reason::ModifierUnknown, "Location"),

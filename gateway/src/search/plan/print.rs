@@ -122,13 +122,18 @@ fn print_criterion(f: &mut fmt::Formatter<'_>, criterion: &Criterion, values: bo
             write!(f, "{} from {} where ", parameter.code, definitions::r4().type_name(link.kind))?;
             print_criterion(f, &link.criterion, values)
         }
-        Criterion::AnyOf(each) => {
+        Criterion::All(some) | Criterion::AnyOf(some) => {
+            let word = if matches!(criterion, Criterion::All(_)) { " and " } else { " or " };
             f.write_str("(")?;
-            for (at, criterion) in each.iter().enumerate() {
-                f.write_str(if at == 0 { "" } else { " or " })?;
-                print_criterion(f, criterion, values)?;
+            for (at, one) in some.iter().enumerate() {
+                f.write_str(if at == 0 { "" } else { word })?;
+                print_criterion(f, one, values)?;
             }
             f.write_str(")")
+        }
+        Criterion::Not(one) => {
+            f.write_str("not ")?;
+            print_criterion(f, one, values)
         }
         Criterion::Id(ids) => {
             write!(f, "_id")?;
@@ -173,6 +178,12 @@ fn print_test(f: &mut fmt::Formatter<'_>, test: &Test) -> fmt::Result {
     match test {
         Test::Starts(text) => write!(f, "starts {text:?}"),
         Test::Contains(text) => write!(f, "contains {text:?}"),
+        Test::Equals(text) => write!(f, "equals {text:?}"),
+        Test::Ends(text) => write!(f, "ends {text:?}"),
+        Test::Unlike(test) => {
+            f.write_str("unlike ")?;
+            print_test(f, test)
+        }
         Test::Exact(text) => write!(f, "exactly {text:?}"),
         Test::Token(token) => print_token(f, token),
         Test::Date(date) => print_date(f, date),

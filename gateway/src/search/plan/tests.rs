@@ -119,6 +119,34 @@ fn plans_read_as_expected() {
 ",
         ),
         (
+            "Observation?_filter=patient eq Patient/p1 and code eq c",
+            "search Observation of Patient/p1
+  by the index of code
+  where patient Patient/p1
+  where code c
+  page of 50, counted
+",
+        ),
+        (
+            "Observation?_filter=not (code eq a or date po 2025) and status ne final and \
+             patient[gender eq male].name ew \"sen\"",
+            "search Observation across patients
+  by all rows of the type
+  where not (code a or date ap [2025-01-01T00:00:00.000Z, 2026-01-01T00:00:00.000Z))
+  where status unlike final
+  where patient to Patient where (gender male and name ends \"sen\")
+  page of 50
+",
+        ),
+        (
+            "Observation?_list=l1",
+            "search Observation across patients
+  by the List that refer here
+  where item from List where _id l1
+  page of 50
+",
+        ),
+        (
             "Observation?subject:Patient.identifier=urn:a|1&code=c",
             "search Observation across patients
   by the far ends of subject

@@ -113,7 +113,7 @@ impl Writer<'_> {
                 self.there(sql, &to);
             }
             // These are judged row by row: no plan is driven by them.
-            Criterion::Updated(_) | Criterion::Index(..) => {
+            Criterion::Updated(_) | Criterion::Index(..) | Criterion::All(_) | Criterion::Not(_) => {
                 sql.push("SELECT f.key FROM resource f WHERE f.kind = ").bind(self.names.kind(site.kind));
                 let here = Site { alias: "f".to_owned(), ..site.clone() };
                 sql.push(" AND ");

@@ -156,7 +156,10 @@ pub(super) fn rows(sql: &mut Sql, names: &dyn Names, facet: i64, patient: Option
 /// Tables in which entries that pass this test stand.
 fn homes(test: &Test) -> &'static [&'static str] {
     match test {
-        Test::Starts(_) | Test::Contains(_) | Test::Exact(_) => &["index_string"],
+        Test::Starts(_) | Test::Contains(_) | Test::Exact(_) | Test::Equals(_) | Test::Ends(_) => {
+            &["index_string"]
+        }
+        Test::Unlike(test) => homes(test),
         Test::Token(_) | Test::Codes { .. } | Test::Composite(_) | Test::OfType { .. } | Test::Terms(_) => {
             &["index_token"]
         }
@@ -185,6 +188,25 @@ fn values(sql: &mut Sql, names: &dyn Names, t: &str, table: &str, test: &Test) {
                 Dialect::Postgres => "strpos",
             };
             sql.push(&format!("{position}({t}.value, ")).bind(text.clone()).push(") > 0");
+        }
+        Test::Equals(text) => {
+            sql.push(&format!("{t}.value = ")).bind(text.clone());
+        }
+        Test::Ends(text) => {
+            match sql.dialect {
+                Dialect::Sqlite => {
+                    sql.push(&format!("substr({t}.value, -length(")).bind(text.clone()).push("))")
+                }
+                Dialect::Postgres => {
+                    sql.push(&format!("right({t}.value, length(")).bind(text.clone()).push("))")
+                }
+            };
+            sql.push(" = ").bind(text.clone());
+        }
+        Test::Unlike(test) => {
+            sql.push("NOT (");
+            values(sql, names, t, table, test);
+            sql.push(")");
         }
         Test::Exact(text) => {
             sql.push(&format!("({t}.value = ")).bind(normalise(text));

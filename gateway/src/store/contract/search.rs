@@ -51,6 +51,10 @@ fn cast(store: &dyn Store) -> Filter {
     let risk = r#"{"resourceType":"RiskAssessment","id":"r1","status":"final","subject":{"reference":"Patient/p1"},
         "prediction":[{"probabilityDecimal":0.25}]}"#;
     create(store, risk, derived(Some(key), AUTHOR));
+    let list = r#"{"resourceType":"List","id":"l1","status":"current","mode":"working","entry":[
+        {"item":{"reference":"Observation/o3"}},{"item":{"reference":"https://sluis.example/fhir/Observation/o1"}},
+        {"item":{"reference":"Patient/p2"}}]}"#;
+    create(store, list, derived(None, AUTHOR));
     clinician(AUTHOR)
 }
 
@@ -168,6 +172,40 @@ pub fn every_kind_of_parameter_finds_its_rows(store: &dyn Store) {
         ("Observation?_lastUpdated=ge2026", "o1 o2 o3 o4"),
         ("Observation?_lastUpdated=lt2026", ""),
         ("Observation?_lastUpdated=2026-01-01T00:00:01Z", "o1 o2 o3 o4"),
+        // _filter: search_filter.html
+        ("Patient?_filter=family eq \"DE VRIES\"", "p1"),
+        ("Patient?_filter=family eq vries", "p2"),
+        ("Patient?_filter=family ne vries", "p1"),
+        ("Patient?_filter=family ew ries", "p1 p2"),
+        ("Patient?_filter=family ew de", ""),
+        ("Patient?_filter=family ew \"xxxxxxxxxxde vries\"", ""),
+        ("Patient?_filter=name sw de or birthdate eq 1961-03", "p1 p2"),
+        ("Patient?_filter=name co \"vri\" and active eq true", "p1"),
+        ("Patient?_filter=not (active eq true)", "p2"),
+        ("Patient?_filter=given pr false or gender eq female and active eq false", "p2"),
+        ("Patient?_filter=(given pr false or gender eq female) and active eq false", "p2"),
+        ("Patient?_filter=_id ne p1", "p2"),
+        ("Observation?_filter=code eq http://loinc.org|19935-6", "o1"),
+        ("Observation?_filter=code eq 19935-6 or code eq 8867-4", "o1 o2"),
+        ("Observation?_filter=code ne 8867-4 and code pr true", "o1 o3 o4"),
+        ("Observation?_filter=not (code eq 19935-6 or code eq 8867-4)", "o3 o4"),
+        ("Observation?_filter=date po 2025-06-15", "o2"),
+        ("Observation?_filter=date ge 2025-06-02 and date lt 2025-07-01", "o2"),
+        ("Observation?_filter=value-quantity gt 2000|http://unitsofmeasure.org|mL", "o1 o4"),
+        ("Observation?_filter=value-quantity lt 3 and not (code eq 35094-2)", "o1"),
+        ("Observation?_filter=subject eq Patient/p1 and (code eq fvc or code eq 8867-4)", "o1 o2"),
+        ("Observation?_filter=subject re Patient/p2", ""),
+        ("Observation?_filter=_profile sw http://example.org/", "o1"),
+        ("Observation?_filter=_lastUpdated ge 2026 and _id eq o2", "o2"),
+        ("Observation?_filter=patient.family sw de and code eq fvc", "o1"),
+        ("Observation?_filter=patient[gender eq female].active eq true and code eq fvc", "o1"),
+        ("Observation?_filter=patient[gender eq male].active eq true", ""),
+        // _list: search.html#list
+        ("Observation?_list=l1", "o1 o3"),
+        ("Observation?_list=l1&code=fvc", "o1"),
+        ("Patient?_list=l1", "p2"),
+        ("Observation?_list=none", ""),
+        ("Patient?_has:Observation:patient:_list=l1", "p1"),
         // composite: search.html#combining
         ("Observation?code-value-quantity=http://loinc.org|19935-6$gt2", "o1"),
         ("Observation?code-value-quantity=http://loinc.org|19935-6$gt3", ""),
@@ -399,6 +437,9 @@ pub fn the_largest_search_runs(store: &dyn Store) {
             "Observation?{}",
             vec![format!("date={}", list(&|n| format!("ge{}", 1900 + n))); 5].join("&")
         ),
+        format!("Observation?_filter={}", vec!["code ne x"; 200].join(" or ")),
+        format!("Observation?_filter={}status eq final{}", "not (".repeat(31), ")".repeat(31)),
+        format!("Observation?_list={}", list(&|n| format!("x{n}"))),
         format!("Observation?{}", ["status=final"; 64].join("&")),
         format!("Observation?patient=p1&_sort=-date&{}", ["code:missing=false"; 62].join("&")),
         format!("Observation?{}", ["subject:Patient.general-practitioner:Practitioner.name=x"; 32].join("&")),
