@@ -14,6 +14,8 @@ use super::problem::Problem;
 use super::shape::{FieldId, TypeId};
 use super::target::TargetId;
 
+/// Addresses of code systems by the names senders have for them (HL7 table 0396): a table of the folder, or the library's.
+const SYSTEMS: &str = "v2-0396";
 /// UCUM (FHIR R4 terminologies-systems.html).
 const UCUM: &str = "http://unitsofmeasure.org";
 
@@ -69,7 +71,7 @@ impl<'t> Machine<'t> {
         quarantine: bool,
         system: Option<Text<'t>>,
     ) -> Result<Option<TargetId>, Problem> {
-        let (originals, text) = self.originals(item, system);
+        let (mut originals, text) = self.originals(item, system);
         if originals.is_empty() && text.is_none() {
             return Ok(None);
         }
@@ -110,6 +112,11 @@ impl<'t> Machine<'t> {
             self.target.set(target, code)?;
             return Ok(Some(target));
         }
+        if mapped.is_none() || type_name != "Coding" {
+            for original in &mut originals {
+                original.system = self.canonical(original.system.clone(), item);
+            }
+        }
         if type_name == "Coding" {
             let target = self.target.add(parent, field, type_id, origin)?;
             match (mapped, originals.first()) {
@@ -137,6 +144,27 @@ impl<'t> Machine<'t> {
         let text = text.or_else(|| originals.iter().find_map(|original| original.display.clone()));
         self.put(target, "text", text)?;
         Ok(Some(target))
+    }
+
+    /// The address of a code system that has a local name (`SCT`, `I10`, `L`): from the table [`SYSTEMS`], else none and a warning. Two
+    /// senders' `L` are two systems, and `Coding.system` is a uri (FHIR R4 datatypes.html#Coding).
+    fn canonical(&mut self, system: Text<'t>, item: &Item) -> Text<'t> {
+        if system.is_empty() || system.contains(':') {
+            return system;
+        }
+        if let Lookup::Mapped(row) = self.lookup(SYSTEMS, "", &system) {
+            return Text::Source(&row.target_code);
+        }
+        let problem = Problem::new(
+            "code-system-local",
+            format!(
+                "the code system `{}` has a local name and no address; the code is kept without it",
+                &*system
+            ),
+            format!("name its uri in the map, or add a row to a table {SYSTEMS} (codes/{SYSTEMS}.csv)"),
+        );
+        self.report(problem.on(item).because(system.to_string()).warning());
+        Text::Source("")
     }
 
     fn fill_coding(
