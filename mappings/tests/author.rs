@@ -177,6 +177,33 @@ fn lint_finds_what_compiles_and_is_wrong() {
 }
 
 #[test]
+fn lint_knows_a_vendors_fields_by_its_cases() {
+    let vendor = br#"{"soort":"meting","waarde":3,"deel":{"eenheid":"kg"}}"#;
+    let mut files = case::scaffold("eigen", "*", "json", vendor).unwrap();
+    assert!(!lints(&files).contains(&"source-unseen".to_owned()), "{}", map(&files));
+    edit(&mut files, "map.fml", "waarde", "waarrde");
+    let found = case::lint(&compiled(&files), &files, "m");
+    let said = found.iter().find(|lint| lint.excerpt.code == "source-unseen").unwrap().to_string();
+    assert!(said.contains("waarrde") && said.contains("did you mean `waarde`?"), "{said}");
+}
+
+#[test]
+fn diff_tells_what_a_new_version_changes_and_nothing_else() {
+    let mut files = case::scaffold("x", "*", "csv", TWENTY.as_bytes()).unwrap();
+    let old = compiled(&files);
+    let input = old.folder().cases[0].input.clone();
+    assert!(case::compare_outputs(&old.run(&input), &compiled(&files).run(&input)).is_empty());
+    edit(&mut files, "map.fml", "'final'", "'amended'");
+    let found = case::compare_outputs(&old.run(&input), &compiled(&files).run(&input));
+    let units = old.run(&input).units.len();
+    assert!(found.len() == units && units > 20, "{} of {units}", found.len());
+    for difference in found {
+        let shown = difference.to_string();
+        assert!(shown.contains(".status: expected \"final\", found \"amended\""), "{shown}");
+    }
+}
+
+#[test]
 fn a_changed_output_asks_for_a_new_version() {
     let mut files = case::scaffold("x", "*", "csv", TWENTY.as_bytes()).unwrap();
     edit(&mut files, "mapping.toml", "0.1.0", "1.0.0");

@@ -5,7 +5,7 @@ mod exclusive;
 mod tables;
 mod ucum;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::excerpt::{self, Excerpt};
@@ -13,7 +13,7 @@ use super::walk::{Statement, Walk, walk};
 use super::{Proof, personal_data, prove, proved::unchanged};
 use crate::fml::{self, Files, MapError, Place, Program, nearest};
 use crate::run::{CompiledFolder, LIBRARY};
-use crate::source::Format;
+use crate::source::{Format, NodeId};
 
 pub use ucum::is_ucum;
 
@@ -142,6 +142,7 @@ fn unreachable(program: &Program, read: &Walk<'_>, said: &mut Said<'_>) {
 /// Source names the notation does not have: CSV columns that are not agreed on, HL7v2 parts that cannot be.
 fn names(compiled: &CompiledFolder, read: &Walk<'_>, said: &mut Said<'_>) {
     let columns = &compiled.folder().manifest.matches.columns;
+    let seen = seen(compiled);
     for (_, step, place) in &read.steps {
         match compiled.folder().format() {
             Format::Csv
@@ -168,9 +169,29 @@ fn names(compiled: &CompiledFolder, read: &Walk<'_>, said: &mut Said<'_>) {
                     help,
                 );
             }
+            // A vendor's own documents have no model: what they hold is what the cases show.
+            Format::Json | Format::Xml if !seen.is_empty() && !seen.contains(step) => {
+                let near = nearest(step, seen.iter().map(String::as_str));
+                if !near.is_empty() {
+                    let text = format!("no case has a field `{step}`");
+                    said.say("warning", "source-unseen", *place, text, near);
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// Names of everything in the cases of a vendor's own JSON or XML; empty for FHIR, whose library maps name every element of the
+/// standard, and where there is no case.
+fn seen(compiled: &CompiledFolder) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    for case in &compiled.folder().cases {
+        let tree = compiled.parse(&case.input).tree;
+        let ids = (0..tree.len()).filter_map(|at| u32::try_from(at).ok()).map(NodeId);
+        seen.extend(ids.map(|id| tree.name(id).to_owned()));
+    }
+    if seen.contains("resourceType") { BTreeSet::new() } else { seen }
 }
 
 /// Segment, group, field, component or subcomponent, as this reading of HL7v2 names them.
