@@ -6,6 +6,7 @@
 
 mod element;
 mod load;
+mod own;
 mod search;
 mod value_set;
 
@@ -13,18 +14,21 @@ mod value_set;
 pub mod distil;
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::OnceLock;
 
 pub use element::{Binding, Element, ElementType, Found, Strength, Structure, StructureId, StructureKind};
+pub use own::{OwnError, OwnParameter, extend};
 pub use search::{Component, ParamId, SearchKind, SearchParameter};
 pub use value_set::{Invariant, ValueSet};
 
 use crate::path::Plans;
 
-/// The definitions of R4 4.0.1, read on first use (a few milliseconds).
+/// Those of this process, once they are used or [`extend`]ed.
+static R4: OnceLock<Definitions> = OnceLock::new();
+
+/// The definitions of R4 4.0.1, with what [`extend`] added, read on first use (a few milliseconds).
 pub fn r4() -> &'static Definitions {
-    static R4: LazyLock<Definitions> = LazyLock::new(load::r4);
-    &R4
+    R4.get_or_init(|| load::r4(Vec::new()))
 }
 
 /// A concrete resource type: its place among the names in alphabetical order, so the same in every process of one
@@ -48,6 +52,8 @@ pub struct Definitions {
     structures: Vec<Structure>,
     structures_by_path: HashMap<&'static str, StructureId>,
     parameters: &'static [SearchParameter],
+    /// What an operator added to them; these stand last among the parameters.
+    own: Vec<OwnParameter>,
     value_sets: HashMap<&'static str, ValueSet>,
     invariants: HashMap<&'static str, Invariant>,
     invariant_rows: Vec<Invariant>,
@@ -106,6 +112,16 @@ impl Definitions {
     /// A search parameter by its id.
     pub fn parameter(&self, id: ParamId) -> Option<&'static SearchParameter> {
         self.parameters.get(id.index())
+    }
+
+    /// Whether a search parameter is an operator's.
+    pub fn is_own(&self, id: ParamId) -> bool {
+        id.index() >= self.parameters.len().saturating_sub(self.own.len())
+    }
+
+    /// Search parameters an operator added.
+    pub fn own_parameters(&self) -> &[OwnParameter] {
+        &self.own
     }
 
     /// Codes of the parameters that put a resource of this type in a patient's compartment; empty when it is in none.

@@ -33,6 +33,7 @@ use crate::interaction::write::{self, commit, kinds};
 use crate::library::Library;
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
+use crate::search::indexing::Indexing;
 use crate::search::parameter::SearchLimits;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{RequestFacts, Telemetry};
@@ -55,6 +56,8 @@ pub struct Parts {
     pub search_limits: SearchLimits,
     /// Definitions the operator loaded.
     pub library: Library,
+    /// How far the index of the rows has come.
+    pub indexing: Arc<Indexing>,
     /// Keys, versions, indexes.
     pub store: Arc<dyn Store>,
     /// Roles, categories, labels.
@@ -202,6 +205,10 @@ impl Gateway {
                 Ok(()) if !parts.intake.outdated().is_empty() => {
                     let folders = parts.intake.outdated();
                     let body = serde_json::json!({ "status": "degraded", "mappings": folders });
+                    Ok(Answer::json(StatusCode::OK, body.to_string()))
+                }
+                Ok(()) if !parts.indexing.is_whole() => {
+                    let body = serde_json::json!({ "status": "ready", "indexing": parts.indexing.percent() });
                     Ok(Answer::json(StatusCode::OK, body.to_string()))
                 }
                 Ok(()) => Ok(Answer::json(StatusCode::OK, r#"{"status":"ready"}"#)),

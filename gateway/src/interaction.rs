@@ -73,6 +73,7 @@ use crate::identity::actor::Actor;
 use crate::ids::{PatientKey, ResourceType};
 use crate::library::Library;
 use crate::response::Answer;
+use crate::search::indexing::Indexing;
 use crate::search::parameter::SearchLimits;
 use crate::store::Stored;
 use sluis_conformance::definitions;
@@ -164,6 +165,8 @@ pub struct Scene<'s> {
     pub bundle_id: String,
     /// Definitions the operator loaded.
     pub library: &'s Library,
+    /// Whether every row is indexed.
+    pub indexing: &'s Indexing,
     /// Whether a search leaves out what it does not know (`Prefer: handling=lenient`). Never for criteria of a change.
     pub lenient: bool,
 }

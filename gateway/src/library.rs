@@ -1,4 +1,5 @@
-//! Definitions that the operator loads from a folder of FHIR packages: value sets and code systems, read at the start.
+//! Definitions that the operator loads from a folder of FHIR packages, read at the start: value sets, code systems, search
+//! parameters.
 //!
 //! They hold for every caller and come before stored ones of the same address. Stored resources stay with the store.
 
@@ -6,6 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sluis_conformance::definitions::{OwnParameter, SearchKind};
 use sluis_conformance::json::{Doc, JsonLimits, Node};
 
 /// Files of a folder, sub-folders included.
@@ -20,6 +22,7 @@ const DEPTH_MAX: usize = 8;
 pub struct Library {
     value_sets: HashMap<String, Vec<Arc<Doc>>>,
     code_systems: HashMap<String, Vec<Arc<Doc>>>,
+    parameters: Vec<OwnParameter>,
 }
 
 /// Why a folder is not loaded.
@@ -44,7 +47,7 @@ pub enum LibraryError {
 }
 
 impl Library {
-    /// Reads every `*.json` in a folder and below it; what is neither ValueSet nor CodeSystem is passed over.
+    /// Reads every `*.json` in a folder and below it; what is no ValueSet, CodeSystem or SearchParameter is passed over.
     ///
     /// Errors: [`LibraryError`], at the first file that does not read.
     pub fn read(folder: &Path) -> Result<Library, LibraryError> {
@@ -62,22 +65,34 @@ impl Library {
             let bytes = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
             let doc =
                 Doc::parse(bytes, JsonLimits::default()).map_err(|error| unreadable(error.to_string()))?;
-            library.add(doc);
+            library.add(doc).map_err(unreadable)?;
         }
         Ok(library)
     }
 
     /// Adds a definition, unless it is of another type or has no address.
-    pub fn add(&mut self, doc: Doc) {
+    ///
+    /// Errors: what a SearchParameter lacks.
+    pub fn add(&mut self, doc: Doc) -> Result<(), String> {
         let (kind, url) = (text(doc.root(), "resourceType"), text(doc.root(), "url"));
         let shelf = match kind.as_deref() {
+            Some("SearchParameter") => {
+                self.parameters.extend(parameter(doc.root())?);
+                return Ok(());
+            }
             Some("ValueSet") => &mut self.value_sets,
             Some("CodeSystem") => &mut self.code_systems,
-            _ => return,
+            _ => return Ok(()),
         };
         if let Some(url) = url {
             shelf.entry(url).or_default().push(Arc::new(doc));
         }
+        Ok(())
+    }
+
+    /// Search parameters to add to those of R4.
+    pub fn parameters(&self) -> &[OwnParameter] {
+        &self.parameters
     }
 
     /// Numbers of value sets and code systems.
@@ -121,6 +136,36 @@ fn text(node: Node<'_>, name: &str) -> Option<String> {
     node.get(name).and_then(Node::as_str).map(|text| text.into_owned())
 }
 
+/// A SearchParameter resource (FHIR R4 searchparameter.html); `None` for one that is retired or one of FHIR's own, which
+/// are there.
+fn parameter(root: Node<'_>) -> Result<Option<OwnParameter>, String> {
+    let url = text(root, "url").ok_or("a SearchParameter without url")?;
+    let retired = text(root, "status").as_deref() == Some("retired");
+    if retired || url.starts_with("http://hl7.org/fhir/SearchParameter/") {
+        return Ok(None);
+    }
+    let due = |name: &str| text(root, name).ok_or(format!("{url} has no {name}"));
+    let texts = |name: &str| {
+        let items = root.get(name).into_iter().flat_map(Node::items);
+        items.filter_map(|item| item.as_str().map(|text| text.into_owned())).collect::<Vec<_>>()
+    };
+    let kind =
+        SearchKind::from_code(&due("type")?).ok_or(format!("{url} has a type that R4 does not know"))?;
+    let components = root.get("component").into_iter().flat_map(Node::items).map(|component| {
+        let part = |name: &str| text(component, name).ok_or(format!("{url} has a component without {name}"));
+        Ok((part("definition")?, part("expression")?))
+    });
+    Ok(Some(OwnParameter {
+        code: due("code")?,
+        kind,
+        bases: texts("base"),
+        targets: texts("target"),
+        expression: due("expression")?,
+        components: components.collect::<Result<_, String>>()?,
+        url,
+    }))
+}
+
 fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), LibraryError> {
     let unreadable = |error: std::io::Error| LibraryError::Unreadable {
         path: folder.to_owned(),
@@ -147,7 +192,7 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Lib
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
     use super::*;
 
@@ -183,6 +228,29 @@ mod tests {
         assert_eq!(version("http://x/vs|3"), None);
         assert!(library.holds_code_system("http://x/cs") && !library.holds_code_system("http://x/vs"));
         assert!(library.holds_value_set("http://hl7.org/fhir/ValueSet/administrative-gender"));
+    }
+
+    #[test]
+    fn search_parameters_are_read_or_named() {
+        let read = |text: &str| {
+            let mut library = Library::default();
+            let doc = Doc::parse(text.as_bytes().to_vec(), JsonLimits::default()).unwrap();
+            library.add(doc).map(|()| library.parameters().to_vec())
+        };
+        let whole = r#"{"resourceType":"SearchParameter","url":"urn:p","status":"active","code":"own","base":["Condition","Procedure"],
+            "type":"reference","expression":"Condition.asserter","target":["Patient"]}"#;
+        let read_one = read(whole).unwrap();
+        let [one] = read_one.as_slice() else { panic!("{read_one:?}") };
+        assert_eq!(
+            (&*one.code, one.kind, one.bases.len(), one.targets.len()),
+            ("own", SearchKind::Reference, 2, 1)
+        );
+        assert!(read(&whole.replace("active", "retired")).unwrap().is_empty());
+        assert!(read(&whole.replace("urn:p", "http://hl7.org/fhir/SearchParameter/x")).unwrap().is_empty());
+        for missing in ["code", "type", "expression"] {
+            let said = read(&whole.replace(&format!("\"{missing}\""), "\"x\"")).unwrap_err();
+            assert!(said.contains(missing), "{said}");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod open;
 
 mod regrant;
 
+mod reindex;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use rustls::pki_types::pem::PemObject;
+use sluis_conformance::definitions;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -46,6 +49,7 @@ use crate::interaction::export::Rules;
 use crate::interaction::idempotency::InWork;
 use crate::interaction::write::commit;
 use crate::library::Library;
+use crate::search::indexing::Indexing;
 use crate::search::parameter::SearchLimits;
 use crate::store::{Shelf, Store};
 use crate::telemetry::Telemetry;
@@ -64,7 +68,7 @@ pub struct Running {
     serving: JoinHandle<()>,
     mailboxes: Vec<(SocketAddr, JoinHandle<()>)>,
     closing: watch::Sender<bool>,
-    background: [JoinHandle<()>; 2],
+    background: [JoinHandle<()>; 3],
     checkpoints: Arc<CheckpointKey>,
 }
 
@@ -112,8 +116,11 @@ impl Running {
         }
         // Jobs stop between two blocks and go on at the next start. Nobody listens when there are none.
         let _ = self.end.send(true);
-        let [checkpointing, exporting] = self.background;
+        let [checkpointing, exporting, indexing] = self.background;
         checkpointing.abort();
+        if let Err(error) = indexing.await {
+            tracing::error!(cause = %error, "the indexing of rows ended badly");
+        }
         if let Err(error) = exporting.await {
             tracing::error!(cause = %error, "the export runner ended badly");
         }
@@ -170,8 +177,11 @@ pub async fn start(settings: &Path, clock: Arc<dyn Clock>) -> Result<Running> {
         }
     });
     let (end, ending) = watch::channel(false);
-    let background =
-        [checkpointing(gateway.clone(), Arc::clone(&checkpoints)), exporting(gateway.clone(), ending)];
+    let background = [
+        checkpointing(gateway.clone(), Arc::clone(&checkpoints)),
+        exporting(gateway.clone(), ending.clone()),
+        indexing(&gateway, ending),
+    ];
     let mappings = follow::Reader::new(gateway.clone(), config.mappings);
     Ok(Running {
         gateway,
@@ -230,6 +240,9 @@ async fn mailboxes(
 
 /// The gateway of these settings, not yet serving.
 pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway> {
+    // Before anything uses the definitions.
+    let library = library(config)?;
+    definitions::extend(library.parameters().to_vec()).context("packages")?;
     let policy = Arc::new(policy(config)?);
     let text = config::read_text(&config.organisations)?;
     let organisations =
@@ -248,6 +261,8 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
     if anew > 0 {
         tracing::info!(patients = anew, "policy or registry changed: all grants were compiled anew");
     }
+    let indexing = Arc::new(Indexing::default());
+    reindex::begin(&store, &decision::system(&policy, clock.now(), "reindex"), &indexing).await?;
     let rules = Arc::new(Rules {
         policy: Arc::clone(&policy),
         organisations: Arc::clone(&organisations),
@@ -268,7 +283,8 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         capabilities: capabilities(&base, clock.now()),
         search_limits: search_limits(&limits),
         intake: follow::intake(config.mappings.as_deref())?,
-        library: library(config)?,
+        library,
+        indexing,
         exporter,
         telemetry: Telemetry::default(),
         in_work: InWork::default(),
@@ -288,7 +304,8 @@ fn library(config: &Config) -> Result<Library> {
     let Some(folder) = &config.packages else { return Ok(Library::default()) };
     let library = Library::read(folder).context("packages")?;
     let (value_sets, code_systems) = library.counts();
-    tracing::info!(value_sets, code_systems, "definitions loaded");
+    let parameters = library.parameters().len();
+    tracing::info!(value_sets, code_systems, parameters, "definitions loaded");
     Ok(library)
 }
 
@@ -311,6 +328,13 @@ fn exporting(gateway: Gateway, stopped: watch::Receiver<bool>) -> JoinHandle<()>
         tracing::error!(cause = %error, "waiting exports could not be looked up");
     }
     tokio::spawn(export::run(context, stopped))
+}
+
+/// Indexes rows anew, if there are any to be.
+fn indexing(gateway: &Gateway, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    let parts = gateway.parts();
+    let permit = decision::system(&parts.policy, parts.clock.now(), "reindex");
+    tokio::spawn(reindex::run(Arc::clone(&parts.store), permit, Arc::clone(&parts.indexing), stopped))
 }
 
 /// The policy of these settings: the operator's folder, or the one built in.

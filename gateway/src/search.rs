@@ -14,6 +14,8 @@ pub mod plan;
 
 pub mod sql;
 
+pub mod indexing;
+
 pub mod text;
 
 pub mod unit;

@@ -234,8 +234,26 @@ pub trait Writer: Reader {
     /// Interns a party inside this transaction.
     fn party(&mut self, name: &str) -> Result<PartyKey, StoreError>;
 
+    /// Writes the index entries of the next live rows anew, from their bodies: those after a key, at most `limit`, in order
+    /// of their keys. System permits only.
+    fn reindex(&mut self, after: i64, limit: u32) -> Result<Reindexed, StoreError>;
+
     /// Writes a number that means nothing, so that its commit shows whether the disk takes writes (readiness).
     fn probe(&mut self) -> Result<(), StoreError>;
+}
+
+/// Where, among the gateway's own settings, stands how far the index of the rows has come.
+pub const INDEX_STATE: &str = "index";
+
+/// What a batch of a reindex did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reindexed {
+    /// Key of the last row; `None`: there are no more.
+    pub last: Option<i64>,
+    /// Rows that have another number of entries than before.
+    pub changed: u32,
+    /// Highest key there is.
+    pub of: i64,
 }
 
 /// One stored version.

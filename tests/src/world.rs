@@ -34,13 +34,24 @@ impl World {
 
     /// As [`World::start`], with a clock handed in.
     pub async fn start_with(clock: Arc<dyn Clock>) -> Result<World> {
+        World::start_on(World::database()?, clock).await
+    }
+
+    /// As [`World::start`], with these files in the folder of packages besides. Search parameters among them hold for the
+    /// whole process.
+    pub async fn start_with_packages(packages: &[(&str, &str)]) -> Result<World> {
+        World::make(&std::env::temp_dir(), World::database()?, Arc::new(System), packages).await
+    }
+
+    /// The database that SLUIS_TEST_STORE asks for; `None`: a file.
+    fn database() -> Result<Option<(Database, config::Store)>> {
         match std::env::var("SLUIS_TEST_STORE").as_deref() {
             Ok("postgres") => {
                 let database = Database::new()?.context("SLUIS_TEST_STORE=postgres without a server")?;
                 let store = database.store()?;
-                World::start_on(Some((database, store)), clock).await
+                Ok(Some((database, store)))
             }
-            Err(_) | Ok("sqlite") => World::start_on(None, clock).await,
+            Err(_) | Ok("sqlite") => Ok(None),
             Ok(other) => anyhow::bail!("SLUIS_TEST_STORE={other}: sqlite or postgres"),
         }
     }
@@ -59,6 +70,15 @@ impl World {
         database: Option<(Database, config::Store)>,
         clock: Arc<dyn Clock>,
     ) -> Result<World> {
+        World::make(parent, database, clock, &[]).await
+    }
+
+    async fn make(
+        parent: &Path,
+        database: Option<(Database, config::Store)>,
+        clock: Arc<dyn Clock>,
+        packages: &[(&str, &str)],
+    ) -> Result<World> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("sluis-world-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
         let folder = parent.join(name);
@@ -69,6 +89,9 @@ impl World {
             Arc::new(database)
         });
         demo::prepare_with(&folder, &options).context("prepare the region")?;
+        for (name, text) in packages {
+            std::fs::write(folder.join("packages").join(name), text)?;
+        }
         let mut world = World {
             client: Client::new(0, &std::fs::read(folder.join("authority.pem"))?, None)?,
             settings: folder.join("sluis.toml"),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 
 use super::element::{Binding, Element, ElementType, Strength, Structure, StructureId, StructureKind};
+use super::own::OwnParameter;
 use super::search::{Component, ParamId, SearchKind, SearchParameter};
 use super::value_set::{Invariant, ValueSet};
 use super::{Definitions, Resource, TypeId};
@@ -18,7 +19,7 @@ const COMPARTMENTS: &str = include_str!("../../r4/compartments.tsv");
 const VALUE_SETS: &str = include_str!("../../r4/value-sets.tsv");
 const INVARIANTS: &str = include_str!("../../r4/invariants.tsv");
 
-pub(super) fn r4() -> Definitions {
+pub(super) fn r4(own: Vec<OwnParameter>) -> Definitions {
     let mut structures = Structures::default();
     structures.declare_types();
     let resource_names = structures.resource_names();
@@ -36,7 +37,7 @@ pub(super) fn r4() -> Definitions {
         })
         .collect();
     // Leaked on purpose: definitions live as long as the process, and callers keep `&'static SearchParameter`s.
-    let parameters: &'static [SearchParameter] = Vec::leak(parameters(&resource_names));
+    let parameters: &'static [SearchParameter] = Vec::leak(parameters(&resource_names, &own));
     let is_domain = |resource: &Resource| {
         let base =
             structures.get(resource.structure).and_then(|s| s.base).and_then(|base| structures.get(base));
@@ -63,6 +64,7 @@ pub(super) fn r4() -> Definitions {
         structures_by_path: structures.by_path,
         structures: structures.all,
         parameters,
+        own,
         value_sets: value_sets(),
         invariants: invariants(),
         invariant_rows: invariant_rows().collect(),
@@ -237,7 +239,7 @@ fn type_ids(list: &str, resource_names: &[&'static str]) -> Vec<TypeId> {
     ids.unwrap_or_default()
 }
 
-fn parameters(resource_names: &[&'static str]) -> Vec<SearchParameter> {
+fn parameters(resource_names: &[&'static str], own: &[OwnParameter]) -> Vec<SearchParameter> {
     let kinds: HashMap<&str, SearchKind> = rows::<7>(PARAMETERS)
         .filter_map(|[name, _, kind, ..]| Some((name, SearchKind::from_code(kind)?)))
         .collect();
@@ -247,9 +249,8 @@ fn parameters(resource_names: &[&'static str]) -> Vec<SearchParameter> {
             Some(Component { definition, kind: *kinds.get(definition)?, expression })
         })
     };
-    rows::<7>(PARAMETERS)
-        .enumerate()
-        .filter_map(|(at, [name, code, kind, bases, targets, expression, parts])| {
+    let official = rows::<7>(PARAMETERS).enumerate().filter_map(
+        |(at, [name, code, kind, bases, targets, expression, parts])| {
             Some(SearchParameter {
                 id: ParamId(u16::try_from(at).ok()?),
                 name,
@@ -261,8 +262,37 @@ fn parameters(resource_names: &[&'static str]) -> Vec<SearchParameter> {
                 targets: type_ids(targets, resource_names),
                 components: components(parts).collect(),
             })
-        })
-        .collect()
+        },
+    );
+    let mut all: Vec<SearchParameter> = official.collect();
+    let known: HashMap<String, (&'static str, SearchKind)> = all
+        .iter()
+        .map(|parameter| (parameter.url.clone(), (parameter.name, parameter.kind)))
+        .chain(own.iter().map(|own| (own.url.clone(), (leak(&own.url), own.kind))))
+        .collect();
+    for own in own {
+        let components = own.components.iter().filter_map(|(url, expression)| {
+            let (definition, kind) = *known.get(url)?;
+            Some(Component { definition, kind, expression: leak(expression) })
+        });
+        all.push(SearchParameter {
+            id: ParamId(u16::try_from(all.len()).unwrap_or(u16::MAX)),
+            name: known.get(&own.url).map_or("", |(name, _)| name),
+            code: leak(&own.code),
+            kind: own.kind,
+            url: own.url.clone(),
+            bases: own.bases.iter().map(|base| leak(base)).collect(),
+            expression: leak(&own.expression),
+            targets: own.targets.iter().flat_map(|target| type_ids(leak(target), resource_names)).collect(),
+            components: components.collect(),
+        });
+    }
+    all
+}
+
+/// Text that lives as long as the definitions do: as long as the process.
+fn leak(text: &str) -> &'static str {
+    String::leak(text.to_owned())
 }
 
 fn compartments(resources: &mut [Resource]) {

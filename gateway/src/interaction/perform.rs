@@ -511,6 +511,7 @@ impl Gateway {
             count_max: parts.search_limits.count_max,
             bundle_id: parts.clock.uuid().to_string(),
             library: &parts.library,
+            indexing: &parts.indexing,
             lenient: false,
         }
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
+use sluis_conformance::definitions;
 
 use super::cursor::{self, Cursor};
 use super::{Facts, Outcome, Scene, compartment, found_body, obligation, shape, terms};
@@ -12,7 +13,7 @@ use crate::ids::{ResourceId, ResourceType, SYSTEM_BSN};
 use crate::response::Answer;
 use crate::response::bundle::{BundleWriter, SearchMode};
 use crate::response::refusal::{self, Issue, Reason, Refusal};
-use crate::search::criterion::{SearchRequest, Total};
+use crate::search::criterion::{Parameter, SearchRequest, Total};
 use crate::search::parameter::{self, SearchContext};
 use crate::search::plan;
 use crate::store::{Reader, StoreError};
@@ -74,6 +75,7 @@ pub(super) fn understand(
 ) -> Result<SearchRequest, Refusal> {
     let context = SearchContext { base: scene.base, now: scene.now, lenient: scene.lenient };
     let mut request = parameter::parse(kind, pairs, scene.search_limits, &context)?;
+    indexed(scene, &request)?;
     if let Some(actor) = scene.actor {
         // What a search looks at past a reference is searched too, and needs the scope of its type
         // (SMART App Launch 2.2, scopes-and-launch-context.html#scopes-for-requesting-fhir-resources).
@@ -83,6 +85,21 @@ pub(super) fn understand(
     }
     terms::in_scope(scene, &request)?;
     Ok(request)
+}
+
+/// Refuses to search by an operator's parameter before every row is indexed: it would find less than there is.
+fn indexed(scene: &Scene<'_>, request: &SearchRequest) -> Result<(), Refusal> {
+    if scene.indexing.is_whole() {
+        return Ok(());
+    }
+    let own = |parameter: &&Parameter| definitions::r4().is_own(parameter.id);
+    match request.parameters().iter().find(own) {
+        None => Ok(()),
+        Some(parameter) => {
+            let text = format!("It has come to {} percent.", scene.indexing.percent());
+            Err(Refusal::new(Reason::Indexing, text).at(parameter.code))
+        }
+    }
 }
 
 impl Prepared {

@@ -135,6 +135,8 @@ reasons! {
     SlowBody => REQUEST_TIMEOUT, "timeout", "The request did not arrive in time.", "Send it again.";
     /// The query took too long.
     Timeout => SERVICE_UNAVAILABLE, "timeout", "The request took longer than its limit.", "Narrow the search and try again.";
+    /// An operator's search parameter is searched by before every row is indexed.
+    Indexing => SERVICE_UNAVAILABLE, "transient", "The index of a search parameter is being made.", "Try again later; /health/ready tells how far it is.";
     /// Too many requests for this client.
     Throttled => TOO_MANY_REQUESTS, "throttled", "Too many requests.", "Wait as Retry-After says.";
     /// The writer's queue is full, or the gateway is draining.

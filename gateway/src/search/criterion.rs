@@ -35,6 +35,18 @@ pub struct SearchRequest {
 }
 
 impl SearchRequest {
+    /// Every parameter that criteria, order and includes look at, those at the far ends of references included.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let mut all = Vec::new();
+        self.criteria.iter().for_each(|criterion| criterion.parameters(&mut all));
+        all.extend(self.order.iter().filter_map(|order| match order.key {
+            OrderKey::Parameter(parameter) => Some(parameter),
+            OrderKey::Updated | OrderKey::Id => None,
+        }));
+        all.extend(self.includes.iter().filter_map(|include| include.parameter));
+        all
+    }
+
     /// Whether a criterion names a value set or a place in a hierarchy, to be settled before a plan is made.
     pub fn names_terms(&self) -> bool {
         !self.terms().is_empty()
@@ -88,6 +100,23 @@ pub struct Link {
 }
 
 impl Criterion {
+    fn parameters(&self, all: &mut Vec<Parameter>) {
+        match self {
+            Criterion::Index(parameter, _) => all.push(*parameter),
+            Criterion::Id(_) | Criterion::Updated(_) => {}
+            Criterion::Chain(parameter, links) => {
+                all.push(*parameter);
+                links.iter().for_each(|link| link.criterion.parameters(all));
+            }
+            Criterion::Has(parameter, link) => {
+                all.push(*parameter);
+                link.criterion.parameters(all);
+            }
+            Criterion::All(some) | Criterion::AnyOf(some) => some.iter().for_each(|one| one.parameters(all)),
+            Criterion::Not(one) => one.parameters(all),
+        }
+    }
+
     fn terms<'c>(&'c self, terms: &mut Vec<&'c Terms>) {
         match self {
             Criterion::Index(_, Condition::Any(tests) | Condition::NotAny(tests)) => {

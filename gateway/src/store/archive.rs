@@ -17,10 +17,11 @@ use row::{Tally, decode};
 use tables::{Column, Index, Table};
 
 use crate::decision::filter::Filter;
-use crate::store::StoreError;
+use crate::ids::PartyKey;
 use crate::store::session::base::{Base, Value};
 use crate::store::session::names::NameTable;
 use crate::store::session::{Bounds, Hand, Pen, Session};
+use crate::store::{INDEX_STATE, Shelf, StoreError, Writer as _};
 
 /// Bytes of rows handed to the database at once.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -266,7 +267,11 @@ fn index(base: &dyn Base, bounds: Bounds<'_>, progress: &mut Progress<'_>) -> Re
     loop {
         let pen = Pen { sequence: 0, hand: &mut hand };
         let mut session = Session::new(base, &names, bounds, &filter, Some(pen));
-        let Some((last, rows)) = session.index_anew(after, INDEX_BATCH)? else { return Ok(()) };
+        let Some((last, rows)) = session.index_anew(after, INDEX_BATCH)? else {
+            // A program without the operator's search parameters may have made it: the next start looks for itself.
+            session.shelf_remove(Shelf::Secret, PartyKey(0), INDEX_STATE)?;
+            return Ok(());
+        };
         (after, done) = (last, done + rows);
         progress("search index", done, of);
     }

@@ -52,6 +52,8 @@ pub const ALL: &[Check] = checks![
     search::every_kind_of_parameter_finds_its_rows,
     search::units_of_one_dimension_are_compared,
     search::codes_of_a_list_find_their_rows,
+    search::dates_compare_as_the_specification_says,
+    search::a_reindex_mends_what_is_missing,
     search::an_update_replaces_the_index_entries,
     search::includes_come_once_and_have_a_limit,
     search::absent_values_sort_last,

@@ -30,7 +30,7 @@ use crate::search::unit::Canonical;
 use crate::store::history::HistoryQuery;
 use crate::store::visible::{bits, mask};
 use crate::store::{
-    AuditQuery, AuditRow, Checkpoint, Method, Reader, Record, Shelf, StoreError, Stored, Writer,
+    AuditQuery, AuditRow, Checkpoint, Method, Reader, Record, Reindexed, Shelf, StoreError, Stored, Writer,
 };
 
 /// A snapshot (or the open transaction of the writer) seen through a filter.
@@ -465,6 +465,10 @@ impl Writer for Session<'_> {
     fn party(&mut self, name: &str) -> Result<PartyKey, StoreError> {
         self.pen()?;
         intern_party(self.base, name)
+    }
+
+    fn reindex(&mut self, after: i64, limit: u32) -> Result<Reindexed, StoreError> {
+        self.rewrite_entries(after, limit)
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {

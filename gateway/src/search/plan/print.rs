@@ -56,7 +56,7 @@ impl Plan {
                 Some(Criterion::Has(_, link)) => {
                     format!("the {} that refer here", definitions.type_name(link.kind))
                 }
-                Some(Criterion::AnyOf(_)) => "the compartment".to_owned(),
+                Some(Criterion::AnyOf(_)) => "the indexes of each".to_owned(),
                 _ => "the index".to_owned(),
             },
             Driver::Compartment => "the patient's rows of the type".to_owned(),

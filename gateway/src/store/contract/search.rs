@@ -4,7 +4,7 @@ use super::world::*;
 use crate::decision::filter::Filter;
 use crate::ids::PartyKey;
 use crate::search::criterion::Test;
-use crate::store::{Method, Store, StoreError};
+use crate::store::{Method, Record, Store, StoreError};
 
 const AUTHOR: PartyKey = PartyKey(7);
 
@@ -232,6 +232,82 @@ pub fn every_kind_of_parameter_finds_its_rows(store: &dyn Store) {
     }
 }
 
+/// Every prefix against stored dates of every precision, with and without zones and ends; what is due is worked out from
+/// the sentences of search.html#prefix on moments written down beside each date.
+pub fn dates_compare_as_the_specification_says(store: &dyn Store) {
+    let filter = clinician(AUTHOR);
+    let us = |text: &str| match text {
+        "start" => i64::MIN,
+        "end" => i64::MAX,
+        text => text.parse::<jiff::Timestamp>().unwrap().as_microsecond(),
+    };
+    // A date or start/end of a period, and the moments it stands for: from, and before.
+    let stored = [
+        ("2025", "2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+        ("2025-06", "2025-06-01T00:00:00Z", "2025-07-01T00:00:00Z"),
+        ("2024-02", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"),
+        ("2025-06-15", "2025-06-15T00:00:00Z", "2025-06-16T00:00:00Z"),
+        ("2025-06-15T10:20:30Z", "2025-06-15T10:20:30Z", "2025-06-15T10:20:31Z"),
+        ("2025-06-15T10:20:30.5Z", "2025-06-15T10:20:30.5Z", "2025-06-15T10:20:30.6Z"),
+        ("2025-06-15T12:20:30+02:00", "2025-06-15T10:20:30Z", "2025-06-15T10:20:31Z"),
+        ("2025-06-16T00:30:00+02:00", "2025-06-15T22:30:00Z", "2025-06-15T22:30:01Z"),
+        ("2025-06-14T20:00:00-05:00", "2025-06-15T01:00:00Z", "2025-06-15T01:00:01Z"),
+        ("2025-06-10/2025-06-20", "2025-06-10T00:00:00Z", "2025-06-21T00:00:00Z"),
+        ("2025-06-15T23:00:00+01:00/2025-06-16", "2025-06-15T22:00:00Z", "2025-06-17T00:00:00Z"),
+        ("/2025-06-15", "start", "2025-06-16T00:00:00Z"),
+        ("2025-06-15/", "2025-06-15T00:00:00Z", "end"),
+        ("9998-12-31", "9998-12-31T00:00:00Z", "9999-01-01T00:00:00Z"),
+    ];
+    for (at, (date, ..)) in stored.iter().enumerate() {
+        let effective = match date.split_once('/') {
+            None => format!(r#""effectiveDateTime":"{date}""#),
+            Some((start, "")) => format!(r#""effectivePeriod":{{"start":"{start}"}}"#),
+            Some(("", end)) => format!(r#""effectivePeriod":{{"end":"{end}"}}"#),
+            Some((start, end)) => format!(r#""effectivePeriod":{{"start":"{start}","end":"{end}"}}"#),
+        };
+        let text = format!(
+            r#"{{"resourceType":"Observation","id":"d{at}","status":"final","code":{{"text":"x"}},{effective}}}"#
+        );
+        create(store, &text, derived(None, AUTHOR));
+    }
+    let asked = [
+        ("2025", "2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+        ("2025-06", "2025-06-01T00:00:00Z", "2025-07-01T00:00:00Z"),
+        ("2025-06-15", "2025-06-15T00:00:00Z", "2025-06-16T00:00:00Z"),
+        ("2025-06-15T10:20Z", "2025-06-15T10:20:00Z", "2025-06-15T10:21:00Z"),
+        ("2025-06-15T12:20+02:00", "2025-06-15T10:20:00Z", "2025-06-15T10:21:00Z"),
+        ("2025-06-15T10:20:30Z", "2025-06-15T10:20:30Z", "2025-06-15T10:20:31Z"),
+        ("2025-06-15T12:20:30.5+02:00", "2025-06-15T10:20:30.5Z", "2025-06-15T10:20:30.6Z"),
+        ("2024-02-29", "2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z"),
+        ("1900", "1900-01-01T00:00:00Z", "1901-01-01T00:00:00Z"),
+    ];
+    for (text, from, before) in asked {
+        let (low, end) = (us(from), us(before));
+        // The moment of these checks is after all that is asked.
+        let gap = (NOW.0 - low) / 10;
+        for prefix in ["", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"] {
+            let due = stored.iter().enumerate().filter(|(_, (_, t_from, t_before))| {
+                let (t_low, t_end) = (us(t_from), us(t_before));
+                let contains = low <= t_low && t_end <= end;
+                match prefix {
+                    "" | "eq" => contains,
+                    "ne" => !contains,
+                    "gt" => t_end > end,
+                    "lt" => t_low < low,
+                    "ge" => t_end > end || contains,
+                    "le" => t_low < low || contains,
+                    "sa" => t_low >= end,
+                    "eb" => t_end <= low,
+                    _ => t_low < end + gap && t_end > low - gap,
+                }
+            });
+            let due: Vec<String> = due.map(|(at, _)| format!("d{at}")).collect();
+            let query = format!("Observation?date={prefix}{text}");
+            assert_eq!(found(store, &filter, &query).join(" "), due.join(" "), "{query}");
+        }
+    }
+}
+
 /// 16 kPa is 120 mm[Hg], as a value of its own and in one repetition with its code; what is no UCUM is compared as given.
 pub fn units_of_one_dimension_are_compared(store: &dyn Store) {
     let filter = clinician(AUTHOR);
@@ -333,6 +409,41 @@ pub fn codes_of_a_list_find_their_rows(store: &dyn Store) {
         let found = read(store, &filter, |reader| reader.search(&plan)).unwrap();
         assert_eq!(found.matches.len(), usize::from(!inside.is_empty()), "{tests:?}");
     }
+}
+
+/// Rows without their entries get them from their bodies, batch by batch; a second pass changes nothing.
+pub fn a_reindex_mends_what_is_missing(store: &dyn Store) {
+    let filter = cast(store);
+    write(store, |writer| {
+        let text = r#"{"resourceType":"Basic","id":"bare","code":{"coding":[{"code":"mended"}]}}"#;
+        writer.put(&Record {
+            kind: kind("Basic"),
+            id: &id("bare"),
+            version: 1,
+            updated: NOW,
+            method: Method::Post,
+            derived: derived(None, AUTHOR),
+            body: text.as_bytes(),
+            entries: &[],
+        })
+    })
+    .unwrap();
+    assert!(found(store, &filter, "Basic?code=mended").is_empty());
+    let pass = || {
+        let (mut after, mut batches, mut changed) = (0, 0, 0);
+        loop {
+            let done = write(store, move |writer| writer.reindex(after, 3)).unwrap();
+            let Some(last) = done.last else { return (batches, changed) };
+            assert!(last > after && last <= done.of, "{done:?}");
+            (after, batches, changed) = (last, batches + 1, changed + done.changed);
+        }
+    };
+    assert_eq!(pass(), (3, 1));
+    assert_eq!(found(store, &filter, "Basic?code=mended"), ["bare"]);
+    assert_eq!(found(store, &filter, "Observation?code=19935-6"), ["o1"]);
+    assert_eq!(pass(), (3, 0));
+    let refused = write_as(store, &filter, |writer| writer.reindex(0, 3));
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
 }
 
 /// The entries of the former version find nothing any more.

@@ -97,10 +97,19 @@ pub fn write<T: Send + 'static>(
     store: &dyn Store,
     work: impl FnOnce(&mut dyn Writer) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
+    write_as(store, &system(), work)
+}
+
+/// As [`write`], under a filter.
+pub fn write_as<T: Send + 'static>(
+    store: &dyn Store,
+    filter: &Filter,
+    work: impl FnOnce(&mut dyn Writer) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
     let made = Arc::new(Mutex::new(None));
     let slot = Arc::clone(&made);
     wait(store.write(
-        permit(&system()),
+        permit(filter),
         Box::new(move |writer| {
             *slot.lock().unwrap() = Some(work(writer)?);
             Ok(())
