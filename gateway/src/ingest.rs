@@ -25,9 +25,13 @@ pub mod apply;
 
 pub mod provenance;
 
+pub mod kept;
+
 pub mod quarantine;
 
 pub mod replay;
+
+pub mod trace;
 
 pub mod answer;
 
@@ -199,6 +203,7 @@ impl Intake {
             sha256: read.sha256,
             map: read.map,
             mapping: read.mapping,
+            package: read.package,
             units: read.units,
             notes: read.notes,
             key: Some(key),
@@ -257,6 +262,7 @@ impl Intake {
                         sha256,
                         map: mapped.map,
                         mapping: mapped.mapping,
+                        package: mapped.package,
                         control_id: mapped.control_id,
                         units: prepare::mapped(mapped.output, &sender),
                         notes: mapped.notes,
@@ -271,6 +277,7 @@ impl Intake {
                         sha256,
                         map: String::new(),
                         mapping: String::new(),
+                        package: None,
                         control_id: None,
                         units,
                         notes,
@@ -303,6 +310,7 @@ struct Read {
     sha256: String,
     map: String,
     mapping: String,
+    package: Option<Arc<[u8]>>,
     control_id: Option<String>,
     units: Vec<Prepared>,
     notes: Vec<note::Note>,

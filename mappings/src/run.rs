@@ -16,7 +16,7 @@ use crate::output::{Coverage, Output};
 use crate::plan::{Limits, Options, Plan, Record, Trace};
 use crate::source;
 
-pub use tables::LIBRARY_TABLES;
+pub use tables::{LIBRARY_TABLES, library_tables};
 
 /// Maps every sender's map may import: (file name, text). Found by the url they declare.
 pub const LIBRARY: [(&str, &str); 24] = [
@@ -65,11 +65,21 @@ impl CompiledFolder {
     }
 
     /// As [`CompiledFolder::new`], with other maps (file name, text or StructureMap resource) to import from.
-    pub fn with_library(
+    ///
+    /// Errors: as there.
+    pub fn with_library(folder: Folder, library: &[(&str, &str)]) -> Result<CompiledFolder, Vec<MapError>> {
+        CompiledFolder::with_library_and_tables(folder, library, tables::library())
+    }
+
+    /// As [`CompiledFolder::with_library`], with other code tables behind those of the folder: the library of another time.
+    ///
+    /// Errors: as there.
+    pub fn with_library_and_tables(
         mut folder: Folder,
         library: &[(&str, &str)],
+        tables: &CodeTables,
     ) -> Result<CompiledFolder, Vec<MapError>> {
-        tables::complete(&mut folder.codes);
+        tables::complete(&mut folder.codes, tables);
         let manifest = &folder.manifest;
         let mut constants = BTreeMap::from([("namespace".to_owned(), manifest.identity.namespace.clone())]);
         if let Some(patient) = &manifest.identity.patient {

@@ -110,6 +110,8 @@ pub enum Done {
     Quarantine,
     /// an operation that changes nothing
     Operation,
+    /// where the values of a resource come from, with the bytes of its document
+    Trace,
     /// bulk export, kick-off to file
     Export,
     /// a token was issued or refused

@@ -112,6 +112,8 @@ pub enum Interaction {
     Quarantine(Parameters),
     /// `POST [base]/$replay`: applies waiting units again, by cause; `dryrun` prints only
     Replay(Parameters),
+    /// `GET [type]/[id]/$trace`: where each value of an own resource comes from
+    Trace(ResourceType, ResourceId),
     /// `GET|POST Group/[id]/$export`
     ExportStart(ResourceId, Parameters),
     /// `GET [base]/export/[job]`
@@ -159,6 +161,7 @@ impl Interaction {
             Interaction::Ingest(_) => "ingest",
             Interaction::Quarantine(_) => "quarantine",
             Interaction::Replay(_) => "replay",
+            Interaction::Trace(..) => "trace",
             Interaction::ExportStart(..) => "export",
             Interaction::ExportStatus(_) => "export-status",
             Interaction::ExportFile(..) => "export-file",

@@ -107,6 +107,7 @@ pub enum Kind {
     Ingest,
     Quarantine,
     Replay,
+    Trace,
     ExportStart,
     ExportStatus,
     ExportFile,
@@ -410,6 +411,7 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         }
         Quarantine => Interaction::Quarantine(parameters),
         Replay => Interaction::Replay(parameters),
+        Trace => Interaction::Trace(captures.resource_type()?, captures.id()?),
         ExportStart => Interaction::ExportStart(captures.id()?, parameters),
         ExportStatus => Interaction::ExportStatus(captures.id()?),
         ExportFile => Interaction::ExportFile(captures.id()?, captures.file()?),

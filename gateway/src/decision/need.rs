@@ -43,9 +43,10 @@ impl Need {
             | Interaction::Health { .. }
             | Interaction::Metrics => return Needs::Open,
             Interaction::Bundle(_) => return Needs::Entries,
-            Interaction::Read(kind, _) | Interaction::Vread(kind, ..) | Interaction::History(kind, ..) => {
-                (Action::Read, Some(*kind))
-            }
+            Interaction::Read(kind, _)
+            | Interaction::Vread(kind, ..)
+            | Interaction::History(kind, ..)
+            | Interaction::Trace(kind, _) => (Action::Read, Some(*kind)),
             Interaction::Create(kind, _) => (Action::Create, Some(*kind)),
             // SMART App Launch 2.2: `u` includes update as create and patch.
             Interaction::Update(kind, ..)

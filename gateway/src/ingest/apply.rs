@@ -46,6 +46,8 @@ pub struct Job {
     pub map: String,
     /// Content hash of the mapping; empty likewise.
     pub mapping: String,
+    /// The mapping as it is kept with the document; `None` for R4, when none fits, or past its limit.
+    pub package: Option<Arc<[u8]>>,
     /// Units in source order.
     pub units: Vec<Prepared>,
     /// Findings about the whole; an error among them keeps the document as a whole.

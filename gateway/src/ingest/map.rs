@@ -13,6 +13,7 @@ use sluis_mappings::run::{CompiledFolder, LIBRARY, LIBRARY_TABLES};
 use sluis_mappings::source::{Format, Limits, edifact, hl7v2, json, xml};
 
 use super::digest::hex;
+use super::kept;
 use super::note::Note;
 use crate::ids::Ura;
 
@@ -34,6 +35,7 @@ struct Compiled {
     name: String,
     folder: CompiledFolder,
     hash: String,
+    package: Option<Arc<[u8]>>,
 }
 
 /// A folder that does not load, compile or prove its cases; its last good version stays in force, if it has one.
@@ -54,6 +56,8 @@ pub struct Mapped {
     pub map: String,
     /// Content hash of the mapping; empty likewise.
     pub mapping: String,
+    /// The mapping as it is kept with what it made; `None` past its limit, or when none fits.
+    pub package: Option<Arc<[u8]>>,
     /// MSH-10 and its like.
     pub control_id: Option<String>,
     /// Findings about the whole.
@@ -156,6 +160,7 @@ impl Maps {
                 output: Output::default(),
                 map: String::new(),
                 mapping: String::new(),
+                package: None,
                 control_id,
                 notes,
             };
@@ -178,6 +183,7 @@ impl Maps {
             output,
             map: format!("{}|{}", manifest.id, manifest.version),
             mapping: compiled.hash.clone(),
+            package: compiled.package.clone(),
             control_id,
             notes,
         }
@@ -200,7 +206,12 @@ fn compile(name: &str, files: &Files, hash: String) -> Result<Compiled, Vec<Stri
         .collect();
     // The cases have done their work: a serving gateway holds no documents of them.
     let folder = folder.without_cases();
-    if failed.is_empty() { Ok(Compiled { name: name.to_owned(), folder, hash }) } else { Err(failed) }
+    let package = kept::package(files).map(Arc::from);
+    if failed.is_empty() {
+        Ok(Compiled { name: name.to_owned(), folder, hash, package })
+    } else {
+        Err(failed)
+    }
 }
 
 fn has_cases(files: &Files) -> bool {

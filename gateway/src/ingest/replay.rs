@@ -163,6 +163,7 @@ async fn document(
         sha256: read.sha256,
         map: read.map,
         mapping: read.mapping,
+        package: read.package,
         units: read.units,
         notes: read.notes,
         key: None,

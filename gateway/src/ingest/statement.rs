@@ -17,6 +17,28 @@ pub struct Statement {
     /// Documents with a withdrawal of this resource, which has not arrived yet: their content addresses.
     #[serde(default)]
     pub waiting: Vec<String>,
+    /// What the current version was made of.
+    #[serde(default)]
+    pub made: Option<Made>,
+}
+
+/// Document, part and mapping a version was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The version.
+    pub version: u32,
+    /// Content address of the document.
+    pub sha256: String,
+    /// Its notation.
+    pub notation: String,
+    /// Part of the document: `OBX[4]`.
+    pub label: String,
+    /// Which of the units of this label, from 0.
+    pub ordinal: usize,
+    /// `id|version` of the map; empty for R4.
+    pub map: String,
+    /// Content hash of the mapping; empty for R4.
+    pub mapping: String,
 }
 
 /// What to do with a statement.
@@ -78,6 +100,7 @@ mod tests {
             source_time: Some("2026-05-01T10:00:00+02:00".to_owned()),
             content: Some("a".to_owned()),
             waiting: Vec::new(),
+            made: None,
         };
         assert_eq!(stored.order(Some("2026-05-01T07:59:59Z"), "b"), Order::Stale);
         assert_eq!(stored.order(Some("2026-05-01T08:00:00Z"), "b"), Order::Apply);

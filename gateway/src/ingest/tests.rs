@@ -11,6 +11,7 @@ mod order;
 mod quarantine;
 mod resend;
 mod scene;
+mod trace;
 
 use scene::{GESP, Scene, UMC, oru};
 use sluis_conformance::json::{Doc, JsonLimits};

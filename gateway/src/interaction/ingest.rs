@@ -1,4 +1,4 @@
-//! `$ingest`, `$quarantine` and `$replay`: documents in local formats. The stages are those of `ingest`; here they get
+//! `$ingest`, `$quarantine`, `$replay` and `$trace`: documents in local formats. The stages are those of `ingest`; here they get
 //! their permit's desk and their audit record.
 
 use std::sync::Arc;
@@ -6,11 +6,12 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::found_body;
-use super::perform::{Aside, append, entry};
+use super::perform::{self, Aside, append, entry};
 use crate::audit::entry::AuditRecord;
 use crate::connection::request::{Document, Interaction, Parameters};
 use crate::decision::Permit;
 use crate::gateway::Gateway;
+use crate::ids::{ResourceId, ResourceType};
 use crate::ingest::{Audit, IngestFacts};
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
@@ -57,6 +58,21 @@ pub async fn replay(
     let audit = audit(permit, interaction, aside);
     let done = parts.intake.replay(&*parts.store, &desk, parameters, audit).await?;
     Ok(Answer::fhir(done.status, found_body(done.body.into(), aside.format)))
+}
+
+/// Where each value of an own resource comes from.
+pub async fn trace(
+    gateway: &Gateway,
+    permit: &Permit,
+    kind: ResourceType,
+    id: &ResourceId,
+    interaction: &Interaction,
+    aside: &Aside,
+) -> Result<Answer, Refusal> {
+    let parts = gateway.parts();
+    let (status, body, facts) = parts.intake.trace(&*parts.store, permit, kind, id).await?;
+    append(gateway, permit, perform::record(aside, permit, interaction, &facts)).await?;
+    Ok(Answer::fhir(status, found_body(body.into(), aside.format)))
 }
 
 fn audit(permit: &Permit, interaction: &Interaction, aside: &Aside) -> Audit {

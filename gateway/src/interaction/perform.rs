@@ -143,6 +143,7 @@ pub async fn perform(
         Interaction::Replay(parameters) => {
             ingest::replay(gateway, &permit, parameters, interaction, aside).await
         }
+        Interaction::Trace(kind, id) => ingest::trace(gateway, &permit, *kind, id, interaction, aside).await,
         Interaction::ExportStart(..)
         | Interaction::ExportStatus(_)
         | Interaction::ExportFile(..)
@@ -355,6 +356,7 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
     let kind_only = |done, kind: &ResourceType| aside.entry(done).about(*kind, None, None);
     match interaction {
         Interaction::Read(kind, id) => aside.entry(Done::Read).about(*kind, Some(id), None),
+        Interaction::Trace(kind, id) => aside.entry(Done::Trace).about(*kind, Some(id), None),
         Interaction::Vread(kind, id, version) => aside.entry(Done::Vread).about(*kind, Some(id), *version),
         Interaction::History(kind, id, parameters) => {
             aside.entry(Done::HistoryInstance).about(*kind, Some(id), None).asking(&parameters.raw)

@@ -49,18 +49,25 @@ pub const LIBRARY_TABLES: [(&str, &str); 37] = [
     ("v2-0493", include_str!("../../lib/v2/codes/v2-0493.csv")),
 ];
 
-static TABLES: LazyLock<CodeTables> = LazyLock::new(|| {
+static TABLES: LazyLock<CodeTables> = LazyLock::new(|| library_tables(&LIBRARY_TABLES));
+
+/// Tables of a library, given as name and text. One that does not load is left out: those built in are read by a test.
+pub fn library_tables(texts: &[(&str, &str)]) -> CodeTables {
     let load = |(name, text): &(&str, &str)| {
-        // Built in and read by a test, so that none of them fails here.
         let table = CodeTable::load(name, &format!("lib/v2/codes/{name}.csv"), text.as_bytes(), &[]).ok()?;
         Some(((*name).to_owned(), table))
     };
-    LIBRARY_TABLES.iter().filter_map(load).collect()
-});
+    texts.iter().filter_map(load).collect()
+}
+
+/// The tables built in.
+pub(super) fn library() -> &'static CodeTables {
+    &TABLES
+}
 
 /// Adds to a folder's tables what the library knows and they do not.
-pub(super) fn complete(codes: &mut CodeTables) {
-    for (name, table) in TABLES.iter() {
+pub(super) fn complete(codes: &mut CodeTables, library: &CodeTables) {
+    for (name, table) in library {
         codes.entry(name.clone()).and_modify(|own| own.extend(table)).or_insert_with(|| table.clone());
     }
 }
@@ -87,7 +94,7 @@ mod tests {
         );
         let own = CodeTable::load("units", "codes/units.csv", own.as_bytes(), &[]).unwrap();
         let mut codes = CodeTables::from([("units".to_owned(), own)]);
-        complete(&mut codes);
+        complete(&mut codes, library());
         let code = |unit: &str| match codes["units"].lookup("", unit) {
             Lookup::Mapped(row) => row.target_code.clone(),
             Lookup::NoMap => "none".to_owned(),

@@ -39,7 +39,7 @@ pub(super) fn subtype(done: Done) -> Value {
         Done::Delete => "delete",
         Done::Batch => "batch",
         Done::Transaction => "transaction",
-        Done::Ingest | Done::Quarantine | Done::Operation | Done::Export => "operation",
+        Done::Ingest | Done::Quarantine | Done::Trace | Done::Operation | Done::Export => "operation",
         Done::Token => return dicom("110122", "Login"),
         Done::System => return json!({ "system": SYSTEM_ROLE, "code": "system" }),
     };

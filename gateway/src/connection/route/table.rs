@@ -56,6 +56,7 @@ pub static TABLE: &[Route] = &[
     row(PUT, &[B, Type, Id], Kind::Update),
     row(PATCH, &[B, Type, Id], Kind::Patch),
     row(DELETE, &[B, Type, Id], Kind::Delete),
+    row(GET, &[B, Type, Id, Text("$trace")], Kind::Trace),
     row(GET, &[B, Type, Id, Text("_history")], Kind::History),
     row(GET, &[B, Type, Id, Text("_history"), Version], Kind::Vread),
     row(GET, &[B, Type, Text("_history")], Kind::HistoryType),

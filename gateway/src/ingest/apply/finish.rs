@@ -6,6 +6,7 @@ use sluis_conformance::definitions;
 
 use super::{Done, Job, Turn, Undone};
 use crate::ingest::answer::{Did, Report};
+use crate::ingest::kept;
 use crate::ingest::note::Note;
 use crate::ingest::provenance::{self, Origin};
 use crate::ingest::quarantine::{self, Entry};
@@ -24,6 +25,9 @@ impl Job {
     ) -> Result<Result<Done, Undone>, StoreError> {
         self.settle_quarantine(writer, &turn)?;
         provenance::keep_original(writer, self.party(), &self.sha256, &self.original)?;
+        if let Some(package) = self.package.as_ref().filter(|_| !turn.targets.is_empty()) {
+            kept::keep(writer, self.party(), &self.mapping, package)?;
+        }
         self.provenance(writer, &mut turn)?;
 
         turn.reports.sort_by_key(|(at, _)| *at);

@@ -11,7 +11,7 @@ use crate::ingest::note::Note;
 use crate::ingest::prepare::{Prepared, Ready};
 use crate::ingest::provenance::Target;
 use crate::ingest::quarantine;
-use crate::ingest::statement::{Order, Statement};
+use crate::ingest::statement::{Made, Order, Statement};
 use crate::interaction::reference::Links;
 use crate::interaction::write::{self, Draft, Expect};
 use crate::store::{StoreError, Writer};
@@ -132,6 +132,7 @@ impl Job {
         turn.unblocked.append(&mut statement.waiting);
         statement.source_time = ready.source_time.clone().or(statement.source_time);
         statement.content = Some(content);
+        statement.made = Some(self.made(unit, &written));
         statement.put(writer, self.party(), &name)?;
         let did = if written.created { Did::Created } else { Did::Updated };
         let reference = format!("{name}/_history/{}", written.version);
@@ -257,11 +258,24 @@ impl Job {
         self.spell_patient(ready, &written.id, turn);
         statement.source_time = ready.source_time.clone().or(statement.source_time);
         statement.content = Some(content);
+        statement.made = Some(self.made(unit, &written));
         statement.put(writer, self.party(), &format!("Patient/{}", written.id))?;
         let did = if written.created { Did::Created } else { Did::Updated };
         let reference = format!("Patient/{}/_history/{}", written.id, written.version);
         self.target(writer, turn, unit, ready, &written, &reference)?;
         Ok(Unit::There { did, reference, note: None })
+    }
+
+    fn made(&self, unit: &Prepared, written: &write::Written) -> Made {
+        Made {
+            version: written.version,
+            sha256: self.sha256.clone(),
+            notation: self.notation.as_str().to_owned(),
+            label: unit.label.clone(),
+            ordinal: unit.ordinal,
+            map: self.map.clone(),
+            mapping: self.mapping.clone(),
+        }
     }
 
     fn spell_patient(&self, ready: &Ready, id: &ResourceId, turn: &mut Turn) {

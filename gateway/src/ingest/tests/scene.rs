@@ -101,6 +101,10 @@ impl Scene {
 
     /// A permit for what `$ingest` and `$replay` (create) or `$quarantine` (read) need.
     fn permit_for(&self, ura: &str, action: Action) -> Permit {
+        self.permit_of(ura, action, None)
+    }
+
+    fn permit_of(&self, ura: &str, action: Action, kind: Option<ResourceType>) -> Permit {
         let all = Permissions { create: true, read: true, update: true, delete: true, search: true };
         let actor = Arc::new(Actor {
             client: format!("epd-{ura}").into(),
@@ -115,7 +119,7 @@ impl Scene {
         let parties = Parties::of(&*self.store, &self.organisations, &actor).unwrap();
         let context =
             Context { policy: &self.policy, organisations: &self.organisations, now: self.clock.now() };
-        decide(&context, &actor, &Need { action, kind: None }, &parties).unwrap()
+        decide(&context, &actor, &Need { action, kind }, &parties).unwrap()
     }
 
     pub(super) fn desk(&self, ura: &str) -> Desk {
@@ -190,6 +194,12 @@ impl Scene {
     pub(super) fn waiting(&self, ura: &str) -> String {
         let permit = self.permit_for(ura, Action::Read);
         self.intake.quarantine(&*self.store, &permit, &parameters(&[])).unwrap()
+    }
+
+    pub(super) fn trace(&self, ura: &str, kind: &str, id: &ResourceId) -> Result<String, Refusal> {
+        let permit = self.permit_of(ura, Action::Read, Some(kind_of(kind)));
+        let work = self.intake.trace(&*self.store, &permit, kind_of(kind), id);
+        self.runtime.block_on(work).map(|(_, body, _)| body)
     }
 
     pub(super) fn limit(&mut self, units_max: usize) {
