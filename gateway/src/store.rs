@@ -119,6 +119,9 @@ pub trait Reader {
     /// Runs a search plan: one page of matches, their includes, and the exact total when asked.
     fn search(&mut self, plan: &Plan) -> Result<Found, StoreError>;
 
+    /// Those of these types of which anything is stored, whoever may see it: only to pass over searches that find nothing.
+    fn stored_kinds(&mut self, kinds: &[ResourceType]) -> Result<Vec<ResourceType>, StoreError>;
+
     /// The state of the store this snapshot shows: the sequence of the last work in it.
     fn mark(&mut self) -> Result<i64, StoreError>;
 

@@ -154,6 +154,9 @@ mod tests {
         fn search(&mut self, _: &Plan) -> Result<Found, StoreError> {
             not_asked()
         }
+        fn stored_kinds(&mut self, _: &[ResourceType]) -> Result<Vec<ResourceType>, StoreError> {
+            not_asked()
+        }
         fn mark(&mut self) -> Result<i64, StoreError> {
             not_asked()
         }

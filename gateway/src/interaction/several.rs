@@ -284,7 +284,9 @@ impl Prepared {
         let counted = asked.total == Total::Accurate || first.count_only;
         let (mut rows, mut more, mut total): (Vec<Row>, bool, u64) = (Vec::new(), false, 0);
         let (mut included, mut seen): (Vec<Stored>, HashSet<i64>) = (Vec::new(), HashSet::new());
-        for plan in plans {
+        let searched: Vec<ResourceType> = plans.iter().map(|plan| plan.kind).collect();
+        let stored = reader.stored_kinds(&searched)?;
+        for plan in plans.iter().filter(|plan| stored.contains(&plan.kind)) {
             let full = !merged && rows.len() >= wanted;
             let (mut plan, over) = begun(plan, start);
             plan.total = counted;
