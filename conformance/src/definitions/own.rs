@@ -72,7 +72,11 @@ pub fn extend(own: Vec<OwnParameter>) -> Result<(), OwnError> {
     own.iter().try_for_each(form)?;
     let definitions = load::r4(own);
     check(&definitions)?;
-    R4.set(definitions).map_err(|_| OwnError::TooLate)
+    // Another thread may have made them meanwhile; of the same parameters they are the same.
+    R4.set(definitions).or_else(|mine| match R4.get() {
+        Some(there) if there.own == mine.own => Ok(()),
+        _ => Err(OwnError::TooLate),
+    })
 }
 
 /// What a description says of itself.
