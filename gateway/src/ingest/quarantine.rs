@@ -12,12 +12,18 @@ use super::note::Note;
 use super::source::Notation;
 use crate::clock::Timestamp;
 use crate::ids::PartyKey;
+use crate::response::refusal::{Reason, Refusal};
 use crate::store::{Reader, Shelf, StoreError, Writer};
 
 /// Entries read from the shelf at once.
 const PAGE: u32 = 500;
 /// Groups shown in one list.
 const CAUSES_MAX: usize = 200;
+/// Units of one sender that may wait at once. Past it nothing more is taken: what a sender does not mend would otherwise
+/// fill the disk of all.
+pub const WAITING_MAX: u64 = 100_000;
+/// Key of the number of entries of a sender; a listing begins after it.
+const COUNT: &str = "";
 /// Cause of a withdrawal whose original has not arrived.
 pub const CORRECTION: &str = "correction-without-original";
 
@@ -79,12 +85,21 @@ impl Entry {
         key(&self.sha256, &self.label, self.ordinal)
     }
 
-    /// Keeps it; of an entry tried before, the first try stays.
-    pub fn keep(mut self, writer: &mut dyn Writer, sender: PartyKey) -> Result<(), StoreError> {
+    /// Keeps it; of an entry tried before, the first try stays. `more` says whether it may be one more past the limit.
+    ///
+    /// Errors: the store's own, and `QuarantineFull`.
+    pub fn keep(mut self, writer: &mut dyn Writer, sender: PartyKey, more: bool) -> Result<(), StoreError> {
         if let Some(bytes) = writer.shelf_get(Shelf::Quarantine, sender, &self.key())? {
             let earlier = read(&bytes)?;
             self.first_try = earlier.first_try;
             self.tries = earlier.tries.saturating_add(1);
+        } else {
+            let waiting = count(writer, sender)?;
+            if waiting >= WAITING_MAX && !more {
+                let text = format!("{waiting} of its units wait for mending, and {WAITING_MAX} may.");
+                return Err(StoreError::Refused(Box::new(Refusal::new(Reason::QuarantineFull, text))));
+            }
+            put_count(writer, sender, waiting.saturating_add(1))?;
         }
         let bytes = serde_json::to_vec(&self).map_err(|error| {
             StoreError::Database(format!("a quarantine entry does not serialise: {error}"))
@@ -105,7 +120,43 @@ pub fn release(
     label: &str,
     ordinal: usize,
 ) -> Result<bool, StoreError> {
-    writer.shelf_remove(Shelf::Quarantine, sender, &key(sha256, label, ordinal))
+    let released = writer.shelf_remove(Shelf::Quarantine, sender, &key(sha256, label, ordinal))?;
+    if released {
+        // The number without the removed one: when there is none yet, the entries are counted, and it is among them no more.
+        let waiting = match kept_count(writer, sender)? {
+            Some(waiting) => waiting.saturating_sub(1),
+            None => count(writer, sender)?,
+        };
+        put_count(writer, sender, waiting)?;
+    }
+    Ok(released)
+}
+
+/// How many units of a sender wait.
+fn count(reader: &mut dyn Writer, sender: PartyKey) -> Result<u64, StoreError> {
+    if let Some(waiting) = kept_count(reader, sender)? {
+        return Ok(waiting);
+    }
+    // Entries from before there was a number.
+    let (mut waiting, mut after) = (0_u64, String::new());
+    loop {
+        let page = reader.shelf_list(Shelf::Quarantine, Some(sender), &after, PAGE)?;
+        let Some((_, last, _)) = page.last() else { return Ok(waiting) };
+        after.clone_from(last);
+        waiting = page.iter().fold(waiting, |sum, _| sum.saturating_add(1));
+    }
+}
+
+fn kept_count(reader: &mut dyn Writer, sender: PartyKey) -> Result<Option<u64>, StoreError> {
+    let Some(bytes) = reader.shelf_get(Shelf::Quarantine, sender, COUNT)? else { return Ok(None) };
+    let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
+    number
+        .map(Some)
+        .ok_or_else(|| StoreError::Database("the number of waiting units does not parse".to_owned()))
+}
+
+fn put_count(writer: &mut dyn Writer, sender: PartyKey, waiting: u64) -> Result<(), StoreError> {
+    writer.shelf_put(Shelf::Quarantine, sender, COUNT, waiting.to_string().as_bytes())
 }
 
 /// Every entry of a sender, in order of document and label; of one cause when it is named.

@@ -22,6 +22,8 @@ use crate::interaction::write::{self, Desk};
 use crate::response::refusal::{Reason, Refusal};
 use crate::store::{Store, StoreError};
 
+/// Documents run again in one request when it names no number, and at most.
+const DOCUMENTS: usize = 1_000;
 /// Units named in one answer.
 const UNITS_MAX: usize = 1_000;
 
@@ -32,6 +34,32 @@ pub struct Asked {
     pub cause: Option<String>,
     /// Tell only.
     pub dry_run: bool,
+    /// Documents in this request; the default where it is not said.
+    pub count: Option<usize>,
+    /// Go on behind this one.
+    pub after: Option<Place>,
+}
+
+/// Where a document stands in the order of arrival: its first try, and its content address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(i64, String);
+
+impl Place {
+    fn parse(text: &str) -> Option<Place> {
+        let (first_try, sha256) = text.split_once('.')?;
+        let hex = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Some(Place(first_try.parse().ok()?, sha256.to_owned())).filter(|_| hex)
+    }
+
+    /// As `after` takes it.
+    fn text(&self) -> String {
+        format!("{}.{}", self.0, self.1)
+    }
+
+    fn of(group: &[Entry]) -> Place {
+        let first_try = group.iter().map(|entry| entry.first_try).min().unwrap_or_default();
+        Place(first_try, group.first().map(|entry| entry.sha256.clone()).unwrap_or_default())
+    }
 }
 
 impl Asked {
@@ -46,9 +74,23 @@ impl Asked {
                         Refusal::new(Reason::ParameterInvalid, "dryrun is true or false.").at("dryrun")
                     })?;
                 }
+                "_count" if may_replay => {
+                    let number =
+                        value.parse::<usize>().ok().filter(|number| (1..=DOCUMENTS).contains(number));
+                    asked.count = Some(number.ok_or_else(|| {
+                        let text = format!("_count is the number of documents, 1 to {DOCUMENTS}.");
+                        Refusal::new(Reason::ParameterInvalid, text).at("_count")
+                    })?);
+                }
+                "after" if may_replay => {
+                    asked.after = Some(Place::parse(value).ok_or_else(|| {
+                        let text = "after is what an earlier answer gave as next.";
+                        Refusal::new(Reason::ParameterInvalid, text).at("after")
+                    })?);
+                }
                 "_format" | "_pretty" => {}
                 other => {
-                    let known = if may_replay { "cause, dryrun" } else { "cause" };
+                    let known = if may_replay { "cause, dryrun, _count, after" } else { "cause" };
                     let text = format!("Known here: {known}.");
                     return Err(Refusal::new(Reason::ParameterUnknown, text).at(other));
                 }
@@ -87,7 +129,11 @@ pub(super) async fn replay(
         IngestFacts { dry_run: asked.dry_run, status: StatusCode::OK.as_u16(), ..IngestFacts::default() };
     let mut told: Vec<(String, UnitReport)> = Vec::new();
     let mut unblocked = Vec::new();
-    for group in by_document(entries) {
+    let mut groups = by_document(entries);
+    groups.retain(|group| asked.after.as_ref().is_none_or(|after| Place::of(group) > *after));
+    let later = groups.split_off(groups.len().min(asked.count.unwrap_or(DOCUMENTS)));
+    let next = groups.back().filter(|_| !later.is_empty()).map(|group| Place::of(group));
+    for group in groups {
         let Some(done) = document(intake, store, desk, &group, asked.dry_run, audit).await? else { continue };
         unblocked.extend(done.unblocked);
         merge(&mut facts, &done.facts);
@@ -106,7 +152,11 @@ pub(super) async fn replay(
         write::commit(store, &desk.permit, move |writer| writer.append_audit(&audit(&record)).map(|_| ()))
             .await?;
     }
-    Ok(Ingested { status: StatusCode::OK, body: to_parameters(asked, &told), facts })
+    Ok(Ingested {
+        status: StatusCode::OK,
+        body: to_parameters(asked, &told, next.map(|place| (place, later.len()))),
+        facts,
+    })
 }
 
 /// Applies the withdrawals that waited in these documents for a resource that is there now.
@@ -181,7 +231,7 @@ fn by_document(entries: Vec<Entry>) -> VecDeque<Vec<Entry>> {
         groups.entry(entry.sha256.clone()).or_default().push(entry);
     }
     let mut groups: Vec<Vec<Entry>> = groups.into_values().collect();
-    groups.sort_by_key(|group| group.iter().map(|entry| entry.first_try).min());
+    groups.sort_by_cached_key(|group| Place::of(group));
     groups.into()
 }
 
@@ -214,11 +264,15 @@ pub(super) fn merge(all: &mut IngestFacts, one: &IngestFacts) {
 }
 
 /// The answer as a Parameters resource: counts, then what became (or would become) of each unit.
-fn to_parameters(asked: &Asked, told: &[(String, UnitReport)]) -> String {
+fn to_parameters(asked: &Asked, told: &[(String, UnitReport)], next: Option<(Place, usize)>) -> String {
     let mut parameters = vec![json!({ "name": "dryrun", "valueBoolean": asked.dry_run })];
     for did in [Did::Created, Did::Updated, Did::Unchanged, Did::Stale, Did::Kept] {
         let count = told.iter().filter(|(_, report)| report.did == did).count();
         parameters.push(json!({ "name": did.as_str(), "valueInteger": count }));
+    }
+    if let Some((place, documents)) = next {
+        parameters.push(json!({ "name": "next", "valueString": place.text() }));
+        parameters.push(json!({ "name": "documentsLeft", "valueInteger": documents }));
     }
     parameters.extend(told.iter().take(UNITS_MAX).map(|(sha256, report)| unit_parameter(sha256, report)));
     if told.len() > UNITS_MAX {
@@ -265,6 +319,10 @@ mod tests {
         assert_eq!(reason(&[("cause", "x"), ("dryrun", "true")], true), None);
         assert_eq!(reason(&[("dryrun", "1")], true), Some(Reason::ParameterInvalid));
         assert_eq!(reason(&[("dryrun", "true")], false), Some(Reason::ParameterUnknown));
+        assert_eq!(reason(&[("_count", "0")], true), Some(Reason::ParameterInvalid));
+        assert_eq!(reason(&[("_count", "1001")], true), Some(Reason::ParameterInvalid));
+        assert_eq!(reason(&[("after", "1")], true), Some(Reason::ParameterInvalid));
+        assert_eq!(reason(&[("_count", "1")], false), Some(Reason::ParameterUnknown));
         assert_eq!(reason(&[("cuase", "x")], true), Some(Reason::ParameterUnknown));
     }
 }

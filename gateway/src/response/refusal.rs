@@ -143,6 +143,8 @@ reasons! {
     Busy => SERVICE_UNAVAILABLE, "transient", "The gateway is busy.", "Try again as Retry-After says.";
     /// The store takes no writes: no audit record, no data.
     StoreUnavailable => SERVICE_UNAVAILABLE, "transient", "The store cannot record this request, so nothing was done.", "Try again later; the operator has been told.";
+    /// Too much of the sender's waits for mending.
+    QuarantineFull => SERVICE_UNAVAILABLE, "transient", "Too much of this organisation waits for mending, so nothing of this document was kept.", "Mend and replay what waits ([base]/$quarantine shows it), then send this again.";
     /// A place whose feature is not part of this version.
     NotImplemented => NOT_IMPLEMENTED, "not-supported", "This is not part of this version.", "See docs/changelog.md.";
     /// A fault of the gateway.

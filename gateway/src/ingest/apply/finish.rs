@@ -54,14 +54,16 @@ impl Job {
         let entry = |label: &str, ordinal: usize, notes: &[Note]| {
             Entry::new(&self.sha256, self.notation, label, ordinal, notes.to_vec(), &self.map, self.desk.now)
         };
+        // A replay of what waits is no new load, even where one document waits in parts afterwards.
+        let more = self.only.is_some();
         if self.whole() {
-            return entry("", 0, &self.notes).keep(writer, self.party());
+            return entry("", 0, &self.notes).keep(writer, self.party(), more);
         }
         quarantine::release(writer, self.party(), &self.sha256, "", 0)?;
         for (at, report) in &turn.reports {
             let ordinal = self.units.get(*at).map_or(0, |unit| unit.ordinal);
             if report.did == Did::Kept {
-                entry(&report.label, ordinal, &report.notes).keep(writer, self.party())?;
+                entry(&report.label, ordinal, &report.notes).keep(writer, self.party(), more)?;
             } else {
                 quarantine::release(writer, self.party(), &self.sha256, &report.label, ordinal)?;
             }

@@ -1,6 +1,8 @@
 //! What waits, and its replay.
 
 use super::scene::{GESP, GP, Scene, UMC, oru};
+use crate::ingest::quarantine::WAITING_MAX;
+use crate::response::refusal::Reason;
 use serde_json::Value;
 
 const HEADER: &str = "bsn;bezoekdatum;soort;code;omschrijving;waarde;eenheid;taak;categorie;eigenaar_ura;uitvoerder_ura;status";
@@ -144,4 +146,67 @@ fn a_document_without_mapping_is_applied_once_there_is_one() {
     let replayed = scene.replay(GP, &[]);
     assert!(scene.one(GP, &replayed, "Observation/").contains(r#""value":45"#), "{}", replayed.body);
     assert!(scene.waiting(GP).contains(r#""name":"waiting","valueInteger":0"#));
+}
+
+#[test]
+fn a_replay_in_parts_takes_every_document_once() {
+    let scene = Scene::new();
+    for day in 10..15 {
+        let row = format!("999911132;{day}-03-2026;meting;SNIF;SNIP;46;cmH2O;;;;;definitief");
+        scene.ingest(GESP, "text/csv", &csv(&[&row]));
+    }
+    scene.mend("gesp-export", "codes/tests.csv", with_snif);
+    let (mut created, mut dry, mut after) = (0, 0, String::new());
+    for left in [Some(3), Some(1), None] {
+        let mut asked = vec![("_count", "2")];
+        if !after.is_empty() {
+            asked.push(("after", &after));
+        }
+        let told: Value =
+            serde_json::from_str(&scene.replay(GESP, &[&asked[..], &[("dryrun", "true")]].concat()).body)
+                .unwrap();
+        dry += number(&told, "created").unwrap();
+        let told: Value = serde_json::from_str(&scene.replay(GESP, &asked).body).unwrap();
+        created += number(&told, "created").unwrap();
+        assert_eq!(number(&told, "documentsLeft"), left, "{told}");
+        after =
+            parameter(&told, "next").map_or(String::new(), |p| p["valueString"].as_str().unwrap().to_owned());
+    }
+    assert_eq!((created, dry), (5, 5));
+    assert!(scene.waiting(GESP).contains(r#""name":"waiting","valueInteger":0"#));
+}
+
+#[test]
+fn past_its_limit_a_sender_is_told_and_nothing_is_kept() {
+    let scene = Scene::new();
+    let bad = |day: u8, code: &str| {
+        csv(&[&format!("999911132;{day}-03-2026;meting;{code};SNIP;46;cmH2O;;;;;definitief")])
+    };
+    scene.ingest(GESP, "text/csv", &bad(10, "SNIF"));
+    scene.waiting_number(GESP, WAITING_MAX);
+    let before = scene.state();
+    let refusal = scene.refused(GESP, "text/csv", &bad(11, "SNIF"));
+    assert_eq!(refusal.reason, Reason::QuarantineFull, "{refusal:?}");
+    assert!(refusal.details.contains("100000"), "{}", refusal.details);
+    assert_eq!(scene.state(), before, "nothing of it is kept");
+
+    // What can be applied is, and what waits already may come again; another sender has room of its own.
+    let good = scene.ingest(GESP, "text/csv", &bad(12, "SNIP"));
+    assert!(good.body.contains("1 created"), "{}", good.body);
+    scene.ingest(GESP, "text/csv", &bad(10, "SNIF"));
+    scene.ingest(GP, "application/hl7-v2", &oru(1001, &["OBX|1|NM|SNIP^SNIP^99ALS||45|cmH2O|||||F"]));
+
+    // One mended makes room for one.
+    scene.mend("gesp-export", "codes/tests.csv", with_snif);
+    scene.replay(GESP, &[]);
+    scene.ingest(GESP, "text/csv", &bad(13, "SNOF"));
+    assert_eq!(scene.refused(GESP, "text/csv", &bad(14, "SNOF")).reason, Reason::QuarantineFull);
+}
+
+fn parameter<'p>(parameters: &'p Value, name: &str) -> Option<&'p Value> {
+    parameters["parameter"].as_array().unwrap().iter().find(|parameter| parameter["name"] == name)
+}
+
+fn number(parameters: &Value, name: &str) -> Option<i64> {
+    parameter(parameters, name).map(|parameter| parameter["valueInteger"].as_i64().unwrap())
 }

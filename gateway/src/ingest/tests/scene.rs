@@ -202,6 +202,15 @@ impl Scene {
         self.runtime.block_on(work).map(|(_, body, _)| body)
     }
 
+    /// As if so many units of a sender waited.
+    pub(super) fn waiting_number(&self, ura: &str, number: u64) {
+        let (permit, party) = (self.permit(ura), self.party(ura));
+        let work = crate::interaction::write::commit(&*self.store, &permit, move |writer| {
+            writer.shelf_put(Shelf::Quarantine, party, "", number.to_string().as_bytes())
+        });
+        self.runtime.block_on(work).unwrap();
+    }
+
     pub(super) fn limit(&mut self, units_max: usize) {
         self.intake = Intake::new(Maps::shipped().unwrap()).limited(units_max);
     }
