@@ -3,6 +3,7 @@
 //! This file joins the stages and holds no rule of any of them.
 
 pub mod mllp;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -215,7 +216,12 @@ impl Gateway {
                 Err(error) => Err(write::refusal(error)),
             },
             Interaction::Metrics => {
-                let text = parts.telemetry.metrics().exposition();
+                let mut text = parts.telemetry.metrics().exposition();
+                match self.waiting(request.received) {
+                    Ok(waiting) => text.push_str(&waiting),
+                    // A scraper wants the rest all the more when the database does not answer.
+                    Err(error) => tracing::warn!(%error, "what waits for mending is not known"),
+                }
                 Ok(Answer::text(StatusCode::OK, text))
             }
             _ => Err(Refusal::new(Reason::Internal, "").because("an interaction without its token")),

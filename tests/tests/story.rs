@@ -149,6 +149,10 @@ async fn one_patient_four_care_lines_end_to_end() -> Result<()> {
     ensure!(!text.contains("999940003"), "no BSN in an answer, not even a wrong one");
     let waiting = feed.ok("$quarantine").await?;
     ensure!(waiting.to_string().contains("row["), "{waiting}");
+    let scraped = world.client().send(Method::GET, "/metrics", &[], "").await?.text();
+    let units = waiting["parameter"][0]["valueInteger"].as_u64().unwrap_or_default();
+    let line = format!("sluis_quarantine_units{{organisation=\"90000201\"}} {units}");
+    ensure!(units > 0 && scraped.lines().any(|found| found == line), "{line} in {scraped}");
     mend(&world, &feed, &patient).await?;
     let plans = gesp.ok(&format!("CarePlan?patient={patient}")).await?;
     ensure!(matches(&plans).iter().any(|p| p["activity"].as_array().is_some_and(|a| a.len() > 1)), "{plans}");

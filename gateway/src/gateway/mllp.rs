@@ -40,6 +40,17 @@ impl Inbox {
         Inbox { gateway, peers: peers.into() }
     }
 
+    /// Counts a frame by the status its message would have over HTTP; `broken` is one that held no message.
+    fn count(&self, status: &'static str) {
+        let help = "Frames received over MLLP, by the status their message would have over HTTP.";
+        self.gateway
+            .parts()
+            .telemetry
+            .metrics()
+            .counter("sluis_mllp_frames_total", help, &[("status", status)])
+            .add(1);
+    }
+
     fn binding(&self, peer: &Peer) -> Option<&Binding> {
         let shown = peer.certificate.as_ref().map(|certificate| &*certificate.thumbprint);
         let fits = |bound: &&BoundPeer| {
@@ -92,6 +103,7 @@ impl Receiver for Inbox {
         let whole = matches!(split.messages.as_slice(), [one] if one.end as usize - one.start as usize == message.len());
         if !whole && !split.messages.is_empty() {
             let why = "A frame holds one message. Send each message of a batch in a frame of its own, or the batch to $ingest.";
+            self.count("4xx");
             return Some(reject(&message, "batch-unsplit", why, &id, began).into());
         }
         let answer = match self.ingest(message.clone(), &peer).await {
@@ -101,11 +113,17 @@ impl Receiver for Inbox {
                 Answer::refused(&refusal)
             }
         };
+        self.count(match answer.status.as_u16() / 100 {
+            2 => "2xx",
+            4 => "4xx",
+            _ => "5xx",
+        });
         Some(acknowledge(&message, answer.status, &answer.body, &id, parts.clock.now()).into())
     }
 
     async fn broken(&self, why: Broken, _peer: Arc<Peer>) -> Bytes {
         let parts = self.gateway.parts();
+        self.count("broken");
         let text = match why {
             Broken::Outside => {
                 "Bytes stand before the start of a frame (0B). Send each message as 0B message 1C 0D."

@@ -180,9 +180,47 @@ pub fn entries(
     }
 }
 
+/// How much of a sender's waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Units.
+    pub units: u64,
+    /// First try of the one that waits longest; `None` when nothing waits.
+    pub oldest: Option<Timestamp>,
+}
+
+/// How much of a sender's waits; `None` when nothing of it ever did. Walks its entries, at most [`WAITING_MAX`] and what a
+/// document brought past that.
+///
+/// Errors: the store's own.
+pub fn depth(reader: &mut dyn Reader, sender: PartyKey) -> Result<Option<Depth>, StoreError> {
+    #[derive(Deserialize)]
+    struct Tried {
+        first_try: i64,
+    }
+    let known = reader.shelf_get(Shelf::Quarantine, sender, COUNT)?.is_some();
+    let mut depth = Depth { units: 0, oldest: None };
+    let mut after = COUNT.to_owned();
+    loop {
+        let page = reader.shelf_list(Shelf::Quarantine, Some(sender), &after, PAGE)?;
+        let Some((_, last, _)) = page.last() else { break };
+        after.clone_from(last);
+        for (_, _, bytes) in &page {
+            let tried: Tried = serde_json::from_slice(bytes).map_err(unparsed)?;
+            depth.units += 1;
+            let first = Timestamp(tried.first_try);
+            depth.oldest = Some(depth.oldest.map_or(first, |oldest| oldest.min(first)));
+        }
+    }
+    Ok((known || depth.units > 0).then_some(depth))
+}
+
+fn unparsed(error: serde_json::Error) -> StoreError {
+    StoreError::Database(format!("a quarantine entry does not parse: {error}"))
+}
+
 fn read(bytes: &[u8]) -> Result<Entry, StoreError> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| StoreError::Database(format!("a quarantine entry does not parse: {error}")))
+    serde_json::from_slice(bytes).map_err(unparsed)
 }
 
 /// The list as a Parameters resource: one parameter for each cause, the most frequent first.
