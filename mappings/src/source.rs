@@ -506,10 +506,12 @@ impl Tree {
                 node.ordinal > 1
                     || self.children(parent).filter(|&c| self.node(c).name == node.name).nth(1).is_some()
             };
+            // JSON may name a property with nothing at all; its place has a name all the same.
+            let name = if self.name(at).is_empty() { "''" } else { self.name(at) };
             steps.push(if ordinals && repeats() {
-                format!("{}[{}]", self.name(at), node.ordinal)
+                format!("{name}[{}]", node.ordinal)
             } else {
-                self.name(at).to_owned()
+                name.to_owned()
             });
             at = parent;
         }
