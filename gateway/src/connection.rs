@@ -6,6 +6,8 @@
 
 pub mod limits;
 
+mod accept;
+
 pub mod tls;
 
 pub mod serve;

@@ -15,16 +15,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use self::frame::Frames;
 pub use self::frame::{Broken, framed};
 use super::Peer;
-use super::limits::{Limits, count, duration};
-use super::serve::{Drained, ServeError};
-use crate::identity::certificate;
+use super::accept::{Drained, ServeError, Terms, accept, shake_hands};
+use super::limits::{Limits, duration};
 
 /// What answers frames. Cloned for each connection.
 pub trait Receiver: Clone + Send + Sync + 'static {
@@ -46,68 +44,32 @@ pub async fn serve<R: Receiver>(
     receiver: R,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<Drained, ServeError> {
-    let address = listener.local_addr().map_err(ServeError::NoAddress)?;
-    if tls.is_none() && !address.ip().is_loopback() {
-        return Err(ServeError::PlainOffLoopback(address));
-    }
-    let places = Arc::new(Semaphore::new(count(limits.mllp_connections_max).min(Semaphore::MAX_PERMITS)));
-    let (stopping, stopped) = watch::channel(false);
-    let mut connections = JoinSet::new();
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        // The semaphore is never closed; without a place nothing is accepted.
-        let next = async { (places.clone().acquire_owned().await.ok(), listener.accept().await) };
-        let (place, accepted) = tokio::select! {
-            () = &mut stop => break,
-            Some(_) = connections.join_next() => continue,
-            next = next => next,
-        };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(cause = %error, "an MLLP connection could not be accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let (tls, limits, receiver, stopped) =
-            (tls.clone(), limits.clone(), receiver.clone(), stopped.clone());
-        connections.spawn(async move {
-            shake_hands(stream, address, tls, &limits, receiver, stopped).await;
-            drop(place);
-        });
-    }
-    drop(listener);
-    // Fails only when no connection is left to tell.
-    let _ = stopping.send(true);
-    let all = async { while connections.join_next().await.is_some() {} };
-    let whole = tokio::time::timeout(duration(limits.drain_ms), all).await.is_ok();
-    Ok(if whole { Drained::Whole } else { Drained::Cut })
+    let terms = Terms {
+        what: "an MLLP connection",
+        is_tls: tls.is_some(),
+        connections_max: limits.mllp_connections_max,
+        drain_ms: limits.drain_ms,
+    };
+    accept(listener, terms, stop, |stream, address, stopped| {
+        run(stream, address, tls.clone(), limits.clone(), receiver.clone(), stopped)
+    })
+    .await
 }
 
-async fn shake_hands<R: Receiver>(
+async fn run<R: Receiver>(
     stream: TcpStream,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
-    limits: &Limits,
+    limits: Arc<Limits>,
     receiver: R,
     stopped: watch::Receiver<bool>,
 ) {
-    // An error means the stream is dead, and the first read says so.
-    let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
         let peer = Arc::new(Peer { address, certificate: None });
-        return converse(stream, peer, limits, receiver, stopped).await;
+        return converse(stream, peer, &limits, receiver, stopped).await;
     };
-    match tokio::time::timeout(duration(limits.handshake_ms), tls.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-            let certificate = leaf.map(|leaf| Arc::new(certificate::read(leaf)));
-            let peer = Arc::new(Peer { address, certificate });
-            converse(stream, peer, limits, receiver, stopped).await;
-        }
-        Ok(Err(error)) => tracing::debug!(address = %address.ip(), cause = %error, "TLS handshake failed"),
-        Err(_) => tracing::debug!(address = %address.ip(), "TLS handshake took too long"),
+    if let Some((stream, certificate)) = shake_hands(&tls, stream, address, limits.handshake_ms).await {
+        converse(stream, Arc::new(Peer { address, certificate }), &limits, receiver, stopped).await;
     }
 }
 

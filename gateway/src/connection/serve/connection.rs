@@ -19,9 +19,9 @@ use tokio_rustls::TlsAcceptor;
 use super::{Service, handler};
 use crate::clock::Clock;
 use crate::connection::Peer;
+use crate::connection::accept::shake_hands;
 use crate::connection::body::{Body, BodyError};
 use crate::connection::limits::{Limits, count, duration};
-use crate::identity::certificate;
 
 /// What all connections share.
 #[derive(Clone)]
@@ -39,29 +39,14 @@ pub(super) async fn run<S: Service>(
     shared: Shared<S>,
     stopped: watch::Receiver<bool>,
 ) {
-    // Small answers leave at once; an error means the stream is dead and the first read says so.
-    let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
         let peer = Peer { address, certificate: None };
         return converse(stream, Protocol::Http1, peer, shared, stopped).await;
     };
-    let handshake = tokio::time::timeout(duration(shared.limits.handshake_ms), tls.accept(stream)).await;
-    let stream = match handshake {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(address = %address.ip(), cause = %error, "TLS handshake failed");
-            return;
-        }
-        Err(_) => {
-            tracing::debug!(address = %address.ip(), "TLS handshake took too long");
-            return;
-        }
-    };
-    let (_, session) = stream.get_ref();
-    let leaf = session.peer_certificates().and_then(|chain| chain.first());
-    let certificate = leaf.map(|leaf| Arc::new(certificate::read(leaf)));
+    let secured = shake_hands(&tls, stream, address, shared.limits.handshake_ms).await;
+    let Some((stream, certificate)) = secured else { return };
     // ALPN has decided, so nothing waits for a first byte to guess by.
-    let protocol = match session.alpn_protocol() {
+    let protocol = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,
     };

@@ -1,7 +1,9 @@
 //! Connections over loopback: TLS with and without client certificate, HTTP/1.1 and HTTP/2, limits, panics, drain.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set up fails")]
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::{Request, Response};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
