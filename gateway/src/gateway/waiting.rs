@@ -18,16 +18,18 @@ impl Gateway {
     pub(super) fn waiting(&self, now: Timestamp) -> Result<String, StoreError> {
         let parts = self.parts();
         let permit = decision::system(&parts.policy, now, "metrics");
-        let mut found = Vec::new();
+        let mut senders = Vec::new();
         for (ura, _) in parts.organisations.iter() {
-            let sender = parts.store.party(&organisation::party_of(ura))?;
-            let mut depth = None;
-            parts.store.read(&permit, &mut |reader| {
-                depth = quarantine::depth(reader, sender)?;
-                Ok(())
-            })?;
-            found.extend(depth.map(|depth| (ura.as_str(), depth)));
+            senders.push((ura.as_str(), parts.store.party(&organisation::party_of(ura))?));
         }
+        let mut found = Vec::new();
+        parts.store.read(&permit, &mut |reader| {
+            found.clear();
+            for (organisation, sender) in &senders {
+                found.extend(quarantine::depth(reader, *sender)?.map(|depth| (*organisation, depth)));
+            }
+            Ok(())
+        })?;
         Ok(written(&found, now))
     }
 }

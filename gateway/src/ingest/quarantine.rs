@@ -138,12 +138,26 @@ fn count(reader: &mut dyn Writer, sender: PartyKey) -> Result<u64, StoreError> {
         return Ok(waiting);
     }
     // Entries from before there was a number.
-    let (mut waiting, mut after) = (0_u64, String::new());
+    let mut waiting = 0_u64;
+    each(reader, sender, |_| {
+        waiting = waiting.saturating_add(1);
+        Ok(())
+    })?;
+    Ok(waiting)
+}
+
+/// Hands over every entry of a sender, in order of document and label.
+fn each<R: Reader + ?Sized>(
+    reader: &mut R,
+    sender: PartyKey,
+    mut take: impl FnMut(&[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut after = COUNT.to_owned();
     loop {
         let page = reader.shelf_list(Shelf::Quarantine, Some(sender), &after, PAGE)?;
-        let Some((_, last, _)) = page.last() else { return Ok(waiting) };
+        let Some((_, last, _)) = page.last() else { return Ok(()) };
         after.clone_from(last);
-        waiting = page.iter().fold(waiting, |sum, _| sum.saturating_add(1));
+        page.iter().try_for_each(|(_, _, bytes)| take(bytes))?;
     }
 }
 
@@ -166,18 +180,14 @@ pub fn entries(
     cause: Option<&str>,
 ) -> Result<Vec<Entry>, StoreError> {
     let mut found = Vec::new();
-    let mut after = String::new();
-    loop {
-        let page = reader.shelf_list(Shelf::Quarantine, Some(sender), &after, PAGE)?;
-        let Some((_, last, _)) = page.last() else { return Ok(found) };
-        after.clone_from(last);
-        for (_, _, bytes) in &page {
-            let entry = read(bytes)?;
-            if cause.is_none_or(|cause| cause == entry.cause) {
-                found.push(entry);
-            }
+    each(reader, sender, |bytes| {
+        let entry = read(bytes)?;
+        if cause.is_none_or(|cause| cause == entry.cause) {
+            found.push(entry);
         }
-    }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// How much of a sender's waits.
@@ -200,18 +210,13 @@ pub fn depth(reader: &mut dyn Reader, sender: PartyKey) -> Result<Option<Depth>,
     }
     let known = reader.shelf_get(Shelf::Quarantine, sender, COUNT)?.is_some();
     let mut depth = Depth { units: 0, oldest: None };
-    let mut after = COUNT.to_owned();
-    loop {
-        let page = reader.shelf_list(Shelf::Quarantine, Some(sender), &after, PAGE)?;
-        let Some((_, last, _)) = page.last() else { break };
-        after.clone_from(last);
-        for (_, _, bytes) in &page {
-            let tried: Tried = serde_json::from_slice(bytes).map_err(unparsed)?;
-            depth.units += 1;
-            let first = Timestamp(tried.first_try);
-            depth.oldest = Some(depth.oldest.map_or(first, |oldest| oldest.min(first)));
-        }
-    }
+    each(reader, sender, |bytes| {
+        let tried: Tried = serde_json::from_slice(bytes).map_err(unparsed)?;
+        depth.units += 1;
+        let first = Timestamp(tried.first_try);
+        depth.oldest = Some(depth.oldest.map_or(first, |oldest| oldest.min(first)));
+        Ok(())
+    })?;
     Ok((known || depth.units > 0).then_some(depth))
 }
 
