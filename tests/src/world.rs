@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluis::clock::{Clock, System};
 use sluis::config;
-use sluis::demo::{self, Context, Options};
+use sluis::demo::{self, Context, Options, people};
+use sluis::ids::SYSTEM_BSN;
 use sluis::run::Running;
 
 use crate::client::{Answer, Client};
@@ -241,6 +242,14 @@ impl Caller {
         Caller { client: world.client.clone(), token: self.token.clone() }
     }
 
+    /// Id of the demo's first patient, found by BSN.
+    pub async fn first_patient(&self) -> Result<String> {
+        let bsn = format!("{SYSTEM_BSN}|{}", people::BSNS[0]);
+        let found = self.search("Patient", &[("identifier", &bsn)]).await?;
+        let id = entries(&found).first().context("no patient")?["resource"]["id"].as_str();
+        Ok(id.context("id")?.to_owned())
+    }
+
     /// `GET [base]/path`; an absolute URL of the gateway is taken as it is.
     pub async fn get(&self, path: &str) -> Result<Answer> {
         self.send(Method::GET, path, &[], Bytes::new()).await
@@ -311,6 +320,27 @@ impl Caller {
         all.extend_from_slice(headers);
         self.client.send(method, &path, &all, body).await
     }
+}
+
+/// An Observation of a patient (by id) with a number of `urn:test:number`.
+pub fn observation(patient: &str, number: &str) -> Value {
+    json!({
+        "resourceType": "Observation", "status": "final", "effectiveDateTime": "2026-10-01",
+        "identifier": [{ "system": "urn:test:number", "value": number }],
+        "subject": { "reference": format!("Patient/{patient}") },
+        "code": { "coding": [{ "system": "http://loinc.org", "code": "19868-9" }] },
+    })
+}
+
+/// Errors: the answer has another status than the one due.
+pub fn due(what: &str, answer: &Answer, status: u16) -> Result<()> {
+    ensure!(
+        answer.status.as_u16() == status,
+        "{what}: {} where {status} is due: {}",
+        answer.status,
+        answer.text()
+    );
+    Ok(())
 }
 
 /// Resources of a Bundle's entries that are matches.

@@ -8,13 +8,12 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sluis::clock::System;
 use sluis::config::{self, Sqlite, Store, Synchronous};
-use sluis::demo::{Context, people};
-use sluis::ids::SYSTEM_BSN;
+use sluis::demo::Context;
 use sluis::run::archive;
 use sluis::store::archive::Copied;
 use sluis::store::postgres::{PostgresStore, Settings};
 use sluis_tests::database::Database;
-use sluis_tests::world::{Caller, World, entries, link, matches};
+use sluis_tests::world::{Caller, World, link, matches};
 
 /// A store that holds nothing yet.
 struct Empty {
@@ -44,12 +43,6 @@ async fn start(server: bool) -> Result<World> {
         }
     };
     World::start_on(database, Arc::new(System)).await
-}
-
-async fn patient(gesp: &Caller) -> Result<String> {
-    let bsn = format!("{SYSTEM_BSN}|{}", people::BSNS[0]);
-    let found = gesp.search("Patient", &[("identifier", &bsn)]).await?;
-    Ok(entries(&found).first().context("no patient")?["resource"]["id"].as_str().context("id")?.to_owned())
 }
 
 /// A resource with three versions and one that is deleted; their ids.
@@ -112,7 +105,7 @@ fn quiet(_: &str, _: u64, _: u64) {}
 async fn there_and_back(from_server: bool, to_server: bool, spread: bool) -> Result<()> {
     let world = start(from_server).await?;
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
-    let patient = patient(&gesp).await?;
+    let patient = gesp.first_patient().await?;
     let system = world.caller("gesp-midden-epd", Context::system()).await?;
     let ids = past(&gesp, &system, &patient).await?;
     let before = seen(&gesp, &patient, &ids).await?;
@@ -257,7 +250,7 @@ async fn a_region_moves_to_a_server() -> Result<()> {
     }
     let mut world = start(false).await?;
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
-    let patient = patient(&gesp).await?;
+    let patient = gesp.first_patient().await?;
     let system = world.caller("gesp-midden-epd", Context::system()).await?;
     let ids = past(&gesp, &system, &patient).await?;
     let before = seen(&gesp, &patient, &ids).await?;

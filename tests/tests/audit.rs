@@ -4,9 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sluis::audit::trail::{Fault, VerifyReport};
 use sluis::demo::{Context, people};
-use sluis::ids::SYSTEM_BSN;
 use sluis_tests::database::Tables;
-use sluis_tests::world::{Caller, World, entries};
+use sluis_tests::world::World;
 
 fn verify(world: &World) -> Result<VerifyReport> {
     sluis::run::verify_audit(world.settings())
@@ -43,18 +42,12 @@ fn head(world: &World) -> Result<i64> {
     world.tables().number("SELECT max(sequence) FROM audit")
 }
 
-async fn patient(gesp: &Caller) -> Result<String> {
-    let found =
-        gesp.search("Patient", &[("identifier", &format!("{SYSTEM_BSN}|{}", people::BSNS[0]))]).await?;
-    Ok(entries(&found).first().context("no patient")?["resource"]["id"].as_str().context("id")?.to_owned())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_and_every_refusal_has_its_record_before_it_leaves() -> Result<()> {
     let world = World::start().await?;
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
     let acn = world.caller("acn-data", Context::purpose("HQUALIMP")).await?;
-    let id = patient(&gesp).await?;
+    let id = gesp.first_patient().await?;
     let weight = json!({
         "resourceType": "Observation", "status": "final", "subject": { "reference": format!("Patient/{id}") },
         "code": { "coding": [{ "system": "http://loinc.org", "code": "29463-7" }] }, "effectiveDateTime": "2026-11-01",

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sluis::demo::{Context, people};
 use sluis::ids::SYSTEM_BSN;
 use sluis_tests::client::Answer;
-use sluis_tests::world::{Caller, World, entries};
+use sluis_tests::world::{Caller, World, due, entries};
 
 const FHIR: &str = "application/fhir+json";
 const JSON_PATCH: &str = "application/json-patch+json";
@@ -18,16 +18,6 @@ fn observation(number: &str) -> Value {
         "subject": { "identifier": { "system": SYSTEM_BSN, "value": people::BSNS[0] } },
         "code": { "coding": [{ "system": "http://loinc.org", "code": "19868-9" }] },
     })
-}
-
-fn due(what: &str, answer: &Answer, status: u16) -> Result<()> {
-    ensure!(
-        answer.status.as_u16() == status,
-        "{what}: {} where {status} is due: {}",
-        answer.status,
-        answer.text()
-    );
-    Ok(())
 }
 
 async fn create_if_none(caller: &Caller, number: &str) -> Result<Answer> {

@@ -10,27 +10,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sluis::clock::System;
 use sluis::config::Store;
-use sluis::demo::{Context, people};
-use sluis::ids::SYSTEM_BSN;
+use sluis::demo::Context;
 use sluis_tests::client::Answer;
 use sluis_tests::database::{self, Database, Tables};
 use sluis_tests::relay::{Mode, Relay};
-use sluis_tests::world::{Caller, World, entries};
-
-async fn patient(gesp: &Caller) -> Result<String> {
-    let bsn = format!("{SYSTEM_BSN}|{}", people::BSNS[0]);
-    let found = gesp.search("Patient", &[("identifier", &bsn)]).await?;
-    Ok(entries(&found).first().context("no patient")?["resource"]["id"].as_str().context("id")?.to_owned())
-}
-
-fn observation(patient: &str, number: &str) -> Value {
-    json!({
-        "resourceType": "Observation", "status": "final", "effectiveDateTime": "2026-10-01",
-        "identifier": [{ "system": "urn:test:number", "value": number }],
-        "subject": { "reference": format!("Patient/{patient}") },
-        "code": { "coding": [{ "system": "http://loinc.org", "code": "19868-9" }] },
-    })
-}
+use sluis_tests::world::{World, observation};
 
 /// How many resources bear a number that begins so, past the gateway.
 fn stored(tables: &Tables, begin: &str) -> Result<i64> {
@@ -77,7 +61,7 @@ async fn relayed() -> Result<Option<(World, Relay)>> {
 async fn a_transaction_cut_at_any_message_is_whole_or_not_there_as_answered() -> Result<()> {
     let Some((world, relay)) = relayed().await? else { return Ok(()) };
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
-    let patient = patient(&gesp).await?;
+    let patient = gesp.first_patient().await?;
     let tables = world.tables();
     let (mut refused, mut stood) = (0, 0);
     for at in 0.. {
@@ -118,7 +102,7 @@ async fn killed_backends_lose_nothing_that_was_acknowledged() -> Result<()> {
     let store = database.store()?;
     let world = World::start_on(Some((database, store)), Arc::new(System)).await?;
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
-    let patient = patient(&gesp).await?;
+    let patient = gesp.first_patient().await?;
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..4)
         .map(|writer| {
@@ -186,7 +170,7 @@ async fn killed_backends_lose_nothing_that_was_acknowledged() -> Result<()> {
 async fn a_server_that_is_gone_silent_or_slow_is_waited_for_in_bounds() -> Result<()> {
     let Some((world, relay)) = relayed().await? else { return Ok(()) };
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
-    let patient = patient(&gesp).await?;
+    let patient = gesp.first_patient().await?;
     let path = format!("Patient/{patient}");
     for (round, mode) in [Mode::Gone, Mode::Silent, Mode::Gone, Mode::Silent].into_iter().enumerate() {
         relay.set(mode);
@@ -234,7 +218,7 @@ async fn a_server_that_is_gone_silent_or_slow_is_waited_for_in_bounds() -> Resul
 async fn a_file_that_another_program_holds_is_waited_for_in_bounds() -> Result<()> {
     let world = World::start_on(None, Arc::new(System)).await?;
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
-    let patient = patient(&gesp).await?;
+    let patient = gesp.first_patient().await?;
     let other = rusqlite::Connection::open(world.folder().join("sluis.db"))?;
     other.execute_batch("BEGIN IMMEDIATE")?;
     passing("held", &gesp.post("Observation", &observation(&patient, "held")).await?)?;
@@ -286,7 +270,7 @@ impl Drop for SmallDisk {
 /// Writes until the disk is full, looks at what is refused and what is not, makes room, and goes on.
 async fn fill_up(world: &World, disk: &SmallDisk) -> Result<()> {
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
-    let patient = patient(&gesp).await?;
+    let patient = gesp.first_patient().await?;
     let ballast = disk.ballast(1_500)?;
     // Does not shrink when it is packed.
     let noise: String = {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sluis::demo::{Context, people};
 use sluis::ids::SYSTEM_BSN;
 use sluis_tests::client::Answer;
-use sluis_tests::world::{Caller, World};
+use sluis_tests::world::{Caller, World, due};
 
 const FHIR: &str = "application/fhir+json";
 
@@ -28,16 +28,6 @@ async fn send(caller: &Caller, method: Method, path: &str, key: &str, body: &Val
 async fn count(caller: &Caller, number: &str) -> Result<Value> {
     let asked = format!("Observation?identifier=urn:test:once%7C{number}&_summary=count");
     Ok(caller.ok(&asked).await?["total"].clone())
-}
-
-fn due(what: &str, answer: &Answer, status: u16) -> Result<()> {
-    ensure!(
-        answer.status.as_u16() == status,
-        "{what}: {} where {status} is due: {}",
-        answer.status,
-        answer.text()
-    );
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

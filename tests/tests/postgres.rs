@@ -6,17 +6,17 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use serde_json::{Value, json};
+use serde_json::json;
 use sluis::clock::System;
 use sluis::config;
-use sluis::demo::{self, Context, people};
-use sluis::ids::{SYSTEM_BSN, SYSTEM_URA};
+use sluis::demo::{self, Context};
+use sluis::ids::SYSTEM_URA;
 use sluis::store::Store;
 use sluis::store::postgres::{PostgresStore, Settings, SslMode};
 use sluis_tests::client::Answer;
 use sluis_tests::database::{self, Database};
 use sluis_tests::relay::Relay;
-use sluis_tests::world::{Caller, World, entries, link, matches};
+use sluis_tests::world::{World, link, matches, observation};
 use tokio_rustls::TlsAcceptor;
 
 /// An authority's PEM file, and a server certificate of it for `localhost`.
@@ -47,21 +47,6 @@ async fn two() -> Result<Option<(World, World)>> {
     let one = World::start_on(Some((database, store)), Arc::new(System)).await?;
     let two = one.another().await?;
     Ok(Some((one, two)))
-}
-
-async fn patient(gesp: &Caller) -> Result<String> {
-    let bsn = format!("{SYSTEM_BSN}|{}", people::BSNS[0]);
-    let found = gesp.search("Patient", &[("identifier", &bsn)]).await?;
-    Ok(entries(&found).first().context("no patient")?["resource"]["id"].as_str().context("id")?.to_owned())
-}
-
-fn observation(patient: &str, number: &str) -> Value {
-    json!({
-        "resourceType": "Observation", "status": "final", "effectiveDateTime": "2026-10-01",
-        "identifier": [{ "system": "urn:test:number", "value": number }],
-        "subject": { "reference": format!("Patient/{patient}") },
-        "code": { "coding": [{ "system": "http://loinc.org", "code": "19868-9" }] },
-    })
 }
 
 /// How many answers have each status.
@@ -157,7 +142,7 @@ async fn a_withdrawal_at_one_gateway_holds_at_the_other_at_once() -> Result<()> 
     let gesp = one.caller("gesp-midden-epd", Context::role("01.042")).await?;
     let ctb_one = one.caller("ctb-epd", Context::role("01.023")).await?;
     let ctb = ctb_one.at(&two);
-    let id = patient(&gesp).await?;
+    let id = gesp.first_patient().await?;
     let herself = one.caller("portaal", Context::patient(&id)).await?;
     let query =
         format!("Consent?patient={id}&status=active&purpose=TREAT&actor:identifier={SYSTEM_URA}|90000401");
@@ -196,7 +181,7 @@ async fn of_writers_at_two_gateways_one_wins() -> Result<()> {
     let Some((one, two)) = two().await? else { return Ok(()) };
     let here = one.caller("gesp-midden-epd", Context::role("01.042")).await?;
     let there = here.at(&two);
-    let id = patient(&here).await?;
+    let id = here.first_patient().await?;
     for round in 0..5 {
         let (number, at) = (format!("once-{round}"), &|n: usize| if n < 4 { &here } else { &there });
         let condition = format!("identifier=urn:test:number|{number}");

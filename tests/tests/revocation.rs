@@ -6,15 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use serde_json::{Value, json};
-use sluis::demo::{Context, people};
-use sluis::ids::{SYSTEM_BSN, SYSTEM_URA};
+use sluis::demo::Context;
+use sluis::ids::SYSTEM_URA;
 use sluis_tests::world::{Caller, World, entries, link, matches};
-
-async fn patient(gesp: &Caller) -> Result<String> {
-    let found =
-        gesp.search("Patient", &[("identifier", &format!("{SYSTEM_BSN}|{}", people::BSNS[0]))]).await?;
-    Ok(entries(&found).first().context("no patient")?["resource"]["id"].as_str().context("id")?.to_owned())
-}
 
 async fn consent(herself: &Caller, patient: &str, recipient: &str, purpose: &str) -> Result<Value> {
     let query = format!(
@@ -40,7 +34,7 @@ async fn no_request_that_starts_after_a_withdrawal_sees_a_row() -> Result<()> {
     let world = World::start().await?;
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
     let ctb = world.caller("ctb-epd", Context::role("01.023")).await?;
-    let id = patient(&gesp).await?;
+    let id = gesp.first_patient().await?;
     let herself = world.caller("portaal", Context::patient(&id)).await?;
     let mut consent = consent(&herself, &id, "90000401", "TREAT").await?;
     let first = ctb.ok(&format!("Observation?patient={id}&_count=1")).await?;
@@ -106,7 +100,7 @@ async fn an_export_hands_out_nothing_of_a_patient_who_withdrew_while_it_ran() ->
     let world = World::start().await?;
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
     let acn = world.caller("acn-data", Context::purpose("HRESCH")).await?;
-    let id = patient(&gesp).await?;
+    let id = gesp.first_patient().await?;
     let herself = world.caller("portaal", Context::patient(&id)).await?;
     let mut consent = consent(&herself, &id, "90000501", "HRESCH").await?;
     let groups = acn.ok("Group").await?;
