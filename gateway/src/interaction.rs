@@ -153,7 +153,7 @@ pub struct Scene<'s> {
     pub actor: Option<&'s Actor>,
     /// Seals page cursors.
     pub seal: &'s cursor::CursorSeal,
-    /// Randomness for cursors.
+    /// Randomness for cursors and ids of Bundles.
     pub clock: &'s dyn Clock,
     /// Limits of searches.
     pub search_limits: &'s SearchLimits,
@@ -161,8 +161,6 @@ pub struct Scene<'s> {
     pub in_work: &'s idempotency::InWork,
     /// Highest `_count`.
     pub count_max: u32,
-    /// `Bundle.id` of the answer.
-    pub bundle_id: String,
     /// Definitions the operator loaded.
     pub library: &'s Library,
     /// Whether every row is indexed.
@@ -172,6 +170,11 @@ pub struct Scene<'s> {
 }
 
 impl Scene<'_> {
+    /// A `Bundle.id` for an answer.
+    pub fn bundle_id(&self) -> String {
+        self.clock.uuid().to_string()
+    }
+
     /// Name of a type.
     pub fn type_name(&self, kind: ResourceType) -> &'static str {
         definitions::r4().type_name(kind)

@@ -138,7 +138,7 @@ fn page(
         }
     }
     let updated = scene.now.to_instant();
-    let mut bundle = BundleWriter::new(&scene.bundle_id, "searchset", &updated, Some(total), &links);
+    let mut bundle = BundleWriter::new(&scene.bundle_id(), "searchset", &updated, Some(total), &links);
     for entry in entries {
         let url = entry["fullUrl"].as_str().unwrap_or_default();
         bundle.search_entry(url, &entry["resource"].to_string(), SearchMode::Match);

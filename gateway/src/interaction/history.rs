@@ -173,7 +173,7 @@ impl Prepared<'_> {
             links.extend(self.next(scene, last).map(|url| ("next", url)));
         }
         let updated = scene.now.to_instant();
-        let mut bundle = BundleWriter::new(&scene.bundle_id, "history", &updated, Some(total), &links);
+        let mut bundle = BundleWriter::new(&scene.bundle_id(), "history", &updated, Some(total), &links);
         for version in &versions {
             write(&mut bundle, scene, version, &self.shape)?;
         }

@@ -17,7 +17,7 @@ use crate::decision::Permit;
 use crate::decision::policy::known_kind;
 use crate::response::Answer;
 use crate::response::bundle::{BundleWriter, SearchMode};
-use crate::response::refusal::{self, Reason, Refusal};
+use crate::response::refusal::{Reason, Refusal};
 use crate::search::criterion::{Order, OrderKey, SearchRequest, Total};
 use crate::search::parameter::parameter_of;
 use crate::search::plan;
@@ -127,15 +127,12 @@ impl Prepared {
         }
         let links = [("self", self_link(scene, "Observation/$lastn", &self.applied))];
         let (updated, total) = (scene.now.to_instant(), kept.len() as u64);
-        let mut bundle = BundleWriter::new(&scene.bundle_id, "searchset", &updated, Some(total), &links);
+        let mut bundle = BundleWriter::new(&scene.bundle_id(), "searchset", &updated, Some(total), &links);
         for stored in &kept {
             let full_url = format!("{}/Observation/{}", scene.base, stored.id);
             bundle.search_entry(&full_url, &shape::cut(stored, &self.request.shape)?, SearchMode::Match);
         }
-        if !self.request.ignored.is_empty() {
-            let issues: Vec<_> = self.request.ignored.iter().map(search::left_out).collect();
-            bundle.outcome_entry(&refusal::outcome(issues.iter()));
-        }
+        search::tell_left_out(&mut bundle, &self.request.ignored);
         let body = found_body(bundle.finish().into(), format);
         Ok(Outcome { answer: Answer::fhir(StatusCode::OK, body), facts: Facts::of(&kept) })
     }

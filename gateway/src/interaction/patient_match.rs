@@ -100,7 +100,7 @@ impl Prepared {
             obligation::apply(permit, stored)?;
         }
         let (updated, total) = (scene.now.to_instant(), matches.len() as u64);
-        let mut bundle = BundleWriter::new(&scene.bundle_id, "searchset", &updated, Some(total), &[]);
+        let mut bundle = BundleWriter::new(&scene.bundle_id(), "searchset", &updated, Some(total), &[]);
         for stored in &matches {
             let full_url = format!("{}/Patient/{}", scene.base, stored.id);
             let text = std::str::from_utf8(&stored.body).unwrap_or("null");

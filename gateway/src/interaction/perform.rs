@@ -511,7 +511,6 @@ impl Gateway {
             clock: &*parts.clock,
             search_limits: &parts.search_limits,
             count_max: parts.search_limits.count_max,
-            bundle_id: parts.clock.uuid().to_string(),
             library: &parts.library,
             indexing: &parts.indexing,
             lenient: false,

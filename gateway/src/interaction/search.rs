@@ -145,7 +145,7 @@ impl Prepared {
         let whole = self.position.is_none() && found.next.is_none() && self.request.total != Total::None;
         let total = found.total.or_else(|| whole.then_some(found.matches.len() as u64));
         let updated = scene.now.to_instant();
-        let mut bundle = BundleWriter::new(&scene.bundle_id, "searchset", &updated, total, &links);
+        let mut bundle = BundleWriter::new(&scene.bundle_id(), "searchset", &updated, total, &links);
         for (stored, mode) in found
             .matches
             .iter()
@@ -160,11 +160,7 @@ impl Prepared {
             };
             bundle.search_entry(&full_url, &shape::cut(stored, wanted)?, mode);
         }
-        if !self.request.ignored.is_empty() {
-            bundle.outcome_entry(&refusal::outcome(
-                self.request.ignored.iter().map(left_out).collect::<Vec<_>>().iter(),
-            ));
-        }
+        tell_left_out(&mut bundle, &self.request.ignored);
         let mut facts = Facts::of(&found.matches);
         facts.add(&found.includes);
         // A count tells about patients too: those of the question are named by their key.
@@ -198,13 +194,21 @@ pub(super) fn address(scene: &Scene<'_>, path: &str) -> String {
 pub(super) const PLACE: &str = "_of";
 
 /// A parameter that was left out, as an issue of the answer: the search was done, and found more than was asked for.
-pub(super) fn left_out(refusal: &Refusal) -> Issue {
+fn left_out(refusal: &Refusal) -> Issue {
     let diagnostics = format!("This parameter was left out. {}", refusal.details);
     Issue {
         severity: "warning",
         code: refusal.reason.row().code,
         diagnostics,
         expression: refusal.expression.clone(),
+    }
+}
+
+/// Adds the entry that names the parameters that were left out, when any was.
+pub(super) fn tell_left_out(bundle: &mut BundleWriter, ignored: &[Refusal]) {
+    if !ignored.is_empty() {
+        let issues: Vec<_> = ignored.iter().map(left_out).collect();
+        bundle.outcome_entry(&refusal::outcome(issues.iter()));
     }
 }
 

@@ -21,7 +21,7 @@ use crate::decision::{self, Action, Need, Permit};
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::Answer;
 use crate::response::bundle::{BundleWriter, SearchMode};
-use crate::response::refusal::{self, Reason, Refusal};
+use crate::response::refusal::{Reason, Refusal};
 use crate::search::criterion::{Criterion, Include, OrderKey, SearchRequest, Total};
 use crate::search::plan::{self, Plan, Segment, SortValue};
 use crate::store::{Reader, StoreError, Stored};
@@ -245,7 +245,7 @@ impl Prepared {
             links.extend(self.next(scene, &plans, mark, last).map(|url| ("next", url)));
         }
         let updated = scene.now.to_instant();
-        let mut bundle = BundleWriter::new(&scene.bundle_id, "searchset", &updated, total, &links);
+        let mut bundle = BundleWriter::new(&scene.bundle_id(), "searchset", &updated, total, &links);
         let wanted = self.each.first().map(|request| &request.shape);
         for row in &rows {
             let Stored { kind, id, .. } = &row.stored;
@@ -257,10 +257,7 @@ impl Prepared {
             let full_url = format!("{}/{}/{}", scene.base, scene.type_name(stored.kind), stored.id);
             bundle.search_entry(&full_url, &shape::cut(stored, &Shape::Whole)?, SearchMode::Include);
         }
-        if !self.ignored.is_empty() {
-            let issues: Vec<_> = self.ignored.iter().map(search::left_out).collect();
-            bundle.outcome_entry(&refusal::outcome(issues.iter()));
-        }
+        search::tell_left_out(&mut bundle, &self.ignored);
         let stored: Vec<Stored> = rows.into_iter().map(|row| row.stored).collect();
         let mut facts = Facts::of(&stored);
         facts.add(&included);
