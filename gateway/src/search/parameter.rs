@@ -390,6 +390,17 @@ fn unescape(text: &str) -> String {
     out
 }
 
+/// A type that a parameter names. The log is searched by itself: its records are no rows that refer to others.
+fn kind_named(parameter: &str, name: &str) -> Result<ResourceType, Refusal> {
+    match definitions::r4().resource_type(name) {
+        Some(_) if name == "AuditEvent" => {
+            Err(unsupported(parameter, "The log is searched as AuditEvent?... alone."))
+        }
+        Some(kind) => Ok(kind),
+        None => Err(invalid(parameter, "It names no resource type where one is due.".to_owned())),
+    }
+}
+
 fn unsupported(name: &str, text: &str) -> Refusal {
     Refusal::new(Reason::ParameterUnknown, text).at(name)
 }

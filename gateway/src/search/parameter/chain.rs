@@ -10,7 +10,7 @@ use crate::ids::ResourceType;
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::criterion::{Criterion, Link};
 
-use super::{SearchContext, SearchLimits, find, invalid, parameter_of, too_costly, unsupported};
+use super::{SearchContext, SearchLimits, find, invalid, kind_named, parameter_of, too_costly};
 
 /// Types a reference may lead to without a client having to name one. `focus` and its like may lead to all.
 pub(super) const TYPES_MAX: usize = 32;
@@ -58,7 +58,7 @@ impl Asked<'_> {
         depth: usize,
     ) -> Result<Criterion, Refusal> {
         let (code, named) = match reference.split_once(':') {
-            Some((code, named)) => (code, Some(self.kind(named)?)),
+            Some((code, named)) => (code, Some(kind_named(self.name, named)?)),
             None => (reference, None),
         };
         let definition = self.reference(kind, code)?;
@@ -102,7 +102,7 @@ impl Asked<'_> {
         let (Some(from), Some(code), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(self.no_has());
         };
-        let from = self.kind(from)?;
+        let from = kind_named(self.name, from)?;
         let definition = self.reference(from, code)?;
         let targets = targets(definition);
         if !targets.is_empty() && !targets.contains(&kind) {
@@ -130,17 +130,6 @@ impl Asked<'_> {
             return Err(too_costly(self.name, text));
         }
         Ok(())
-    }
-
-    /// A type by name. The log is searched by itself: its records are no rows that refer to others.
-    fn kind(&self, name: &str) -> Result<ResourceType, Refusal> {
-        match definitions::r4().resource_type(name) {
-            Some(_) if name == "AuditEvent" => {
-                Err(unsupported(self.name, "The log is searched as AuditEvent?... alone."))
-            }
-            Some(kind) => Ok(kind),
-            None => Err(invalid(self.name, "It names no resource type where one is due.".to_owned())),
-        }
     }
 
     pub(super) fn reference(

@@ -8,7 +8,7 @@ use crate::ids::ResourceType;
 use crate::response::refusal::Refusal;
 use crate::search::criterion::Include;
 
-use super::{find, invalid, no_modifier, parameter_of, unsupported};
+use super::{find, invalid, kind_named, no_modifier, parameter_of};
 
 /// Reads one; `None` when the name is neither.
 ///
@@ -43,11 +43,11 @@ impl Asked<'_> {
         let parts: Vec<&str> = text.split(':').collect();
         let (source, code, target) = match parts.as_slice() {
             ["*"] => (None, None, None),
-            [source, "*"] => (Some(self.kind(source)?), None, None),
-            [source, code] => (Some(self.kind(source)?), Some(*code), None),
+            [source, "*"] => (Some(kind_named(self.name, source)?), None, None),
+            [source, code] => (Some(kind_named(self.name, source)?), Some(*code), None),
             [source, code, target] => {
                 let code = Some(*code).filter(|code| *code != "*");
-                (Some(self.kind(source)?), code, Some(self.kind(target)?))
+                (Some(kind_named(self.name, source)?), code, Some(kind_named(self.name, target)?))
             }
             _ => return Err(invalid(name, "It has the form `Type:parameter[:Target]`.".to_owned())),
         };
@@ -84,15 +84,5 @@ impl Asked<'_> {
         // `_include=*` is of the matches: of their type.
         let source = if source.is_none() && !reverse && !iterate { Some(kind) } else { source };
         Ok(Include { reverse, iterate, source, parameter, target, reach: Vec::new() })
-    }
-
-    fn kind(&self, name: &str) -> Result<ResourceType, Refusal> {
-        match definitions::r4().resource_type(name) {
-            Some(_) if name == "AuditEvent" => {
-                Err(unsupported(self.name, "The log is searched as AuditEvent?... alone."))
-            }
-            Some(kind) => Ok(kind),
-            None => Err(invalid(self.name, "It names no resource type where one is due.".to_owned())),
-        }
     }
 }
