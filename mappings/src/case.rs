@@ -55,6 +55,24 @@ pub struct Case {
     pub findings: Option<String>,
 }
 
+impl Case {
+    /// Where what is expected and what a run gave differ; a case never blessed differs as a whole.
+    fn differences(&self, out: &str, findings: &str) -> Vec<Difference> {
+        let mut differences = match &self.out {
+            Some(expected) => compare("out.json", expected, out),
+            None => vec![Difference {
+                file: "out.json",
+                path: String::new(),
+                expected: None,
+                found: Some("output".to_owned()),
+            }],
+        };
+        let expected = self.findings.as_deref().unwrap_or("[]");
+        differences.extend(compare("findings.json", expected, findings));
+        differences
+    }
+}
+
 /// What became of a case.
 #[derive(Debug, Clone)]
 pub struct CaseResult {
@@ -142,17 +160,7 @@ pub fn run_cases(folder: &Folder, runner: &dyn Fn(&Folder, &[u8]) -> Output) -> 
             let output = runner(folder, &case.input);
             let out = render_units(&output);
             let findings = render_findings(&output);
-            let mut differences = match &case.out {
-                Some(expected) => compare("out.json", expected, &out),
-                None => vec![Difference {
-                    file: "out.json",
-                    path: String::new(),
-                    expected: None,
-                    found: Some("output".to_owned()),
-                }],
-            };
-            let expected = case.findings.as_deref().unwrap_or("[]");
-            differences.extend(compare("findings.json", expected, &findings));
+            let differences = case.differences(&out, &findings);
             CaseResult { name: case.name.clone(), differences, out, findings }
         })
         .collect()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Difference, compare, excerpt, render_findings, render_units};
+use super::{Difference, excerpt, render_findings, render_units};
 use crate::finding::Finding;
 use crate::output::Output;
 use crate::plan::Trace;
@@ -87,16 +87,7 @@ pub fn prove(compiled: &CompiledFolder) -> Vec<Proof> {
             let parsed = compiled.parse(&case.input);
             let (output, trace, _) = compiled.run_recorded(&case.input, &parsed);
             let (out, findings) = (render_units(&output), render_findings(&output));
-            let mut differences = match &case.out {
-                Some(expected) => compare("out.json", expected, &out),
-                None => vec![Difference {
-                    file: "out.json",
-                    path: String::new(),
-                    expected: None,
-                    found: Some("output".to_owned()),
-                }],
-            };
-            differences.extend(compare("findings.json", case.findings.as_deref().unwrap_or("[]"), &findings));
+            let differences = case.differences(&out, &findings);
             let scene =
                 Scene { output: &output, trace: &trace, tree: &parsed.tree, format, bytes: &case.input };
             Proof {
