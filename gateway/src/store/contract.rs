@@ -59,6 +59,7 @@ pub const ALL: &[Check] = checks![
     search::absent_values_sort_last,
     search::the_largest_search_runs,
     history::a_history_of_a_type_shows_every_version_in_order,
+    history::a_history_of_a_type_passes_over_other_types,
     history::a_history_keeps_to_its_moments,
     history::a_history_shows_what_is_visible_now,
     history::pages_of_a_history_hold_every_version_once,

@@ -40,6 +40,11 @@ pub const SQLITE: &[Migration] = &[
         name: "0005_journal",
         sql: include_str!("../../migrations/sqlite/0005_journal.sql"),
     },
+    Migration {
+        number: 6,
+        name: "0006_version_kind",
+        sql: include_str!("../../migrations/sqlite/0006_version_kind.sql"),
+    },
 ];
 
 /// The files of the PostgreSQL store, in order.
@@ -58,6 +63,11 @@ pub const POSTGRES: &[Migration] = &[
         number: 3,
         name: "0003_canonical_quantity",
         sql: include_str!("../../migrations/postgres/0003_canonical_quantity.sql"),
+    },
+    Migration {
+        number: 4,
+        name: "0004_version_kind",
+        sql: include_str!("../../migrations/postgres/0004_version_kind.sql"),
     },
 ];
 
@@ -172,5 +182,23 @@ mod tests {
         let tables: i64 =
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
         assert_eq!(tables, 0);
+    }
+
+    /// A database with superseded versions from before their type stood beside them.
+    #[test]
+    fn versions_that_are_there_get_their_type() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, SQLITE.get(..5).unwrap()).unwrap();
+        let rows = "INSERT INTO resource VALUES (1, 7, 'a', 2, 0, 0, 1, 0, 1, 0, 3, 0, 1, 1, 2), \
+                    (2, 8, 'a', 2, 0, 0, 1, 0, 1, 0, 3, 0, 1, 1, 2); \
+                    INSERT INTO version (key, version, updated, deleted, method, patient, category, labels, \
+                    confidentiality, day, author, body) VALUES (1, 1, 0, 0, 0, 0, 1, 0, 3, 0, 1, x'7b7d'), \
+                    (2, 1, 0, 0, 0, 0, 1, 0, 3, 0, 1, x'7b7d')";
+        connection.execute_batch(rows).unwrap();
+        migrate(&mut connection, SQLITE).unwrap();
+        let mut kinds = connection.prepare("SELECT kind FROM version ORDER BY key").unwrap();
+        let kinds: Vec<i64> =
+            kinds.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(kinds, [7, 8]);
     }
 }

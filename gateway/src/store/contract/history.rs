@@ -65,6 +65,29 @@ pub fn a_history_of_a_type_shows_every_version_in_order(store: &dyn Store) {
     assert_eq!(ask(store, &system(), &all(HistoryOf::Kind(kind("Patient")))), none);
 }
 
+/// Versions of another type, whatever their moments, are no part of a type's history, nor of its pages.
+pub fn a_history_of_a_type_passes_over_other_types(store: &dyn Store) {
+    let query = world(store);
+    let patient = |method| {
+        write(store, move |writer| {
+            put(writer, r#"{"resourceType":"Patient","id":"a"}"#, derived(None, AUTHOR), method)
+        })
+        .unwrap();
+    };
+    patient(Method::Post);
+    (0..4).for_each(|_| patient(Method::Put));
+    let of_basics = ask(store, &system(), &query);
+    assert_eq!(of_basics.0, ["a/3 deleted", "b/2", "a/2", "c/1", "b/1", "a/1"]);
+    assert_eq!(of_basics.1, 6);
+    let of_patients = all(HistoryOf::Kind(kind("Patient")));
+    assert_eq!(
+        ask(store, &system(), &of_patients),
+        (["a/5", "a/4", "a/3", "a/2", "a/1"].map(str::to_owned).to_vec(), 5)
+    );
+    let since = HistoryQuery { since: Some(second(2)), limit: 2, oldest_first: true, ..of_patients };
+    assert_eq!(ask(store, &system(), &since), (["a/2", "a/3"].map(str::to_owned).to_vec(), 4));
+}
+
 /// `_since` takes the moment itself in; `_at` takes what was current in it.
 pub fn a_history_keeps_to_its_moments(store: &dyn Store) {
     let query = world(store);

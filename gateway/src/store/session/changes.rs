@@ -64,7 +64,8 @@ impl Session<'_> {
         });
         match (&query.of, part) {
             (HistoryOf::Row(_), Part::Past) => sql.push(" FROM version v").pin("version_of"),
-            (_, Part::Past) => sql.push(" FROM version v").pin("version_moment"),
+            (HistoryOf::Kind(_), Part::Past) => sql.push(" FROM version v").pin("version_kind"),
+            (HistoryOf::Kinds(_), Part::Past) => sql.push(" FROM version v").pin("version_moment"),
             (_, Part::Live) => sql.push(" FROM resource r").pin("resource_updated"),
             (_, Part::Deleted) => sql.push(" FROM resource r").pin("resource_deleted"),
             (HistoryOf::Row(_), Part::Current) => sql.push(" FROM resource r"),
@@ -81,7 +82,7 @@ impl Session<'_> {
                 sql.push(&format!(" AND {alias}.key = ")).bind(*key);
             }
             HistoryOf::Kind(kind) => {
-                sql.push(" AND r.kind = ").bind(self.names.kind(*kind));
+                sql.push(&format!(" AND {alias}.kind = ")).bind(self.names.kind(*kind));
             }
             HistoryOf::Kinds(None) => {}
             HistoryOf::Kinds(Some(kinds)) => {

@@ -132,8 +132,8 @@ impl Session<'_> {
         let key = previous.key;
         self.base.execute(
             "INSERT INTO version (key, version, updated, deleted, method, patient, category, labels, \
-             confidentiality, day, author, body) SELECT r.key, r.version, r.updated, r.deleted, r.method, \
-             r.patient, r.category, r.labels, r.confidentiality, r.day, r.author, b.body \
+             confidentiality, day, author, body, kind) SELECT r.key, r.version, r.updated, r.deleted, r.method, \
+             r.patient, r.category, r.labels, r.confidentiality, r.day, r.author, b.body, r.kind \
              FROM resource r JOIN body b ON b.key = r.key WHERE r.key = $1",
             values![key],
         )?;
