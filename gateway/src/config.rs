@@ -245,7 +245,7 @@ mod tests {
         assert!(config.tls.is_some());
         let text = read_text(&path).unwrap();
         let postgres: Postgres = toml::from_str(
-            "connection = \"\"\nconnection_env = \"\"\npassword_file = \"\"\nsslmode = \"require\"\nauthorities = \"\"",
+            "connection = \"\"\nconnection_env = \"\"\npassword_file = \"\"\nsslmode = \"require\"\nauthorities = \"\"\ncertificate = \"\"\nkey = \"\"",
         )
         .unwrap();
         let other = toml::Table::try_from(Store::Postgres(postgres)).unwrap();

@@ -5,39 +5,66 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use serde_json::json;
 use sluis::clock::System;
 use sluis::config;
 use sluis::demo::{self, Context};
 use sluis::ids::SYSTEM_URA;
 use sluis::store::Store;
-use sluis::store::postgres::{PostgresStore, Settings, SslMode};
+use sluis::store::postgres::{ClientIdentity, PostgresStore, Settings, SslMode};
 use sluis_tests::client::Answer;
 use sluis_tests::database::{self, Database};
 use sluis_tests::relay::Relay;
 use sluis_tests::world::{World, link, matches, observation};
 use tokio_rustls::TlsAcceptor;
 
-/// An authority's PEM file, and a server certificate of it for `localhost`.
-fn authority(folder: &Path, name: &str) -> Result<(PathBuf, TlsAcceptor)> {
+type Issuer = rcgen::Issuer<'static, rcgen::KeyPair>;
+
+/// An authority and its PEM file.
+fn authority(folder: &Path, name: &str) -> Result<(PathBuf, Issuer)> {
     let mut authority = rcgen::CertificateParams::new(Vec::new())?;
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     authority.distinguished_name.push(rcgen::DnType::CommonName, name);
     let key = rcgen::KeyPair::generate()?;
     let path = folder.join(format!("{name}.pem"));
     std::fs::write(&path, authority.self_signed(&key)?.pem())?;
-    let issuer = rcgen::Issuer::new(authority, key);
-    let server_key = rcgen::KeyPair::generate()?;
-    let server =
-        rcgen::CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&server_key, &issuer)?;
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
+    Ok((path, rcgen::Issuer::new(authority, key)))
+}
+
+/// A server of TLS whose certificate is for `localhost`. With `clients` it asks for a certificate of these authorities.
+fn acceptor(issuer: &Issuer, clients: Option<&Path>) -> Result<TlsAcceptor> {
+    let key = rcgen::KeyPair::generate()?;
+    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&key, issuer)?;
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![server.der().clone()], key)?;
-    Ok((path, TlsAcceptor::from(Arc::new(config))))
+    let config = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let config = match clients {
+        None => config.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(path)?)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+            config.with_client_cert_verifier(verifier)
+        }
+    };
+    Ok(TlsAcceptor::from(Arc::new(config.with_single_cert(vec![server.der().clone()], key)?)))
+}
+
+/// A client certificate and its key.
+fn client(folder: &Path, name: &str, issuer: &Issuer) -> Result<ClientIdentity> {
+    let key = rcgen::KeyPair::generate()?;
+    let made = rcgen::CertificateParams::new(vec!["sluis".to_owned()])?.signed_by(&key, issuer)?;
+    let identity = ClientIdentity {
+        certificate: folder.join(format!("{name}-client.pem")),
+        key: folder.join(format!("{name}-client-key.pem")),
+    };
+    std::fs::write(&identity.certificate, made.pem())?;
+    std::fs::write(&identity.key, key.serialize_pem())?;
+    Ok(identity)
 }
 
 /// Two gateways of one region on one database; `None` without a server.
@@ -67,9 +94,9 @@ fn folder(name: &str) -> Result<PathBuf> {
 async fn tls_to_the_database_is_as_sslmode_says() -> Result<()> {
     let Some(database) = Database::new()? else { return Ok(()) };
     let folder = folder("database-tls")?;
-    let (own, acceptor) = authority(&folder, "own")?;
+    let (own, issuer) = authority(&folder, "own")?;
     let (other, _) = authority(&folder, "other")?;
-    let sealed = Relay::start(Some(acceptor)).await?;
+    let sealed = Relay::start(Some(acceptor(&issuer, None)?)).await?;
     let plain = Relay::start(None).await?;
     use SslMode::{Disable, Prefer, Require, VerifyFull};
     let (own, other) = (Some(own), Some(other));
@@ -113,13 +140,51 @@ async fn tls_to_the_database_is_as_sslmode_says() -> Result<()> {
     Ok(())
 }
 
+/// A server that asks for a certificate gets the gateway's, and what is wrong with it is said by the file's name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_shows_its_own_certificate_to_the_database() -> Result<()> {
+    let Some(database) = Database::new()? else { return Ok(()) };
+    let folder = folder("database-clients")?;
+    let (own, issuer) = authority(&folder, "own")?;
+    let (_, strange) = authority(&folder, "strange")?;
+    let relay = Relay::start(Some(acceptor(&issuer, Some(&own))?)).await?;
+    let known = client(&folder, "known", &issuer)?;
+    let unknown = client(&folder, "unknown", &strange)?;
+    let mixed = ClientIdentity { key: unknown.key.clone(), ..known.clone() };
+    let gone = ClientIdentity { key: folder.join("gone.pem"), ..known.clone() };
+    let table = [
+        (Some(known), None),
+        (None, Some("CertificateRequired")),
+        (Some(unknown), Some("UnknownCA")),
+        (Some(mixed), Some("known-client.pem")),
+        (Some(gone), Some("gone.pem")),
+    ];
+    for (at, (identity, due)) in table.into_iter().enumerate() {
+        let connection = database.connection_by("localhost", relay.address.port())?;
+        let settings = Settings {
+            authorities: Some(own.clone()),
+            identity,
+            readers: 1,
+            ..Settings::at(connection, "https://sluis.example/fhir")
+        };
+        let opened = PostgresStore::open(settings).and_then(|store| store.check());
+        match (opened, due) {
+            (Ok(()), None) => {}
+            (Err(error), Some(said)) => ensure!(error.to_string().contains(said), "{at}: {error}"),
+            (opened, due) => anyhow::bail!("{at}: {opened:?} where {due:?} is due"),
+        }
+    }
+    std::fs::remove_dir_all(&folder)?;
+    Ok(())
+}
+
 /// The whole gateway, its database behind TLS that proves the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_serves_from_a_database_behind_tls() -> Result<()> {
     let Some(database) = Database::new()? else { return Ok(()) };
     let folder = folder("gateway-tls")?;
-    let (own, acceptor) = authority(&folder, "own")?;
-    let relay = Relay::start(Some(acceptor)).await?;
+    let (own, issuer) = authority(&folder, "own")?;
+    let relay = Relay::start(Some(acceptor(&issuer, None)?)).await?;
     let mut store = database::store(&database.connection_by("localhost", relay.address.port())?)?;
     if let config::Store::Postgres(settings) = &mut store {
         settings.authorities = Some(own);

@@ -53,6 +53,10 @@ pub struct Postgres {
     pub sslmode: Option<SslMode>,
     /// PEM file of the authorities that the server's certificate must come from.
     pub authorities: Option<PathBuf>,
+    /// PEM file of the certificate chain that this gateway shows the server, its own first.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub key: Option<PathBuf>,
     /// Reading connections, 1 to 500 (default 8); the writer has one more.
     #[serde(default = "connections")]
     pub connections: u32,
@@ -110,9 +114,8 @@ impl Store {
         match self {
             Store::Sqlite(sqlite) => fix(&mut sqlite.file),
             Store::Postgres(postgres) => {
-                for path in [&mut postgres.password_file, &mut postgres.authorities].into_iter().flatten() {
-                    fix(path);
-                }
+                let Postgres { password_file, authorities, certificate, key, .. } = postgres;
+                [password_file, authorities, certificate, key].into_iter().flatten().for_each(fix);
             }
         }
     }
@@ -145,6 +148,14 @@ impl Postgres {
             return Err("store.authorities: with sslmode disable or prefer no certificate is judged; say \
                         require or verify-full"
                 .to_owned());
+        }
+        if self.certificate.is_some() != self.key.is_some() {
+            return Err("store: certificate and key belong together, give both or neither".to_owned());
+        }
+        if self.certificate.is_some() && self.sslmode == Some(SslMode::Disable) {
+            return Err(
+                "store.certificate: with sslmode disable nobody is shown it; say verify-full".to_owned()
+            );
         }
         let ranges = [
             ("connections", u64::from(self.connections), 1, 500),
@@ -182,6 +193,9 @@ mod tests {
             ("sslmode = \"verify-full\"", "store.authorities"),
             ("sslmode = \"prefer\"\nauthorities = \"ca.pem\"", "verify-full"),
             ("sslmode = \"allow\"", "unknown variant `allow`"),
+            ("certificate = \"gateway.pem\"", "belong together"),
+            ("key = \"gateway.key\"", "belong together"),
+            ("sslmode = \"disable\"\ncertificate = \"c\"\nkey = \"k\"", "store.certificate"),
             ("connections = 0", "from 1 to 500"),
             ("query_ms = 5", "from 100 to 600000"),
             ("file = \"a.db\"", "unknown field `file`"),

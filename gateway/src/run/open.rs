@@ -55,6 +55,11 @@ pub(super) fn postgres(config: &Config, settings: &config::Postgres) -> Result<p
         password: password.transpose()?,
         sslmode: settings.sslmode,
         authorities: settings.authorities.clone(),
+        identity: settings
+            .certificate
+            .clone()
+            .zip(settings.key.clone())
+            .map(|(certificate, key)| postgres::ClientIdentity { certificate, key }),
         readers: usize::try_from(settings.connections).unwrap_or(usize::MAX),
         connect_ms_max: settings.connect_ms,
         query_ms_max: settings.query_ms,

@@ -31,7 +31,7 @@ use crate::store::{Reader, Store, StoreError, WriteReceipt, WriteWork};
 
 use pool::Lines;
 
-pub use tls::SslMode;
+pub use tls::{ClientIdentity, SslMode};
 
 /// How the store on PostgreSQL is set up.
 #[derive(Clone)]
@@ -44,6 +44,9 @@ pub struct Settings {
     pub sslmode: Option<SslMode>,
     /// PEM file of the authorities that the server's certificate must come from.
     pub authorities: Option<PathBuf>,
+    /// What this gateway proves itself with, where the server asks for a certificate (`clientcert`, `cert` in
+    /// pg_hba.conf).
+    pub identity: Option<ClientIdentity>,
     /// Base address of this gateway without a slash at its end: references under it are its own.
     pub base: String,
     /// Reading connections, at least 1: as many reads run at once.
@@ -83,6 +86,7 @@ impl Settings {
             password: None,
             sslmode: None,
             authorities: None,
+            identity: None,
             base: base.into(),
             readers: 8,
             queue_max: 1024,

@@ -157,7 +157,8 @@ fn reach(settings: &Settings) -> Result<(Config, Connector), StoreError> {
     if !local && matches!(mode, SslMode::Disable | SslMode::Prefer) {
         tracing::warn!(sslmode = ?mode, "records may cross the network to the database in the clear; sslmode = \"verify-full\" prevents it");
     }
-    let connector = Connector::new(mode, settings.authorities.as_deref()).map_err(StoreError::Database)?;
+    let connector = Connector::new(mode, settings.authorities.as_deref(), settings.identity.as_ref())
+        .map_err(StoreError::Database)?;
     if let Some(password) = &settings.password {
         config.password(password);
     }

@@ -4,7 +4,7 @@
 //! calls `verify-ca`); `prefer` takes what the server has. With SCRAM the password exchange is bound to the server's
 //! certificate where its signature names a hash (RFC 5929 section 4), so that nobody between can pass it on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,7 +14,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -36,13 +36,26 @@ pub enum SslMode {
     VerifyFull,
 }
 
+/// What this gateway proves itself with to the server: PEM files of a certificate chain, its own first, and of its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// Certificate chain.
+    pub certificate: PathBuf,
+    /// Private key: PKCS #8, PKCS #1 or SEC1.
+    pub key: PathBuf,
+}
+
 /// Makes the handshake of a connection.
 #[derive(Clone)]
 pub(super) struct Connector(Option<Arc<ClientConfig>>);
 
 impl Connector {
-    /// Errors: what is wrong with the authorities, naming the file.
-    pub(super) fn new(mode: SslMode, authorities: Option<&Path>) -> Result<Connector, String> {
+    /// Errors: what is wrong with the authorities or the gateway's own certificate, naming the file.
+    pub(super) fn new(
+        mode: SslMode,
+        authorities: Option<&Path>,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<Connector, String> {
         if mode == SslMode::Disable {
             return Ok(Connector(None));
         }
@@ -70,22 +83,40 @@ impl Connector {
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(verifier);
+        let config = match identity {
+            None => config.with_no_client_auth(),
+            Some(identity) => {
+                let key = PrivateKeyDer::from_pem_file(&identity.key)
+                    .map_err(|error| format!("{}: {error}", identity.key.display()))?;
+                // Also when the key is of another certificate.
+                config
+                    .with_client_auth_cert(certificates(&identity.certificate)?, key)
+                    .map_err(|error| format!("{}: {error}", identity.certificate.display()))?
+            }
+        };
         Ok(Connector(Some(Arc::new(config))))
     }
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, String> {
-    let unreadable = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
-        roots.add(certificate.map_err(|error| unreadable(&error))?).map_err(|error| unreadable(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(unreadable(&"no certificate in it"));
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(roots)
+}
+
+/// The certificates of a PEM file, at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let unreadable = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unreadable(&error))?;
+    if found.is_empty() {
+        return Err(unreadable(&"no certificate in it"));
+    }
+    Ok(found)
 }
 
 /// Proves the chain when there are authorities, and never the name.
