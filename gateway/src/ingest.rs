@@ -33,6 +33,8 @@ pub mod replay;
 
 pub mod trace;
 
+pub mod difference;
+
 pub mod answer;
 
 pub mod acknowledge;
@@ -208,7 +210,7 @@ impl Intake {
             notes: read.notes,
             key: Some(key),
             only: None,
-            dry_run: false,
+            dry_run: None,
             audit: audit.clone(),
         };
         let done = apply::apply(store, Arc::new(job)).await?;
@@ -234,18 +236,19 @@ impl Intake {
     }
 
     /// `$replay`: applies waiting units with the mappings in force now; `cause` narrows it, `dryrun=true` only tells what
-    /// would happen. Applying twice applies nothing the second time.
+    /// would happen, element by element where `look` gives leave to read. Applying twice applies nothing the second time.
     ///
     /// Errors: `ParameterUnknown`, `ParameterInvalid`; the store's failures (documents done before stay done).
     pub async fn replay(
         &self,
         store: &dyn Store,
         desk: &Desk,
+        look: Option<Permit>,
         parameters: &Parameters,
         audit: Audit,
     ) -> Result<Ingested, Refusal> {
         let asked = replay::Asked::parse(parameters, true)?;
-        replay::replay(self, store, desk, &asked, &audit).await
+        replay::replay(self, store, desk, look, &asked, &audit).await
     }
 }
 
@@ -339,7 +342,7 @@ impl IngestFacts {
         self.status = report.status().as_u16();
         self.counts =
             [Did::Created, Did::Updated, Did::Unchanged, Did::Stale, Did::Kept].map(|did| report.count(did));
-        self.dry_run = job.dry_run;
+        self.dry_run = job.dry_run.is_some();
     }
 }
 

@@ -6,6 +6,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::difference::Pair;
 use super::note::Note;
 use crate::interaction::splice::CANONICAL;
 use crate::response::refusal::Reason;
@@ -50,6 +51,8 @@ pub struct UnitReport {
     pub did: Did,
     /// `Type/id/_history/version`, when it is in the store.
     pub reference: Option<String>,
+    /// In a dry run: what stands and what would, where the asker may read it.
+    pub pair: Option<Pair>,
     /// Findings.
     pub notes: Vec<Note>,
 }
@@ -207,7 +210,7 @@ mod tests {
     use super::*;
 
     fn unit(label: &str, did: Did, notes: Vec<Note>) -> UnitReport {
-        UnitReport { label: label.to_owned(), did, reference: None, notes }
+        UnitReport { label: label.to_owned(), did, reference: None, pair: None, notes }
     }
 
     fn report(units: Vec<UnitReport>) -> Report {

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::answer::{Report, UnitReport};
+use super::difference::Pair;
 use super::note::Note;
 use super::prepare::Prepared;
 use super::provenance::Target;
@@ -24,10 +25,13 @@ use super::quarantine;
 use super::receipt::{MessageKey, Receipt, Seen};
 use super::source::Notation;
 use super::{Audit, IngestFacts};
-use crate::ids::{PartyKey, ResourceId, Ura};
-use crate::interaction::write::{self, Desk};
+use crate::decision::Permit;
+use crate::ids::{PartyKey, ResourceId, ResourceType, Ura};
+use crate::interaction::obligation;
+use crate::interaction::reference::Links;
+use crate::interaction::write::{self, Desk, Draft, Expect, Written};
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::{Store, StoreError, Writer};
+use crate::store::{Store, StoreError, Stored, Writer};
 use sluis_conformance::definitions;
 
 /// One document on its way into the store.
@@ -56,10 +60,17 @@ pub struct Job {
     pub key: Option<MessageKey>,
     /// In a replay: the waiting units (label, ordinal). Others are left alone.
     pub only: Option<HashSet<(String, usize)>>,
-    /// Do everything, then undo it.
-    pub dry_run: bool,
+    /// Do everything, then undo it; `None`: do it.
+    pub dry_run: Option<DryRun>,
     /// Makes the audit record of what was done.
     pub audit: Audit,
+}
+
+/// How to do without doing.
+#[derive(Clone)]
+pub struct DryRun {
+    /// Leave to read: what stands and what would is told as far as it goes. Without it only the outcome is.
+    pub look: Option<Permit>,
 }
 
 /// How a document ended.
@@ -167,6 +178,45 @@ impl Job {
             return Ok(Err(Undone::Refused(turn.refused)));
         }
         self.finish(writer, turn, notes)
+    }
+
+    /// Stores a version of a resource of the document; in a dry run with what it would change.
+    fn put(
+        &self,
+        writer: &mut dyn Writer,
+        draft: &Draft,
+        expect: Expect,
+        turn: &Turn,
+    ) -> Result<(Written, Option<Pair>), StoreError> {
+        let before = match &draft.id {
+            Some(id) => self.shown(writer, draft.kind, id)?,
+            None => None,
+        };
+        let written = write::put_draft(writer, &self.desk, draft, expect, &Links::of(&turn.entries))?;
+        let after = self.shown(writer, draft.kind, &written.id)?;
+        let pair = after.map(|after| Pair { before: before.map(|before| before.body), after: after.body });
+        Ok((written, pair))
+    }
+
+    /// A resource as it stands inside this turn, as far as a dry run may tell of it.
+    fn shown(
+        &self,
+        writer: &mut dyn Writer,
+        kind: ResourceType,
+        id: &ResourceId,
+    ) -> Result<Option<Stored>, StoreError> {
+        let Some(look) = self.dry_run.as_ref().and_then(|dry_run| dry_run.look.as_ref()) else {
+            return Ok(None);
+        };
+        let mut found = None;
+        writer.under(look, &mut |reader| {
+            found = reader.current(kind, id)?.filter(|stored| !stored.deleted);
+            if let Some(stored) = &mut found {
+                obligation::apply(look, stored)?;
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// A document under an earlier one's control number takes the place of what waits of that: the units of the same

@@ -10,7 +10,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answer::{Did, UnitReport};
-use super::apply::{self, Done, Job};
+use super::apply::{self, Done, DryRun, Job};
+use super::difference::{self, Change};
 use super::note::Note;
 use super::provenance;
 use super::quarantine::{self, Entry};
@@ -24,8 +25,10 @@ use crate::store::{Store, StoreError};
 
 /// Documents run again in one request when it names no number, and at most.
 const DOCUMENTS: usize = 1_000;
-/// Units named in one answer.
+/// Units named in one answer. A document that goes past it is the last of its answer.
 const UNITS_MAX: usize = 1_000;
+/// Elements told in one answer of a dry run; likewise.
+const ELEMENTS_MAX: usize = 10_000;
 
 /// What `$quarantine` and `$replay` are asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -121,28 +124,33 @@ pub(super) async fn replay(
     intake: &Intake,
     store: &dyn Store,
     desk: &Desk,
+    look: Option<Permit>,
     asked: &Asked,
     audit: &Audit,
 ) -> Result<Ingested, Refusal> {
+    let dry_run = asked.dry_run.then_some(DryRun { look });
     let entries = waiting(store, &desk.permit, asked.cause.as_deref())?;
     let mut facts =
         IngestFacts { dry_run: asked.dry_run, status: StatusCode::OK.as_u16(), ..IngestFacts::default() };
-    let mut told: Vec<(String, UnitReport)> = Vec::new();
+    let mut told: Vec<Told> = Vec::new();
+    let mut last = None;
     let mut unblocked = Vec::new();
     let mut groups = by_document(entries);
     groups.retain(|group| asked.after.as_ref().is_none_or(|after| Place::of(group) > *after));
     let later = groups.split_off(groups.len().min(asked.count.unwrap_or(DOCUMENTS)));
-    let next = groups.back().filter(|_| !later.is_empty()).map(|group| Place::of(group));
-    for group in groups {
-        let Some(done) = document(intake, store, desk, &group, asked.dry_run, audit).await? else { continue };
+    while told.len() < UNITS_MAX && elements(&told) < ELEMENTS_MAX {
+        let Some(group) = groups.pop_front() else { break };
+        last = Some(Place::of(&group));
+        let Some(done) = document(intake, store, desk, &group, dry_run.clone(), audit).await? else {
+            continue;
+        };
         unblocked.extend(done.unblocked);
         merge(&mut facts, &done.facts);
-        told.extend(reports(
-            &group,
-            done.report.as_ref().map_or(&[], |r| &r.units),
-            done.report.as_ref().map_or(&[], |r| &r.notes),
-        ));
+        let units = done.report.as_ref().map_or(&[][..], |report| &report.units);
+        let notes = done.report.as_ref().map_or(&[][..], |report| &report.notes);
+        told.extend(reports(&group, units, notes));
     }
+    let left = groups.len() + later.len();
     if !asked.dry_run {
         withdrawals(intake, store, desk, unblocked, audit).await?;
     }
@@ -154,7 +162,7 @@ pub(super) async fn replay(
     }
     Ok(Ingested {
         status: StatusCode::OK,
-        body: to_parameters(asked, &told, next.map(|place| (place, later.len()))),
+        body: to_parameters(asked, &told, last.filter(|_| left > 0).map(|place| (place, left))),
         facts,
     })
 }
@@ -174,7 +182,7 @@ pub(super) async fn withdrawals(
     for group in
         by_document(entries).into_iter().filter(|g| g.first().is_some_and(|e| unblocked.contains(&e.sha256)))
     {
-        document(intake, store, desk, &group, false, audit).await?;
+        document(intake, store, desk, &group, None, audit).await?;
     }
     Ok(())
 }
@@ -185,7 +193,7 @@ async fn document(
     store: &dyn Store,
     desk: &Desk,
     group: &[Entry],
-    dry_run: bool,
+    dry_run: Option<DryRun>,
     audit: &Audit,
 ) -> Result<Option<Done>, Refusal> {
     let Some(first) = group.first() else { return Ok(None) };
@@ -235,8 +243,28 @@ fn by_document(entries: Vec<Entry>) -> VecDeque<Vec<Entry>> {
     groups.into()
 }
 
+/// What is told of one unit.
+struct Told {
+    /// Content address of its document.
+    sha256: String,
+    report: UnitReport,
+    /// In a dry run: what it would change.
+    changes: Vec<Change>,
+}
+
+impl Told {
+    fn new(sha256: &str, mut report: UnitReport) -> Told {
+        let changes = report.pair.take().and_then(|pair| pair.changes()).unwrap_or_default();
+        Told { sha256: sha256.to_owned(), report, changes }
+    }
+}
+
+fn elements(told: &[Told]) -> usize {
+    told.iter().map(|told| difference::told(&told.changes)).sum()
+}
+
 /// What is told of a document: its units, and the entries its map makes nothing of any more, which go on waiting.
-fn reports(group: &[Entry], units: &[UnitReport], notes: &[Note]) -> Vec<(String, UnitReport)> {
+fn reports(group: &[Entry], units: &[UnitReport], notes: &[Note]) -> Vec<Told> {
     let Some(sha256) = group.first().map(|entry| entry.sha256.clone()) else { return Vec::new() };
     let made: HashSet<&str> = units.iter().map(|unit| unit.label.as_str()).collect();
     let lost = group.iter().filter(|entry| {
@@ -246,9 +274,10 @@ fn reports(group: &[Entry], units: &[UnitReport], notes: &[Note]) -> Vec<(String
         label: entry.label.clone(),
         did: Did::Kept,
         reference: None,
+        pair: None,
         notes: if notes.is_empty() { entry.notes.clone() } else { notes.to_vec() },
     });
-    units.iter().cloned().chain(lost).map(|report| (sha256.clone(), report)).collect()
+    units.iter().cloned().chain(lost).map(|report| Told::new(&sha256, report)).collect()
 }
 
 /// Adds what one document touched to what several did.
@@ -264,25 +293,26 @@ pub(super) fn merge(all: &mut IngestFacts, one: &IngestFacts) {
 }
 
 /// The answer as a Parameters resource: counts, then what became (or would become) of each unit.
-fn to_parameters(asked: &Asked, told: &[(String, UnitReport)], next: Option<(Place, usize)>) -> String {
+fn to_parameters(asked: &Asked, told: &[Told], next: Option<(Place, usize)>) -> String {
     let mut parameters = vec![json!({ "name": "dryrun", "valueBoolean": asked.dry_run })];
     for did in [Did::Created, Did::Updated, Did::Unchanged, Did::Stale, Did::Kept] {
-        let count = told.iter().filter(|(_, report)| report.did == did).count();
+        let count = told.iter().filter(|told| told.report.did == did).count();
         parameters.push(json!({ "name": did.as_str(), "valueInteger": count }));
     }
     if let Some((place, documents)) = next {
         parameters.push(json!({ "name": "next", "valueString": place.text() }));
         parameters.push(json!({ "name": "documentsLeft", "valueInteger": documents }));
     }
-    parameters.extend(told.iter().take(UNITS_MAX).map(|(sha256, report)| unit_parameter(sha256, report)));
+    parameters.extend(told.iter().take(UNITS_MAX).map(unit_parameter));
     if told.len() > UNITS_MAX {
         parameters.push(json!({ "name": "notShown", "valueInteger": told.len() - UNITS_MAX }));
     }
     json!({ "resourceType": "Parameters", "parameter": parameters }).to_string()
 }
 
-fn unit_parameter(sha256: &str, report: &UnitReport) -> Value {
-    let mut part = vec![json!({ "name": "document", "valueUri": format!("urn:sha256:{sha256}") })];
+fn unit_parameter(told: &Told) -> Value {
+    let report = &told.report;
+    let mut part = vec![json!({ "name": "document", "valueUri": format!("urn:sha256:{}", told.sha256) })];
     let mut text = |name: &str, value: &str| {
         if !value.is_empty() {
             part.push(json!({ "name": name, "valueString": value }));
@@ -300,6 +330,7 @@ fn unit_parameter(sha256: &str, report: &UnitReport) -> Value {
     if let Some(reference) = &report.reference {
         part.push(json!({ "name": "resource", "valueReference": { "reference": reference } }));
     }
+    part.extend(difference::to_parts(&told.changes));
     json!({ "name": "unit", "part": part })
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::found_body;
-use super::perform::{self, Aside, append, entry};
+use super::perform::{self, Aside, Caller, append, entry};
 use crate::audit::entry::AuditRecord;
 use crate::connection::request::{Document, Interaction, Parameters};
-use crate::decision::Permit;
+use crate::decision::{Action, Need, Permit};
 use crate::gateway::Gateway;
 use crate::ids::{ResourceId, ResourceType};
 use crate::ingest::{Audit, IngestFacts};
@@ -45,9 +45,10 @@ pub async fn waiting(
     Ok(Answer::fhir(StatusCode::OK, found_body(body.into(), aside.format)))
 }
 
-/// Applies what waits, by cause.
+/// Applies what waits, by cause. What a dry run tells of stored resources it tells by the caller's leave to read.
 pub async fn replay(
     gateway: &Gateway,
+    caller: &Caller,
     permit: &Permit,
     parameters: &Parameters,
     interaction: &Interaction,
@@ -56,7 +57,8 @@ pub async fn replay(
     let parts = gateway.parts();
     let desk = gateway.desk(permit, aside.now);
     let audit = audit(permit, interaction, aside);
-    let done = parts.intake.replay(&*parts.store, &desk, parameters, audit).await?;
+    let look = gateway.leave(caller, &Need { action: Action::Read, kind: None }, aside.now).ok();
+    let done = parts.intake.replay(&*parts.store, &desk, look, parameters, audit).await?;
     Ok(Answer::fhir(done.status, found_body(done.body.into(), aside.format)))
 }
 

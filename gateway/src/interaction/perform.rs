@@ -141,7 +141,7 @@ pub async fn perform(
             ingest::waiting(gateway, &permit, parameters, interaction, aside).await
         }
         Interaction::Replay(parameters) => {
-            ingest::replay(gateway, &permit, parameters, interaction, aside).await
+            ingest::replay(gateway, caller, &permit, parameters, interaction, aside).await
         }
         Interaction::Trace(kind, id) => ingest::trace(gateway, &permit, *kind, id, interaction, aside).await,
         Interaction::ExportStart(..)

@@ -46,7 +46,7 @@ impl Job {
         facts.settle(self, &report);
         writer.append_audit(&(self.audit)(&facts))?;
         let done = Done { status, body, report: Some(report), facts, unblocked: turn.unblocked };
-        Ok(if self.dry_run { Err(Undone::DryRun(Box::new(done))) } else { Ok(done) })
+        Ok(if self.dry_run.is_some() { Err(Undone::DryRun(Box::new(done))) } else { Ok(done) })
     }
 
     /// Kept units onto the shelf, applied ones off it.

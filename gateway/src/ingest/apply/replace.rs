@@ -13,8 +13,7 @@ use crate::ingest::answer::Did;
 use crate::ingest::link;
 use crate::ingest::note::Note;
 use crate::ingest::prepare::{Prepared, Ready};
-use crate::interaction::reference::Links;
-use crate::interaction::write::{self, Draft, Expect};
+use crate::interaction::write::{Draft, Expect};
 use crate::store::{StoreError, Stored, Writer};
 
 impl Job {
@@ -41,6 +40,7 @@ impl Job {
             did: Did::Unchanged,
             reference: format!("Patient/{id}"),
             note,
+            pair: None,
         };
         let Some(known) = known else { return Ok(there(&stays, None)) };
         if known == stays {
@@ -53,11 +53,10 @@ impl Job {
             return Ok(there(&known, None));
         };
         let draft = Draft { kind: ready.kind, id: Some(known), doc };
-        let written =
-            write::put_draft(writer, &self.desk, &draft, Expect::Either, &Links::of(&turn.entries))?;
+        let (written, pair) = self.put(writer, &draft, Expect::Either, turn)?;
         let reference = format!("Patient/{}/_history/{}", written.id, written.version);
         self.target(writer, turn, unit, ready, &written, &reference)?;
-        Ok(Unit::There { did: Did::Updated, reference, note: None })
+        Ok(Unit::There { did: Did::Updated, reference, note: None, pair })
     }
 }
 

@@ -5,6 +5,7 @@ use sluis_conformance::definitions;
 use super::{Job, Turn, before};
 use crate::ids::ResourceId;
 use crate::ingest::answer::{Did, UnitReport};
+use crate::ingest::difference::Pair;
 use crate::ingest::digest::content_hash;
 use crate::ingest::link;
 use crate::ingest::note::Note;
@@ -12,14 +13,13 @@ use crate::ingest::prepare::{Prepared, Ready};
 use crate::ingest::provenance::Target;
 use crate::ingest::quarantine;
 use crate::ingest::statement::{Made, Order, Statement};
-use crate::interaction::reference::Links;
 use crate::interaction::write::{self, Draft, Expect};
 use crate::store::{StoreError, Writer};
 
 /// What became of one unit, inside a turn.
 pub(super) enum Unit {
     /// It is in the store (or was).
-    There { did: Did, reference: String, note: Option<Note> },
+    There { did: Did, reference: String, note: Option<Note>, pair: Option<Pair> },
     /// It cannot be applied; nothing was written for it.
     Kept(Note),
     /// The writer refused it after something was written.
@@ -40,6 +40,7 @@ impl Job {
             label: unit.label.clone(),
             did: Did::Kept,
             reference: None,
+            pair: None,
             notes: unit.notes.clone(),
         };
         let span = unit.spans.first().copied();
@@ -67,9 +68,10 @@ impl Job {
             Err(error) => return Err(error),
         };
         match outcome {
-            Unit::There { did, reference, note } => {
+            Unit::There { did, reference, note, pair } => {
                 report.did = did;
                 report.reference = Some(reference);
+                report.pair = pair;
                 report.notes.extend(note.map(|note| note.of_unit(&unit.label, span)));
             }
             Unit::Kept(note) if note.code == quarantine::CORRECTION => {
@@ -118,17 +120,16 @@ impl Job {
                         statement.put(writer, self.party(), &name)?;
                     }
                     turn.facts.touch(current.derived, None);
-                    return Ok(Unit::There { did: Did::Unchanged, reference, note: None });
+                    return Ok(Unit::There { did: Did::Unchanged, reference, note: None, pair: None });
                 }
                 Order::Stale => {
                     turn.facts.touch(current.derived, None);
-                    return Ok(Unit::There { did: Did::Stale, reference, note: Some(stale()) });
+                    return Ok(Unit::There { did: Did::Stale, reference, note: Some(stale()), pair: None });
                 }
             }
         }
         let draft = Draft { kind: ready.kind, id: Some(id.clone()), doc };
-        let written =
-            write::put_draft(writer, &self.desk, &draft, Expect::Either, &Links::of(&turn.entries))?;
+        let (written, pair) = self.put(writer, &draft, Expect::Either, turn)?;
         turn.unblocked.append(&mut statement.waiting);
         statement.source_time = ready.source_time.clone().or(statement.source_time);
         statement.content = Some(content);
@@ -137,7 +138,7 @@ impl Job {
         let did = if written.created { Did::Created } else { Did::Updated };
         let reference = format!("{name}/_history/{}", written.version);
         self.target(writer, turn, unit, ready, &written, &reference)?;
-        Ok(Unit::There { did, reference, note: None })
+        Ok(Unit::There { did, reference, note: None, pair })
     }
 
     /// A withdrawal that came before what it withdraws: remembered beside the resource, so that it is applied as soon as
@@ -224,6 +225,7 @@ impl Job {
                         did: Did::Unchanged,
                         reference: format!("Patient/{id}"),
                         note: Some(known_elsewhere()),
+                        pair: None,
                     });
                 }
             },
@@ -243,17 +245,17 @@ impl Job {
                 Order::Apply => {}
                 Order::Unchanged(_) => {
                     turn.facts.touch(current.derived, None);
-                    return Ok(Unit::There { did: Did::Unchanged, reference, note: None });
+                    return Ok(Unit::There { did: Did::Unchanged, reference, note: None, pair: None });
                 }
                 Order::Stale => {
                     turn.facts.touch(current.derived, None);
-                    return Ok(Unit::There { did: Did::Stale, reference, note: Some(stale()) });
+                    return Ok(Unit::There { did: Did::Stale, reference, note: Some(stale()), pair: None });
                 }
             }
         }
         let expect = if id.is_some() { Expect::Either } else { Expect::New };
         let draft = Draft { kind: ready.kind, id, doc };
-        let written = write::put_draft(writer, &self.desk, &draft, expect, &Links::of(&turn.entries))?;
+        let (written, pair) = self.put(writer, &draft, expect, turn)?;
         link::learn(writer, &self.desk, subject, &written.id)?;
         self.spell_patient(ready, &written.id, turn);
         statement.source_time = ready.source_time.clone().or(statement.source_time);
@@ -263,7 +265,7 @@ impl Job {
         let did = if written.created { Did::Created } else { Did::Updated };
         let reference = format!("Patient/{}/_history/{}", written.id, written.version);
         self.target(writer, turn, unit, ready, &written, &reference)?;
-        Ok(Unit::There { did, reference, note: None })
+        Ok(Unit::There { did, reference, note: None, pair })
     }
 
     fn made(&self, unit: &Prepared, written: &write::Written) -> Made {

@@ -177,6 +177,54 @@ fn a_replay_in_parts_takes_every_document_once() {
 }
 
 #[test]
+fn a_dry_run_tells_element_by_element_what_would_change() {
+    let scene = Scene::new();
+    let row = |value: &str, status: &str| {
+        csv(&[&format!("999911132;10-03-2026;meting;SNIP;SNIP;{value};cmH2O;;;;;{status}")])
+    };
+    let first = scene.ingest(GESP, "text/csv", &row("45", "definitief"));
+    scene.ingest(GESP, "text/csv", &row("46,0", "herzien"));
+    scene.ingest(GESP, "text/csv", &csv(&["999911132;11-03-2026;meting;SNIP;SNIP;47;cmH2O;;;;;herzien"]));
+    scene.mend("gesp-export", "codes/status.csv", |table| {
+        format!(
+            "{}\n,herzien,,http://hl7.org/fhir/observation-status,corrected,,equivalent,\n",
+            table.trim_end()
+        )
+    });
+    let before = (scene.state(), scene.one(GESP, &first, "Observation/"));
+    let told: Value = serde_json::from_str(&scene.replay(GESP, &[("dryrun", "true")]).body).unwrap();
+    assert_eq!((scene.state(), scene.one(GESP, &first, "Observation/")), before, "a dry run writes nothing");
+    assert_eq!((number(&told, "created"), number(&told, "updated")), (Some(1), Some(1)), "{told}");
+    let units: Vec<&Value> =
+        told["parameter"].as_array().unwrap().iter().filter(|p| p["name"] == "unit").collect();
+    let elements = |unit: &Value| -> Vec<(String, String, String)> {
+        let elements = unit["part"].as_array().unwrap().iter().filter(|p| p["name"] == "element");
+        let of = |element: &Value, name: &str| {
+            let part = element["part"].as_array().unwrap().iter().find(|p| p["name"] == name);
+            part.map_or(String::new(), |part| part["valueString"].as_str().unwrap().to_owned())
+        };
+        elements.map(|e| (of(e, "path"), of(e, "before"), of(e, "after"))).collect()
+    };
+    let changed = elements(units[0]);
+    let line = |path: &str, before: &str, after: &str| (path.to_owned(), before.to_owned(), after.to_owned());
+    assert!(changed.contains(&line("Observation.status", "final", "corrected")), "{changed:?}");
+    assert!(changed.contains(&line("Observation.valueQuantity.value", "45", "46.0")), "{changed:?}");
+    assert!(!changed.iter().any(|(path, ..)| path == "Observation.code.text"), "{changed:?}");
+    let made = elements(units[1]);
+    assert!(made.contains(&line("Observation.valueQuantity.value", "", "47")), "{made:?}");
+
+    // Without leave to read, what is stored is not told, and the outcome is.
+    let told = scene.replay_looking(GESP, &[("dryrun", "true")], None).body;
+    assert!(told.contains(r#""name":"updated","valueInteger":1"#) && !told.contains("element"), "{told}");
+
+    // What is done afterwards is what was told.
+    let done = scene.replay(GESP, &[]);
+    assert!(!done.body.contains("\"element\""), "{}", done.body);
+    let now = scene.one(GESP, &first, "Observation/");
+    assert!(now.contains("corrected") && now.contains(r#""value":46.0"#), "{now}");
+}
+
+#[test]
 fn past_its_limit_a_sender_is_told_and_nothing_is_kept() {
     let scene = Scene::new();
     let bad = |day: u8, code: &str| {

@@ -184,10 +184,15 @@ impl Scene {
     }
 
     pub(super) fn replay(&self, ura: &str, pairs: &[(&str, &str)]) -> Ingested {
+        self.replay_looking(ura, pairs, Some(self.permit_for(ura, Action::Read)))
+    }
+
+    /// A replay by who may read so much of what is stored.
+    pub(super) fn replay_looking(&self, ura: &str, pairs: &[(&str, &str)], look: Option<Permit>) -> Ingested {
         self.clock.advance_seconds(1);
         let desk = self.desk(ura);
         let asked = parameters(pairs);
-        let work = self.intake.replay(&*self.store, &desk, &asked, self.audit(ura));
+        let work = self.intake.replay(&*self.store, &desk, look, &asked, self.audit(ura));
         self.runtime.block_on(work).unwrap()
     }
 
