@@ -18,8 +18,6 @@ use crate::response::refusal::{Reason, Refusal};
 /// One reference in a resource.
 #[derive(Debug)]
 pub struct Found<'d> {
-    /// FHIRPath of the Reference, e.g. `Observation.subject`.
-    pub expression: String,
     /// The Reference object.
     pub object: Node<'d>,
     /// What it says.
@@ -53,37 +51,53 @@ pub enum Target {
 /// All references below `root`, with contained resources, in document order.
 pub fn collect<'d>(root: Node<'d>) -> Vec<Found<'d>> {
     let mut found = Vec::new();
-    let kind = root.get("resourceType").and_then(|n| n.as_str()).unwrap_or_default().into_owned();
-    let mut stack = vec![(root, kind, true)];
-    while let Some((node, path, is_root)) = stack.pop() {
+    let mut stack = vec![(root, true)];
+    while let Some((node, is_root)) = stack.pop() {
         match node.kind() {
             Kind::Object => {
                 let literal = node.get("reference").filter(|n| n.kind() == Kind::String);
                 if let Some(text) = literal {
                     let says = text.as_str().unwrap_or_default().into_owned();
-                    found.push(Found {
-                        expression: path.clone(),
-                        object: node,
-                        says: Says::Literal(text, says),
-                    });
+                    found.push(Found { object: node, says: Says::Literal(text, says) });
                 } else if let Some(bsn) = bsn_of(node).filter(|_| !is_root) {
-                    found.push(Found { expression: path.clone(), object: node, says: Says::Bsn(bsn) });
+                    found.push(Found { object: node, says: Says::Bsn(bsn) });
                 }
-                let members: Vec<_> = node.members().collect();
-                for (name, value) in members.into_iter().rev() {
-                    stack.push((value, format!("{path}.{name}"), false));
-                }
+                let below = stack.len();
+                stack.extend(node.members().map(|(_, value)| (value, false)));
+                stack.get_mut(below..).unwrap_or_default().reverse();
             }
             Kind::Array => {
-                let items: Vec<_> = node.items().collect();
-                for (at, item) in items.into_iter().enumerate().rev() {
-                    stack.push((item, format!("{path}[{at}]"), false));
-                }
+                let below = stack.len();
+                stack.extend(node.items().map(|item| (item, false)));
+                stack.get_mut(below..).unwrap_or_default().reverse();
             }
             _ => {}
         }
     }
     found
+}
+
+/// FHIRPath of a node below `root`, e.g. `Observation.subject`. Made for refusals alone: most references lead somewhere.
+fn expression(root: Node<'_>, of: Node<'_>) -> String {
+    let mut path = root.get("resourceType").and_then(|n| n.as_str()).unwrap_or_default().into_owned();
+    let (mut at, wanted) = (root, of.span());
+    let around = |node: &Node<'_>| node.span().start <= wanted.start && wanted.end <= node.span().end;
+    while at.span() != wanted {
+        let member = at.members().find(|(_, value)| around(value));
+        let item = at.items().enumerate().find(|(_, item)| around(item));
+        at = match (member, item) {
+            (Some((name, value)), _) => {
+                path.push_str(&format!(".{name}"));
+                value
+            }
+            (None, Some((number, item))) => {
+                path.push_str(&format!("[{number}]"));
+                item
+            }
+            (None, None) => break,
+        };
+    }
+    path
 }
 
 /// The BSN of a logical reference: an object whose single `identifier` is of the BSN system.
@@ -258,7 +272,7 @@ pub fn resolve(
                         // What this same transaction stores is there by the time it commits.
                         let plain = format!("{}/{id}", definitions::r4().type_name(kind));
                         if !links.stores(&plain, version) && !lookup.visible(kind, &id, version)? {
-                            lost.push(found.expression.clone());
+                            lost.push(expression(root, found.object));
                         }
                         let canonical = match version {
                             Some(version) => format!("{plain}/_history/{version}"),
@@ -269,7 +283,7 @@ pub fn resolve(
                         }
                     }
                     Target::Contained | Target::Elsewhere => {}
-                    Target::Entry(_) | Target::Malformed => lost.push(found.expression.clone()),
+                    Target::Entry(_) | Target::Malformed => lost.push(expression(root, found.object)),
                 }
             }
             Says::Bsn(bsn) => {
