@@ -8,12 +8,14 @@
 //! 2. One patient's data: walk the patient's dates when sorted by a date and no code is asked for, else take the rows
 //!    of the code, else the patient's rows of the type.
 //! 3. Across patients: walk the dates or the changes when sorted by them and nothing narrower than a range is asked,
-//!    else take the rows of the narrowest criterion, else the rows of the type.
+//!    else take the rows of the narrowest criterion, else the rows of the type. Unsorted, the rows of the criterion are
+//!    walked in the order of its index where that gives one.
 //!
 //! The permit's filter is no part of the plan: the store puts it into every alias of what the plan becomes.
 
 mod cursor;
 mod print;
+pub(crate) mod walk;
 
 use bytes::Bytes;
 use sluis_conformance::definitions::{self, SearchKind};
@@ -62,6 +64,8 @@ pub enum Driver {
     Ids(usize),
     /// By value, from the index of this criterion.
     Criterion(usize),
+    /// In the order of the index of this criterion, test by test (`plan/walk.rs`).
+    Values(usize),
     /// The patient's rows of the type.
     Compartment,
     /// All rows of the type.
@@ -77,7 +81,7 @@ pub enum Driver {
 /// Pages of one search see one snapshot, in this sense: the first page's cursor marks the state of the store, and no
 /// row created later appears on any later page. A row unchanged since appears on exactly one page. A row changed since
 /// is shown as it is now: at its place when the order is that of creation or of `_id`; when the order depends on
-/// content, on the last pages, after all unchanged rows, so that it is never lost, though its former state may have
+/// content (as that of an unsorted search does where an index is walked), on the last pages, after all unchanged rows, so that it is never lost, though its former state may have
 /// been on an earlier page. A row deleted, or hidden by a withdrawn consent, since then is on no later page.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -136,7 +140,15 @@ impl Plan {
 
     /// Whether a change of a row can move it in the order.
     pub(crate) fn order_moves(&self) -> bool {
-        self.order.iter().any(|order| order.key != OrderKey::Id)
+        self.order.iter().any(|order| order.key != OrderKey::Id) || matches!(self.driver, Driver::Values(_))
+    }
+
+    /// Tests whose rows are walked one after the other.
+    pub(crate) fn walked(&self) -> &[Test] {
+        match self.driver {
+            Driver::Values(at) => self.criteria.get(at).map_or(&[][..], walk::tests),
+            _ => &[],
+        }
     }
 
     /// Whether ties, and rows without sort value, go by falling row key.
@@ -180,7 +192,9 @@ fn driver(criteria: &[Criterion], order: &[Order], one_patient: bool) -> Driver 
         .filter_map(|(at, criterion)| Some((width(criterion)?, at)))
         .filter(|(width, _)| !one_patient || *width == Width::Code)
         .min();
+    let ordered = |at: usize| criteria.get(at).is_some_and(|criterion| !walk::tests(criterion).is_empty());
     match (best, walk) {
+        (Some((_, at)), _) if order.is_empty() && !one_patient && ordered(at) => Driver::Values(at),
         (Some((width, at)), _) if width <= Width::Text => Driver::Criterion(at),
         (_, Some(walk)) => walk,
         (Some((_, at)), None) => Driver::Criterion(at),

@@ -9,6 +9,7 @@ mod dialect;
 mod include;
 mod link;
 mod test;
+mod values;
 
 use sluis_conformance::definitions::{ParamId, SearchKind};
 
@@ -20,6 +21,7 @@ use crate::store::visible::Visible;
 pub(crate) use dialect::indexed;
 pub use dialect::{Bind, Dialect};
 pub(crate) use test::{mirrored, typed};
+pub(crate) use values::number;
 
 /// Numbers the database has given to names.
 pub trait Names {
@@ -133,6 +135,9 @@ pub struct Writer<'w> {
     pub visible: &'w Visible<'w>,
     /// Row key of the plan's patient; `None` for a plan across patients.
     pub patient: Option<PatientKey>,
+    /// Columns of `resource r` and `body b` that come with the rows of a page, behind their sort values, where the rows
+    /// are not sorted first.
+    pub beside: &'static str,
 }
 
 impl Writer<'_> {
@@ -161,11 +166,39 @@ impl Writer<'_> {
     pub fn total(&self, mark: Option<i64>) -> Sql {
         let mut sql = Sql::new(self.dialect);
         sql.push("SELECT count(*) FROM ");
-        self.rows(&mut sql);
+        match self.subject() {
+            Some((at, parameter, test)) => {
+                // What refers to the patient is few beside a probe of each row of hers, and no row refers twice.
+                sql.push("index_reference d").pin("index_reference_value");
+                sql.then().push("resource r ON r.key = d.row WHERE d.facet = ").bind(self.facet(parameter));
+                sql.push(" AND d.part = 0 AND ");
+                test::values(&mut sql, self.names, "d", "index_reference", test);
+                self.conditions_but(&mut sql, Some(at));
+            }
+            None => self.rows(&mut sql),
+        }
         if let Some(mark) = mark {
             sql.push(" AND r.created <= ").bind(mark);
         }
         sql
+    }
+
+    /// The criterion that names the patient by a reference, where the embedded database is to count by it: its table of
+    /// references holds none twice.
+    fn subject(&self) -> Option<(usize, &Parameter, &Test)> {
+        let by_rows = matches!(self.plan.driver, Driver::Compartment | Driver::Dates);
+        if self.dialect != Dialect::Sqlite || self.patient.is_none() || !by_rows {
+            return None;
+        }
+        self.plan.criteria.iter().enumerate().find_map(|(at, criterion)| match criterion {
+            Criterion::Index(parameter, Condition::Any(tests)) if parameter.compartment => match &**tests {
+                [test @ Test::Reference(Some(_), id)] if Some(id) == self.plan.patient.as_ref() => {
+                    Some((at, parameter, test))
+                }
+                _ => None,
+            },
+            _ => None,
+        })
     }
 
     /// In the order of the index that holds the sort values: stops as soon as the page is full.
@@ -174,14 +207,21 @@ impl Writer<'_> {
         let mut sql = Sql::new(self.dialect);
         let value = match (self.plan.driver, self.patient) {
             (Driver::Changes, _) => {
-                sql.push("SELECT r.key, r.updated FROM resource r").pin("resource_updated");
+                sql.push("SELECT r.key, r.updated");
+                self.columns(&mut sql);
+                sql.push(" FROM resource r").pin("resource_updated");
+                self.bodies(&mut sql);
                 sql.push(" WHERE r.kind = ").bind(self.names.kind(self.plan.kind));
                 "r.updated"
             }
             (_, patient) => {
-                sql.push("SELECT d.row, d.low FROM index_date d");
+                sql.push("SELECT d.row, d.low");
+                self.columns(&mut sql);
+                sql.push(" FROM index_date d");
                 sql.pin(if patient.is_some() { "index_date_patient" } else { "index_date_value" });
-                sql.then().push("resource r ON r.key = d.row").beside("r", "d").push(" WHERE d.part = 0");
+                sql.then().push("resource r ON r.key = d.row").beside("r", "d");
+                self.bodies(&mut sql);
+                sql.push(" WHERE d.part = 0");
                 if let Some(PatientKey(patient)) = patient {
                     sql.push(" AND d.patient > 0 AND d.patient = ").bind(patient);
                 }
@@ -206,6 +246,26 @@ impl Writer<'_> {
         sql.push(" ORDER BY ").push(value).push(direction).push(", ").push(key).push(direction);
         sql.push(" LIMIT ").bind(i64::from(limit));
         sql
+    }
+
+    /// The columns that come with the rows of a page.
+    fn columns(&self, sql: &mut Sql) {
+        if !self.beside.is_empty() {
+            sql.push(", ").push(self.beside);
+        }
+    }
+
+    /// Joins the bodies of the rows, where they come with them.
+    fn bodies(&self, sql: &mut Sql) {
+        if !self.beside.is_empty() {
+            sql.then().push("body b ON b.key = r.key").beside("b", "r");
+        }
+    }
+
+    /// Whether the rows of a segment come with their columns.
+    pub fn comes_whole(&self, segment: Segment) -> bool {
+        let walked = matches!(self.plan.driver, Driver::Dates | Driver::Changes | Driver::Values(_));
+        !self.beside.is_empty() && segment == Segment::Sorted && walked
     }
 
     /// All rows, sorted by values looked up for each.
@@ -311,7 +371,7 @@ impl Writer<'_> {
                 }
                 sql.push(")");
             }
-            (Driver::Criterion(at), _) => {
+            (Driver::Criterion(at) | Driver::Values(at), _) => {
                 sql.push("resource r");
                 if self.dialect == Dialect::Sqlite {
                     sql.push(" NOT INDEXED");
@@ -335,6 +395,14 @@ impl Writer<'_> {
 
     /// What is judged of each row: alive, visible, of the patient, and every criterion the driver has not settled.
     fn conditions(&self, sql: &mut Sql) {
+        let settled = match self.plan.driver {
+            Driver::Ids(at) | Driver::Criterion(at) | Driver::Values(at) => Some(at),
+            _ => None,
+        };
+        self.conditions_but(sql, settled);
+    }
+
+    fn conditions_but(&self, sql: &mut Sql, settled: Option<usize>) {
         sql.push(" AND r.deleted = 0");
         if let Some(PatientKey(patient)) = self.patient {
             sql.push(" AND r.patient = ").bind(patient);
@@ -343,7 +411,7 @@ impl Writer<'_> {
         self.visible.write(sql, "r");
         let root = self.root();
         for (at, criterion) in self.plan.criteria.iter().enumerate() {
-            if matches!(self.plan.driver, Driver::Ids(by) | Driver::Criterion(by) if by == at) {
+            if settled == Some(at) {
                 continue;
             }
             sql.push(" AND ");

@@ -94,7 +94,7 @@ pub(super) struct Grants {
 }
 
 /// Columns of `resource` (alias `r`) that make a [`Stored`], and the body.
-pub(super) const COLUMNS: &str = "r.key, r.kind, r.id, r.version, r.updated, r.deleted, r.method, r.patient, \
+pub(in crate::store) const COLUMNS: &str = "r.key, r.kind, r.id, r.version, r.updated, r.deleted, r.method, r.patient, \
                                   r.category, r.labels, r.confidentiality, r.day, r.author, b.body";
 
 impl<'s> Session<'s> {
@@ -128,7 +128,7 @@ impl<'s> Session<'s> {
         }
         let mut grants = Grants { arms: self.arms_for(patient)?, relations: Vec::new() };
         if self.filter.care_relation {
-            grants.relations = self.relations_of(patient)?;
+            grants.relations = self.relations_to(patient, self.filter.organisation)?;
         }
         let grants = Arc::new(grants);
         self.grants.insert(patient.0, Arc::clone(&grants));
@@ -163,10 +163,11 @@ impl<'s> Session<'s> {
         self.base.all(&text, values![patient.0], |row| arm(patient, row))
     }
 
-    fn relations_of(&self, patient: PatientKey) -> Result<Vec<CareRelation>, StoreError> {
+    /// Those of an organisation: no other opens anything to the filter's holder.
+    fn relations_to(&self, patient: PatientKey, party: PartyKey) -> Result<Vec<CareRelation>, StoreError> {
         let text = "SELECT party, valid_from, valid_to, source FROM care_relation WHERE patient = $1 \
-                    ORDER BY party, ordinal";
-        self.base.all(text, values![patient.0], |row| {
+                    AND party = $2 ORDER BY ordinal";
+        self.base.all(text, values![patient.0, party.0], |row| {
             Ok(CareRelation {
                 patient,
                 party: PartyKey(row.integer(0)?),
@@ -200,17 +201,22 @@ impl<'s> Session<'s> {
 
     /// Makes a [`Stored`] of a row of [`COLUMNS`].
     pub(super) fn stored(&self, row: &dyn Row) -> Result<Stored, StoreError> {
-        let kind = row.integer(1)?;
-        let id = row.text(2)?;
-        let patient = row.integer(7)?;
-        let method = row.integer(6)?;
+        self.stored_at(row, 0)
+    }
+
+    /// As [`Session::stored`], of a row that has other columns before them.
+    pub(super) fn stored_at(&self, row: &dyn Row, from: usize) -> Result<Stored, StoreError> {
+        let kind = row.integer(from + 1)?;
+        let id = row.text(from + 2)?;
+        let patient = row.integer(from + 7)?;
+        let method = row.integer(from + 6)?;
         Ok(Stored {
-            key: row.integer(0)?,
+            key: row.integer(from)?,
             kind: self.names.kind_of(kind).ok_or_else(|| impossible("a row of an unknown type"))?,
             id: ResourceId::parse(&id).ok_or_else(|| impossible("a row whose id is none"))?,
-            version: row.small(3)?,
-            updated: Timestamp(row.integer(4)?),
-            deleted: row.integer(5)? != 0,
+            version: row.small(from + 3)?,
+            updated: Timestamp(row.integer(from + 4)?),
+            deleted: row.integer(from + 5)? != 0,
             method: match method {
                 0 => Method::Post,
                 1 => Method::Put,
@@ -219,13 +225,13 @@ impl<'s> Session<'s> {
             },
             derived: Derived {
                 patient: (patient > 0).then_some(PatientKey(patient)),
-                category: mask(row.integer(8)?),
-                labels: mask(row.integer(9)?),
-                confidentiality: row.small(10)?,
-                day: row.small(11)?,
-                author: PartyKey(row.integer(12)?),
+                category: mask(row.integer(from + 8)?),
+                labels: mask(row.integer(from + 9)?),
+                confidentiality: row.small(from + 10)?,
+                day: row.small(from + 11)?,
+                author: PartyKey(row.integer(from + 12)?),
             },
-            body: Bytes::from(row.blob(13)?),
+            body: Bytes::from(row.blob(from + 13)?),
             consent: None,
         })
     }

@@ -3,7 +3,8 @@
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::criterion::OrderKey;
 
-use super::Plan;
+use super::walk::walk;
+use super::{Driver, Plan};
 
 /// A place between two pages.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,7 +13,8 @@ pub struct Cursor {
     pub mark: i64,
     /// Which part of the result the last row was in.
     pub segment: Segment,
-    /// Its sort values, one for each sort key; empty outside `Sorted`.
+    /// Its sort values, one for each sort key; where an index is walked, the number of the test and the columns of its
+    /// index; empty outside `Sorted`.
     pub values: Vec<SortValue>,
     /// Its row key.
     pub key: i64,
@@ -97,26 +99,38 @@ impl Cursor {
         let mut values = Vec::new();
         if segment == Segment::Sorted {
             for order in &plan.order {
-                let value = match take::<1>(&mut bytes)? {
-                    [0] => SortValue::Null,
-                    [1] => SortValue::Integer(i64::from_be_bytes(take(&mut bytes)?)),
-                    [2] => SortValue::Real(f64::from_be_bytes(take(&mut bytes)?)),
-                    [3] => {
-                        let length = usize::try_from(u32::from_be_bytes(take(&mut bytes)?)).ok()?;
-                        let (text, rest) = bytes.split_at_checked(length)?;
-                        bytes = rest;
-                        SortValue::Text(std::str::from_utf8(text).ok()?.to_owned())
-                    }
-                    _ => return None,
-                };
+                let value = sort_value(&mut bytes)?;
                 if order.key == OrderKey::Updated && !matches!(value, SortValue::Integer(_)) {
                     return None;
                 }
                 values.push(value);
             }
+            if matches!(plan.driver, Driver::Values(_)) {
+                let number = sort_value(&mut bytes)?;
+                let SortValue::Integer(at) = number else { return None };
+                values.push(number);
+                for column in walk(plan.walked().get(usize::try_from(at).ok()?)?)?.columns {
+                    values.push(sort_value(&mut bytes).filter(|value| column.holds(value))?);
+                }
+            }
         }
         bytes.is_empty().then_some(Cursor { mark, segment, values, key })
     }
+}
+
+fn sort_value(bytes: &mut &[u8]) -> Option<SortValue> {
+    Some(match take::<1>(bytes)? {
+        [0] => SortValue::Null,
+        [1] => SortValue::Integer(i64::from_be_bytes(take(bytes)?)),
+        [2] => SortValue::Real(f64::from_be_bytes(take(bytes)?)),
+        [3] => {
+            let length = usize::try_from(u32::from_be_bytes(take(bytes)?)).ok()?;
+            let (text, rest) = bytes.split_at_checked(length)?;
+            *bytes = rest;
+            SortValue::Text(std::str::from_utf8(text).ok()?.to_owned())
+        }
+        _ => return None,
+    })
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {

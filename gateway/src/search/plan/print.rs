@@ -59,6 +59,12 @@ impl Plan {
                 Some(Criterion::AnyOf(_)) => "the indexes of each".to_owned(),
                 _ => "the index".to_owned(),
             },
+            Driver::Values(at) => match self.criteria.get(at) {
+                Some(Criterion::Index(parameter, _)) => {
+                    format!("the index of {}, in its order", parameter.code)
+                }
+                _ => "an index, in its order".to_owned(),
+            },
             Driver::Compartment => "the patient's rows of the type".to_owned(),
             Driver::Kind => "all rows of the type".to_owned(),
             Driver::Dates if self.patient.is_some() => "the patient's dates, in order".to_owned(),

@@ -46,7 +46,7 @@ fn plans_read_as_expected() {
         (
             "Patient?identifier=http://fhir.nl/fhir/NamingSystem/bsn|999911120",
             "search Patient across patients
-  by the index of identifier
+  by the index of identifier, in its order
   where identifier http://fhir.nl/fhir/NamingSystem/bsn|999911120
   page of 50
 ",
@@ -62,7 +62,7 @@ fn plans_read_as_expected() {
         (
             "Observation?patient=p1,p2&code=a,b",
             "search Observation across patients
-  by the index of patient
+  by the index of patient, in its order
   where patient Patient/p1 or Patient/p2
   where code a or b
   page of 50
@@ -88,7 +88,7 @@ fn plans_read_as_expected() {
         (
             "Group?member=Patient/p1",
             "search Group across patients
-  by the index of member
+  by the index of member, in its order
   where member Patient/p1
   page of 50
 ",
@@ -113,7 +113,7 @@ fn plans_read_as_expected() {
         (
             "Observation?value-quantity=gt2100|http://unitsofmeasure.org|mL",
             "search Observation across patients
-  by the index of value-quantity
+  by the index of value-quantity, in its order
   where value-quantity gt 0.0021 [0.0020995, 0.0021005) in m3
   page of 50
 ",

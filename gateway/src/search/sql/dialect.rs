@@ -146,8 +146,14 @@ mod tests {
         plan.after = after.map(|values| Cursor { mark: 1, segment: Segment::Sorted, values, key: 2 });
         let patient = plan.patient.as_ref().map(|_| PatientKey(1));
         let visible = Visible::probed(&filter);
-        let writer = Writer { plan: &plan, names: &Five, dialect, visible: &visible, patient };
+        let writer = Writer { plan: &plan, names: &Five, dialect, visible: &visible, patient, beside: "" };
         let mut text = writer.page(Segment::Sorted, None, 21).text;
+        for number in 0..writer.walked() {
+            let (_, columns) = writer.values(number, None, None, 21).unwrap();
+            let values = vec![SortValue::Integer(1); 1 + columns];
+            let place = Cursor { mark: 1, segment: Segment::Sorted, values, key: 2 };
+            text.push_str(&writer.values(number, Some(&place), Some(1), 21).unwrap().0.text);
+        }
         text.push_str(&writer.total(None).text);
         for include in &plan.includes {
             text.push_str(&writer.include(include, &[1, 2], 9).text);
@@ -160,6 +166,8 @@ mod tests {
         "Observation?_sort=-date&value-quantity=gt5",
         "Observation?_sort=-_lastUpdated&date=2025",
         "Patient?family:contains=an&_sort=family",
+        "Patient?name=jan,piet&family:exact=Jansen",
+        "Observation?date=ge2025,lt2024&code=a",
         "Patient?_id=p1,p2",
         "Observation?code-value-quantity=urn:c|c$gt5",
         "CarePlan?subject=Patient/p1&_include=CarePlan:care-team:CareTeam",

@@ -48,7 +48,7 @@ pub(super) fn entries(sql: &mut Sql, names: &dyn Names, r: &str, facet: i64, tes
 
 /// Where entries that pass this test stand within their facet, outside of composites: the values as given, or the
 /// canonical ones.
-fn part(test: &Test) -> i64 {
+pub(super) fn part(test: &Test) -> i64 {
     if is_canonical(test) { mirrored(0) } else { 0 }
 }
 
@@ -114,17 +114,7 @@ pub(super) fn composite(
 /// Row keys of all entries of the facet that pass, through the index by value.
 pub(super) fn rows(sql: &mut Sql, names: &dyn Names, facet: i64, patient: Option<PatientKey>, test: &Test) {
     let one = |sql: &mut Sql, table: &str| {
-        let index = match (table, test) {
-            ("index_token", Test::Token(TokenTest { code: None, .. })) => "index_token_system",
-            ("index_token", _) => "index_token_value",
-            ("index_string", _) => "index_string_value",
-            ("index_date", _) => "index_date_value",
-            ("index_number", _) => "index_number_value",
-            ("index_quantity", test) if is_canonical(test) => "index_quantity_canonical",
-            ("index_quantity", _) => "index_quantity_value",
-            ("index_reference", _) => "index_reference_value",
-            _ => "index_uri_value",
-        };
+        let index = index(table, test);
         sql.push(&format!("SELECT d.row FROM {table} d")).pin(index).push(" WHERE d.facet = ").bind(facet);
         sql.push(&format!(" AND d.part = {} AND ", part(test)));
         if index == "index_token_system" {
@@ -147,10 +137,54 @@ pub(super) fn rows(sql: &mut Sql, names: &dyn Names, facet: i64, patient: Option
                     sql.push(" AND d.value < ").bind(to);
                 }
             }
-            None => values(sql, names, "d", table, test),
+            None => {
+                below(sql, "d", test);
+                values(sql, names, "d", table, test);
+            }
         }
     };
     sql.join(homes(test), " UNION ALL ", |sql, table| one(sql, table));
+}
+
+/// The index by value of a table of entries, for a test.
+fn index(table: &str, test: &Test) -> &'static str {
+    match (table, test) {
+        ("index_token", Test::Token(TokenTest { code: None, .. })) => "index_token_system",
+        ("index_token", _) => "index_token_value",
+        ("index_string", _) => "index_string_value",
+        ("index_date", _) => "index_date_value",
+        ("index_number", _) => "index_number_value",
+        ("index_quantity", test) if is_canonical(test) => "index_quantity_canonical",
+        ("index_quantity", _) => "index_quantity_value",
+        ("index_reference", _) => "index_reference_value",
+        _ => "index_uri_value",
+    }
+}
+
+/// The first table in which entries that pass stand, and its index by value.
+pub(super) fn by_value(test: &Test) -> (&'static str, &'static str) {
+    let table = homes(test).first().copied().unwrap_or("index_token");
+    (table, index(table, test))
+}
+
+/// The upper end of a range that a test does not name by itself: an index by the lower end stops there. Follows from the
+/// test, as no entry's lower end is above its upper one.
+pub(super) fn below(sql: &mut Sql, t: &str, test: &Test) {
+    match test {
+        Test::Date(DateTest { prefix: Prefix::Eq | Prefix::Le, high: end, .. })
+        | Test::Date(DateTest { prefix: Prefix::Eb, low: end, .. }) => {
+            sql.push(&format!("{t}.low < ")).bind(*end).push(" AND ");
+        }
+        Test::Number(number) | Test::Quantity(number, _) => {
+            let end = match number.prefix {
+                Prefix::Eq => number.high,
+                Prefix::Eb => number.value,
+                _ => return,
+            };
+            sql.push(&format!("{t}.low < ")).bind(end).push(" AND ");
+        }
+        _ => {}
+    }
 }
 
 /// Tables in which entries that pass this test stand.
@@ -173,7 +207,7 @@ fn homes(test: &Test) -> &'static [&'static str] {
 }
 
 /// The test on the columns of alias `t`.
-fn values(sql: &mut Sql, names: &dyn Names, t: &str, table: &str, test: &Test) {
+pub(super) fn values(sql: &mut Sql, names: &dyn Names, t: &str, table: &str, test: &Test) {
     match test {
         Test::Starts(text) | Test::UriBelow(text) => {
             sql.push(&format!("({t}.value >= ")).bind(text.clone());

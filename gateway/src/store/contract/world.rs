@@ -212,6 +212,13 @@ pub fn found(store: &dyn Store, filter: &Filter, query: &str) -> Vec<String> {
     ids(&search(store, filter, query).matches)
 }
 
+/// Ids a search finds whose order is the store's, sorted.
+pub fn found_sorted(store: &dyn Store, filter: &Filter, query: &str) -> Vec<String> {
+    let mut all = found(store, filter, query);
+    all.sort_unstable();
+    all
+}
+
 /// Ids of rows, in order.
 pub fn ids(rows: &[Stored]) -> Vec<String> {
     rows.iter().map(|row| row.id.to_string()).collect()

@@ -3,23 +3,24 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::Session;
 use super::base::Value;
+use super::{COLUMNS, Session};
 use crate::ids::{PatientKey, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::plan::{Cursor, Found, Plan, Segment, SortValue};
-use crate::search::sql::Writer;
+use crate::search::sql::{self, Writer};
 use crate::store::visible::Visible;
 use crate::store::{StoreError, Stored};
 
 /// Rounds of iterated includes after the first.
 const ROUNDS_MAX: u32 = 16;
 
-/// A row of a page before it is read: where it stands.
+/// A row of a page: where it stands, and itself where it came with that.
 struct Place {
     segment: Segment,
     key: i64,
     values: Vec<SortValue>,
+    stored: Option<Stored>,
 }
 
 impl Session<'_> {
@@ -58,6 +59,7 @@ impl Session<'_> {
             dialect: self.base.dialect(),
             visible: &visible,
             patient,
+            beside: COLUMNS,
         };
         let earlier = plan.after.as_ref().map(|cursor| cursor.mark).or(plan.as_of);
         let total = match asked.total {
@@ -72,7 +74,7 @@ impl Session<'_> {
         let mut next = None;
         if places.len() > count {
             places.truncate(count);
-            if let Some(Place { segment, key, values }) = places.last() {
+            if let Some(Place { segment, key, values, .. }) = places.last() {
                 let mark = match earlier {
                     Some(mark) => mark,
                     None => self.mark()?,
@@ -81,18 +83,7 @@ impl Session<'_> {
                 next = Some(cursor.write(asked).into());
             }
         }
-        let matches = self.read_keys(places.iter().map(|place| place.key).collect())?;
-        let read: HashSet<i64> = matches.iter().map(|stored| stored.key).collect();
-        let standing = places
-            .into_iter()
-            .filter(|place| read.contains(&place.key))
-            .map(|Place { segment, key, values }| Cursor {
-                mark: earlier.unwrap_or_default(),
-                segment,
-                values,
-                key,
-            })
-            .collect();
+        let (matches, standing) = self.matches(places, earlier.unwrap_or_default())?;
         let includes = self.includes(&writer, &matches)?;
         let mut seen = HashSet::new();
         let patients: Vec<PatientKey> = matches
@@ -102,6 +93,28 @@ impl Session<'_> {
             .filter(|patient| seen.insert(*patient))
             .collect();
         Ok(Found { matches, places: standing, includes, total, next, patients })
+    }
+
+    /// The rows of the places and where each stands: those that did not come with their place are read by key, and each
+    /// is judged once more.
+    fn matches(&mut self, places: Vec<Place>, mark: i64) -> Result<(Vec<Stored>, Vec<Cursor>), StoreError> {
+        let missing: Vec<i64> =
+            places.iter().filter(|place| place.stored.is_none()).map(|place| place.key).collect();
+        let mut read = self.read_keys(missing)?.into_iter().peekable();
+        let (mut matches, mut standing) =
+            (Vec::with_capacity(places.len()), Vec::with_capacity(places.len()));
+        for Place { segment, key, values, stored } in places {
+            let stored = match stored {
+                Some(stored) => self.admit(stored)?,
+                // They come in the order of the keys, without what was withheld.
+                None => read.next_if(|stored| stored.key == key),
+            };
+            if let Some(stored) = stored {
+                matches.push(stored);
+                standing.push(Cursor { mark, segment, values, key });
+            }
+        }
+        Ok((matches, standing))
     }
 
     /// One more place than the page holds, if there is one: it tells that there is a next page.
@@ -116,17 +129,70 @@ impl Session<'_> {
             if segment < start || missing == 0 || nothing_changed {
                 continue;
             }
+            if segment == Segment::Sorted && writer.walked() > 0 {
+                self.walk(writer, earlier, &mut places)?;
+                continue;
+            }
             let sql = writer.page(segment, earlier, missing);
             // A key-ordered part gives keys alone.
             let sorted = segment == Segment::Sorted && !plan.order.is_empty();
             let width = if sorted { plan.order.len() } else { 0 };
+            let whole = writer.comes_whole(segment);
             self.base.query(&sql.text, &sql.bound(), &mut |row| {
                 let values = (1..=width).map(|at| row.value(at).map(sort_value)).collect::<Result<_, _>>()?;
-                places.push(Place { segment, key: row.integer(0)?, values });
+                let stored = if whole { Some(self.stored_at(row, width + 1)?) } else { None };
+                places.push(Place { segment, key: row.integer(0)?, values, stored });
                 Ok(())
             })?;
         }
         Ok(places)
+    }
+
+    /// The places of rows in the order of an index, test by test.
+    fn walk(
+        &self,
+        writer: &Writer<'_>,
+        earlier: Option<i64>,
+        places: &mut Vec<Place>,
+    ) -> Result<(), StoreError> {
+        let wanted = usize::try_from(writer.plan.count.saturating_add(1)).unwrap_or(usize::MAX);
+        let mut after = writer.plan.after.clone();
+        let first = after.as_ref().map_or(0, |cursor| sql::number(&cursor.values));
+        for (number, said) in (first..writer.walked()).zip(first as i64..) {
+            loop {
+                let missing = u32::try_from(wanted.saturating_sub(places.len())).unwrap_or(u32::MAX);
+                let statement = writer.values(number, after.as_ref(), earlier, missing);
+                let Some((sql, width)) = statement.filter(|_| missing > 0) else { return Ok(()) };
+                let mut found = 0;
+                self.base.query(&sql.text, &sql.bound(), &mut |row| {
+                    found += 1;
+                    let columns = (1..=width).map(|at| row.value(at).map(sort_value));
+                    let values = std::iter::once(Ok(SortValue::Integer(said))).chain(columns);
+                    let place = Place {
+                        segment: Segment::Sorted,
+                        key: row.integer(0)?,
+                        values: values.collect::<Result<_, _>>()?,
+                        stored: Some(self.stored_at(row, width + 1)?),
+                    };
+                    // Entries of one row that differ in nothing the order knows.
+                    if places.last().is_none_or(|last| last.key != place.key || last.values != place.values) {
+                        places.push(place);
+                    }
+                    Ok(())
+                })?;
+                if found < missing {
+                    break;
+                }
+                after = places.last().map(|last| Cursor {
+                    mark: earlier.unwrap_or_default(),
+                    segment: Segment::Sorted,
+                    values: last.values.clone(),
+                    key: last.key,
+                });
+            }
+            after = None;
+        }
+        Ok(())
     }
 
     /// What the includes bring to the page's matches, by rounds: of the matches, then, for those that iterate, of what

@@ -154,8 +154,12 @@ fn explained(
         dialect: sql::Dialect::Sqlite,
         visible: &visible,
         patient,
+        beside: session::COLUMNS,
     };
-    let page = writer.page(segment, None, 21);
+    let page = match writer.values(0, None, None, 21) {
+        Some((walked, _)) if segment == Segment::Sorted => walked,
+        _ => writer.page(segment, None, 21),
+    };
     store
         .readers
         .with(|line| {
@@ -218,17 +222,41 @@ fn plans_are_pinned() {
             "Observation?code=urn:c|c&_count=20",
             Segment::Sorted,
             &[
-                "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
                 "SEARCH d USING COVERING INDEX index_token_value (facet=? AND code=?)",
+                "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
                 "SEARCH g USING PRIMARY KEY (patient=? AND purpose=? AND recipient=?)",
             ],
+        ),
+        (
+            "Observation?date=eq2025-03",
+            Segment::Sorted,
+            &[
+                "SEARCH d USING COVERING INDEX index_date_value (facet=? AND low>? AND low<?)",
+                "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
+                "SEARCH t USING PRIMARY KEY (row=? AND facet=? AND part=?",
+            ],
+        ),
+        (
+            "Observation?date=ge2025-03",
+            Segment::Sorted,
+            &["SEARCH d USING COVERING INDEX index_date_value (facet=?)"],
+        ),
+        (
+            "Observation?value-quantity=lt5",
+            Segment::Sorted,
+            &["SEARCH d USING COVERING INDEX index_quantity_value (facet=? AND low<?)"],
+        ),
+        (
+            "Observation?category=urn:c|",
+            Segment::Sorted,
+            &["SEARCH d USING COVERING INDEX index_token_system (facet=? AND system=?)"],
         ),
         (
             "Observation?value-quantity=2100|http://unitsofmeasure.org|mL",
             Segment::Sorted,
             &[
+                "SEARCH d USING COVERING INDEX index_quantity_canonical (facet=? AND code=? AND low>? AND low<?)",
                 "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
-                "SEARCH d USING COVERING INDEX index_quantity_canonical (facet=? AND code=? AND low>?)",
                 "SEARCH g USING PRIMARY KEY (patient=? AND purpose=? AND recipient=?)",
             ],
         ),
@@ -244,8 +272,8 @@ fn plans_are_pinned() {
             "Patient?family=jan",
             Segment::Sorted,
             &[
-                "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
                 "SEARCH d USING COVERING INDEX index_string_value (facet=? AND value>? AND value<?)",
+                "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)",
                 "SEARCH g USING PRIMARY KEY",
             ],
         ),
