@@ -1,8 +1,8 @@
 //! One PostgreSQL connection as a session's base. The calling thread waits; the connection itself is driven by the
 //! store's own runtime.
 //!
-//! Added rows are gathered by table and sent as arrays, all tables in one flight, before any statement that names one of
-//! these tables and at the end of the work.
+//! Added rows are gathered by table and sent before any statement that names one of these tables and at the end of the
+//! work: as arrays, all tables in one flight; by COPY, a table that has many.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -29,6 +29,8 @@ use crate::store::session::base::{Base, Kind, Row, Table, Value, impossible};
 const STATEMENTS_MAX: usize = 512;
 /// Rows gathered before they are sent.
 const ROWS_MAX: usize = 20_000;
+/// Rows of one table from which a COPY costs less than arrays, though it has a flight of its own.
+const COPY_ROWS_MIN: usize = 1_000;
 
 /// A connection in use, inside its transaction.
 pub(super) struct Line<'l> {
@@ -49,6 +51,26 @@ enum Column {
     Integers(Vec<i64>),
     Reals(Vec<f64>),
     Texts(Vec<String>),
+}
+
+impl Column {
+    fn len(&self) -> usize {
+        match self {
+            Column::Integers(values) => values.len(),
+            Column::Reals(values) => values.len(),
+            Column::Texts(values) => values.len(),
+        }
+    }
+
+    fn value(&self, at: usize) -> Value<'_> {
+        let value = match self {
+            Column::Integers(values) => values.get(at).copied().map(Value::Integer),
+            Column::Reals(values) => values.get(at).copied().map(Value::Real),
+            Column::Texts(values) => values.get(at).map(|text| Value::Text(text)),
+        };
+        // Columns of one table are of one length.
+        value.unwrap_or(Value::Null)
+    }
 }
 
 impl<'l> Line<'l> {
@@ -130,7 +152,10 @@ impl<'l> Line<'l> {
         if tables.is_empty() {
             return Ok(());
         }
-        let sends = tables.into_values().map(|(table, columns)| async move {
+        let (many, few): (Vec<_>, Vec<_>) = tables
+            .into_values()
+            .partition(|(_, columns)| columns.first().is_some_and(|column| column.len() >= COPY_ROWS_MIN));
+        let sends = few.into_iter().map(|(table, columns)| async move {
             let statement = self.client.prepare_cached(&insertion(table)).await?;
             let values: Vec<&(dyn ToSql + Sync)> = columns
                 .iter()
@@ -142,7 +167,48 @@ impl<'l> Line<'l> {
                 .collect();
             self.client.execute(&statement, &values).await
         });
-        self.wait(futures_util::future::try_join_all(sends)).map(|_| ())
+        self.wait(futures_util::future::try_join_all(sends))?;
+        many.iter().try_for_each(|(table, columns)| self.copy(table, columns))
+    }
+
+    /// Sends the rows of one table by COPY.
+    fn copy(&self, table: &Table, columns: &[Column]) -> Result<(), StoreError> {
+        let kind = |(_, kind): &(&str, Kind)| match kind {
+            Kind::Integer => Type::INT8,
+            Kind::Small => Type::INT4,
+            Kind::Real => Type::FLOAT8,
+            Kind::Text => Type::TEXT,
+        };
+        let types: Vec<Type> = table.columns.iter().map(kind).collect();
+        let names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
+        let rows = columns.first().map_or(0, Column::len);
+        let rows = (0..rows).map(|row| columns.iter().map(move |column| column.value(row)));
+        self.copied(table.name, &names, &types, rows)
+    }
+
+    /// Sends rows of a table's columns by COPY.
+    fn copied<'v, R>(
+        &self,
+        table: &str,
+        names: &[&str],
+        types: &[Type],
+        rows: impl Iterator<Item = R>,
+    ) -> Result<(), StoreError>
+    where
+        R: IntoIterator<Item = Value<'v>>,
+        R::IntoIter: ExactSizeIterator,
+    {
+        let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+        let text = format!("COPY {table} ({}) FROM STDIN BINARY", names.join(", "));
+        self.wait(async {
+            let statement = self.client.prepare_cached(&text).await?;
+            let mut writer = pin!(BinaryCopyInWriter::new(self.client.copy_in(&statement).await?, types));
+            for row in rows {
+                writer.as_mut().write_raw(row).await?;
+            }
+            writer.finish().await
+        })
+        .map(|_| ())
     }
 
     /// Forgets what was gathered: its work is undone.
@@ -222,7 +288,7 @@ fn insertion(table: &Table) -> String {
     for (at, (name, kind)) in table.columns.iter().enumerate() {
         let comma = if at > 0 { ", " } else { "" };
         let array = match kind {
-            Kind::Integer => "bigint[]",
+            Kind::Integer | Kind::Small => "bigint[]",
             Kind::Real => "double precision[]",
             Kind::Text => "text[]",
         };
@@ -271,7 +337,7 @@ impl Base for Line<'_> {
             gathered.rows += 1;
             let (_, columns) = gathered.tables.entry(table.name).or_insert_with(|| {
                 let column = |(_, kind): &(&str, Kind)| match kind {
-                    Kind::Integer => Column::Integers(Vec::new()),
+                    Kind::Integer | Kind::Small => Column::Integers(Vec::new()),
                     Kind::Real => Column::Reals(Vec::new()),
                     Kind::Text => Column::Texts(Vec::new()),
                 };
@@ -294,18 +360,9 @@ impl Base for Line<'_> {
 
     fn fill(&self, table: &str, columns: &[(&str, &str)], rows: &[Vec<Value<'_>>]) -> Result<(), StoreError> {
         let types = columns.iter().map(|(_, kind)| type_named(kind)).collect::<Result<Vec<_>, _>>()?;
-        let names: Vec<String> = columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        let text = format!("COPY {table} ({}) FROM STDIN BINARY", names.join(", "));
-        self.ready(&text)?;
-        self.wait(async {
-            let statement = self.client.prepare_cached(&text).await?;
-            let mut writer = pin!(BinaryCopyInWriter::new(self.client.copy_in(&statement).await?, &types));
-            for row in rows {
-                writer.as_mut().write_raw(row).await?;
-            }
-            writer.finish().await
-        })
-        .map(|_| ())
+        self.ready(table)?;
+        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        self.copied(table, &names, &types, rows.iter().map(|row| row.iter().copied()))
     }
 }
 

@@ -110,6 +110,44 @@ fn keeps_the_contract_on_tables_spread_by_patient() {
     assert!(broken.is_empty(), "the contract broke at: {broken:?}");
 }
 
+/// A work of so many rows that its tables are copied finds them all, and leaves none when it fails afterwards.
+#[test]
+fn rows_of_a_large_work_are_copied_or_not_there() {
+    let Some(database) = Database::new() else { return };
+    let settings = Settings { query_ms_max: 60_000, ..database.settings() };
+    let store = PostgresStore::open(settings).unwrap();
+    let patient = patient(&store, "p1", PartyKey(7));
+    let observation = |id: &str| {
+        format!(
+            r#"{{"resourceType":"Observation","id":"{id}","status":"final","code":{{"coding":[{{"system":"urn:c","code":"c"}}],"text":"a\tb"}},
+            "subject":{{"reference":"Patient/p1"}},"effectiveDateTime":"2025-01-02","valueQuantity":{{"value":1.5,"unit":"L"}}}}"#
+        )
+    };
+    let all = |name: &'static str, ends: bool| {
+        write(&store, move |w| {
+            for n in 0..400 {
+                put(
+                    w,
+                    &observation(&format!("{name}{n}")),
+                    derived(Some(patient), PartyKey(7)),
+                    Method::Post,
+                )?;
+            }
+            // Asks for what was added, so that it is sent before it fails.
+            w.own_by_identifier(kind("Observation"), "urn:x", "y")?;
+            if ends { Ok(()) } else { Err(StoreError::Busy) }
+        })
+    };
+    all("a", false).unwrap_err();
+    all("b", true).unwrap();
+    for asked in
+        ["", "patient=p1&", "code=urn:c|c&", "date=2025-01-02&", "value-quantity=1.5&", "code:text=a&"]
+    {
+        let query = format!("Observation?{asked}_total=accurate&_count=1");
+        assert_eq!(search(&store, &system(), &query).total, Some(400), "{query}");
+    }
+}
+
 /// A record that cannot be written is refused alone, whatever was gathered with it, and the chain has no gap.
 #[test]
 fn a_record_that_cannot_be_written_is_refused_alone() {

@@ -72,6 +72,8 @@ pub(crate) struct Table {
 pub(crate) enum Kind {
     /// A whole number.
     Integer,
+    /// A whole number that a server keeps in four bytes.
+    Small,
     /// Another number.
     Real,
     /// Text.
