@@ -70,6 +70,8 @@ pub enum Action {
     Delete,
     /// bulk export
     Export,
+    /// setting aside what waits for mending
+    Discard,
     /// the gateway's own work
     System,
 }

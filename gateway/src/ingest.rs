@@ -27,7 +27,11 @@ pub mod provenance;
 
 pub mod kept;
 
+pub mod pages;
+
 pub mod quarantine;
+
+pub mod discard;
 
 pub mod replay;
 
@@ -53,14 +57,16 @@ use crate::connection::request::{Document, Parameters};
 use crate::decision::Permit;
 use crate::decision::filter::Derived;
 use crate::ids::{PatientKey, Ura};
-use crate::interaction::write::Desk;
+use crate::interaction::write::{self, Desk};
 use crate::response::refusal::{Reason, Refusal};
 use crate::store::Store;
 use answer::{Did, Report};
 use apply::Job;
 use batch::Batch;
 use map::{Bad, Maps};
+use pages::Pages;
 use prepare::Prepared;
+use quarantine::WaitingLimits;
 use receipt::MessageKey;
 use source::Notation;
 
@@ -69,11 +75,23 @@ use source::Notation;
 pub struct Intake {
     maps: RwLock<Arc<Maps>>,
     outdated: RwLock<Vec<String>>,
-    units_max: usize,
+    limits: IntakeLimits,
 }
 
-/// Units of one document unless [`Intake::limited`] says otherwise: what one transaction does well within its time.
-pub const UNITS_MAX: usize = 10_000;
+/// What one document and one sender may bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntakeLimits {
+    /// Units of one document, which is kept as a whole past it: what one transaction does well within its time.
+    pub units: usize,
+    /// What of one sender may wait for mending.
+    pub waiting: WaitingLimits,
+}
+
+impl Default for IntakeLimits {
+    fn default() -> IntakeLimits {
+        IntakeLimits { units: 10_000, waiting: WaitingLimits::default() }
+    }
+}
 
 /// Makes the audit record of what was done. Called inside the transaction it is stored with, once for each turn of it.
 pub type Audit = Arc<dyn Fn(&IngestFacts) -> AuditRecord + Send + Sync>;
@@ -110,18 +128,24 @@ pub struct IngestFacts {
     pub repeated: bool,
     /// Nothing was written; it was asked what would be.
     pub dry_run: bool,
+    /// What else the record says.
+    pub notes: Vec<String>,
 }
 
 impl Intake {
     /// An intake with these mappings.
     pub fn new(maps: Maps) -> Intake {
-        Intake { maps: RwLock::new(Arc::new(maps)), outdated: RwLock::default(), units_max: UNITS_MAX }
+        Intake {
+            maps: RwLock::new(Arc::new(maps)),
+            outdated: RwLock::default(),
+            limits: IntakeLimits::default(),
+        }
     }
 
-    /// The same intake with another limit of units in one document; past it the document is kept as a whole.
+    /// The same intake with other limits.
     #[must_use]
-    pub fn limited(self, units_max: usize) -> Intake {
-        Intake { units_max, ..self }
+    pub fn limited(self, limits: IntakeLimits) -> Intake {
+        Intake { limits, ..self }
     }
 
     /// Puts other mappings in force; documents under way finish on theirs.
@@ -211,6 +235,7 @@ impl Intake {
             key: Some(key),
             only: None,
             dry_run: None,
+            limits: self.limits.waiting,
             audit: audit.clone(),
         };
         let done = apply::apply(store, Arc::new(job)).await?;
@@ -221,18 +246,26 @@ impl Intake {
         Ok(Ingested { status: done.status, body: done.body, facts: done.facts })
     }
 
-    /// `$quarantine`: what of the own organisation waits for mending, by cause; `cause` narrows it. Parameters, JSON text.
+    /// `$quarantine`: what of the own organisation waits for mending (or was set aside), by cause, document and unit.
+    /// Parameters, JSON text.
     ///
-    /// Errors: `ParameterUnknown`; the store's failures.
+    /// Errors: `ParameterUnknown`, `ParameterInvalid`; the store's failures.
     pub fn quarantine(
         &self,
         store: &dyn Store,
         permit: &Permit,
+        pages: &Pages<'_>,
         parameters: &Parameters,
     ) -> Result<String, Refusal> {
-        let asked = replay::Asked::parse(parameters, false)?;
-        let entries = replay::waiting(store, permit, asked.cause.as_deref())?;
-        Ok(quarantine::to_parameters(&entries))
+        let asked = quarantine::list::Asked::parse(parameters)?;
+        let mut body = String::new();
+        store
+            .read(permit, &mut |reader| {
+                body = quarantine::list::answer(reader, permit.filter().organisation, &asked, pages)?;
+                Ok(())
+            })
+            .map_err(write::refusal)?;
+        Ok(body)
     }
 
     /// `$replay`: applies waiting units with the mappings in force now; `cause` narrows it, `dryrun=true` only tells what
@@ -244,18 +277,19 @@ impl Intake {
         store: &dyn Store,
         desk: &Desk,
         look: Option<Permit>,
+        pages: &Pages<'_>,
         parameters: &Parameters,
         audit: Audit,
     ) -> Result<Ingested, Refusal> {
-        let asked = replay::Asked::parse(parameters, true)?;
-        replay::replay(self, store, desk, look, &asked, &audit).await
+        let asked = replay::Asked::parse(parameters)?;
+        replay::replay(self, store, desk, look, pages, &asked, &audit).await
     }
 }
 
 impl Intake {
     /// Reads and maps a document on a thread where it may take its time.
     async fn read(&self, sender: Ura, notation: Notation, bytes: Bytes) -> Result<Read, Refusal> {
-        let (maps, units_max) = (self.maps(), self.units_max);
+        let (maps, units_max) = (self.maps(), self.limits.units);
         let work = move || {
             let sha256 = digest::sha256_hex(&bytes);
             let mut read = match notation {

@@ -18,6 +18,8 @@ pub mod migrate;
 
 pub mod postgres;
 
+pub mod quarantine;
+
 pub mod sqlite;
 
 pub(crate) mod session;
@@ -36,6 +38,7 @@ use crate::decision::Permit;
 use crate::decision::filter::{Arm, CareRelation, Derived};
 use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
 use crate::search::plan::{Found, Plan};
+use quarantine::{QuarantineReader, QuarantineWriter};
 
 /// A database of versioned resources behind permits.
 pub trait Store: Send + Sync + 'static {
@@ -100,7 +103,7 @@ pub async fn commit<T: Send + 'static>(
 }
 
 /// What a permit's holder may read, in one snapshot.
-pub trait Reader {
+pub trait Reader: QuarantineReader {
     /// Current version, or its deletion mark, if visible. `None`: never stored or not visible, not told apart.
     fn current(&mut self, kind: ResourceType, id: &ResourceId) -> Result<Option<Stored>, StoreError>;
 
@@ -171,7 +174,7 @@ pub trait Reader {
     /// Signed checkpoints of the audit log, oldest first.
     fn checkpoints(&mut self) -> Result<Vec<Checkpoint>, StoreError>;
 
-    /// A small document kept under (`shelf`, `key`), e.g. receipts, quarantine entries, jobs, originals.
+    /// A small document kept under (`shelf`, `key`), e.g. receipts, jobs, originals.
     fn shelf_get(&mut self, shelf: Shelf, owner: PartyKey, key: &str) -> Result<Option<Bytes>, StoreError>;
 
     /// All documents of an owner's shelf in order of key, from `after` (exclusive), at most `limit`.
@@ -186,7 +189,7 @@ pub trait Reader {
 }
 
 /// Changes, in the one transaction of a `work`. Sees its own changes.
-pub trait Writer: Reader {
+pub trait Writer: Reader + QuarantineWriter {
     /// Stores a new version of a resource (the first, or one more) with its index rows; the caller has judged
     /// preconditions and visibility through the same writer. Returns the row key.
     fn put(&mut self, record: &Record<'_>) -> Result<i64, StoreError>;
@@ -324,8 +327,6 @@ pub enum Shelf {
     Receipt,
     /// Original bytes of accepted or quarantined documents, by content address.
     Original,
-    /// Units that wait for mending.
-    Quarantine,
     /// Export jobs.
     ExportJob,
     /// Export files' lines, by job, file and block.

@@ -106,7 +106,7 @@ pub enum Done {
     Transaction,
     /// a document in a local format
     Ingest,
-    /// a look at, or a replay of, what waits for mending
+    /// a look at what waits for mending, its replay, or its setting aside
     Quarantine,
     /// an operation that changes nothing
     Operation,

@@ -111,9 +111,13 @@ mod tests {
 
     use super::super::checkpoint::CheckpointKey;
     use super::*;
+    use crate::clock::Timestamp;
     use crate::decision::filter::Arm;
     use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
     use crate::search::plan::{Found, Plan};
+    use crate::store::quarantine::{
+        QuarantineCause, QuarantineDepth, QuarantineDocument, QuarantineQuery, QuarantineReader, QuarantineRow,
+    };
     use crate::store::{AuditQuery, AuditRow, Checkpoint, Shelf, Stored};
 
     /// A log on one page of memory. The rest of the reader is not asked in a walk.
@@ -126,6 +130,43 @@ mod tests {
 
     fn not_asked<T>() -> Result<T, StoreError> {
         Err(StoreError::Database("a walk does not ask this".into()))
+    }
+
+    impl QuarantineReader for Log {
+        fn quarantine_units(&mut self, _: PartyKey, _: &str) -> Result<Vec<QuarantineRow>, StoreError> {
+            not_asked()
+        }
+        fn quarantine_example(
+            &mut self,
+            _: QuarantineQuery<'_>,
+        ) -> Result<Option<QuarantineRow>, StoreError> {
+            not_asked()
+        }
+        fn quarantine_documents(
+            &mut self,
+            _: QuarantineQuery<'_>,
+            _: Option<(Timestamp, &str)>,
+            _: u32,
+        ) -> Result<(Vec<QuarantineDocument>, u64), StoreError> {
+            not_asked()
+        }
+        fn quarantine_causes(
+            &mut self,
+            _: QuarantineQuery<'_>,
+            _: Option<(u64, &str)>,
+            _: u32,
+        ) -> Result<Vec<QuarantineCause>, StoreError> {
+            not_asked()
+        }
+        fn quarantine_maps(&mut self, _: QuarantineQuery<'_>, _: u32) -> Result<Vec<String>, StoreError> {
+            not_asked()
+        }
+        fn quarantine_depth(&mut self, _: QuarantineQuery<'_>) -> Result<QuarantineDepth, StoreError> {
+            not_asked()
+        }
+        fn quarantine_bytes(&mut self, _: QuarantineQuery<'_>) -> Result<u64, StoreError> {
+            not_asked()
+        }
     }
 
     impl Reader for Log {

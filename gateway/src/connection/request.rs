@@ -112,6 +112,8 @@ pub enum Interaction {
     Quarantine(Parameters),
     /// `POST [base]/$replay`: applies waiting units again, by cause; `dryrun` prints only
     Replay(Parameters),
+    /// `POST [base]/$discard`: sets waiting units aside with a reason, or takes them back
+    Discard(Parameters),
     /// `GET [type]/[id]/$trace`: where each value of an own resource comes from
     Trace(ResourceType, ResourceId),
     /// `GET|POST Group/[id]/$export`
@@ -161,6 +163,7 @@ impl Interaction {
             Interaction::Ingest(_) => "ingest",
             Interaction::Quarantine(_) => "quarantine",
             Interaction::Replay(_) => "replay",
+            Interaction::Discard(_) => "discard",
             Interaction::Trace(..) => "trace",
             Interaction::ExportStart(..) => "export",
             Interaction::ExportStatus(_) => "export-status",

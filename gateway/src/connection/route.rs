@@ -107,6 +107,7 @@ pub enum Kind {
     Ingest,
     Quarantine,
     Replay,
+    Discard,
     Trace,
     ExportStart,
     ExportStatus,
@@ -179,7 +180,7 @@ impl Kind {
             SearchByForm | SearchSystemByForm => BodyKind::SearchForm,
             Token => BodyKind::Form,
             Ingest => BodyKind::Document,
-            Replay | ExportStart | EverythingByBody | LastNByBody => BodyKind::Parameters,
+            Replay | Discard | ExportStart | EverythingByBody | LastNByBody => BodyKind::Parameters,
             _ => BodyKind::None,
         }
     }
@@ -208,6 +209,7 @@ impl Kind {
                 | DeleteWhere
                 | Quarantine
                 | Replay
+                | Discard
                 | ExportStart
         )
     }
@@ -411,6 +413,7 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         }
         Quarantine => Interaction::Quarantine(parameters),
         Replay => Interaction::Replay(parameters),
+        Discard => Interaction::Discard(parameters),
         Trace => Interaction::Trace(captures.resource_type()?, captures.id()?),
         ExportStart => Interaction::ExportStart(captures.id()?, parameters),
         ExportStatus => Interaction::ExportStatus(captures.id()?),

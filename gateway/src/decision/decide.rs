@@ -195,6 +195,8 @@ pub fn in_scope(actor: &Actor, need: &Need) -> Result<(), Refusal> {
             has(None, |s| s.permissions.read && s.permissions.search) && has(kind, |s| s.permissions.read),
             "rs",
         ),
+        // What would have been written is given up.
+        Action::Discard => (has(None, |s| s.permissions.create && s.permissions.update), "cu"),
         Action::System => (false, "-"),
     };
     if granted {
@@ -227,6 +229,7 @@ fn in_cells(policy: &Policy, role: &Role, need: &Need) -> Result<(), Refusal> {
         Action::Update => written(cells.update),
         Action::Delete => written(cells.delete),
         Action::Export => cells.export != 0,
+        Action::Discard => role.own && role.discards,
         Action::System => false,
     };
     match allowed {

@@ -10,7 +10,7 @@ use crate::ids::ResourceType;
 pub struct Need {
     /// What is to be done.
     pub action: Action,
-    /// With which type; `None`: with every type (ingest, quarantine, replay).
+    /// With which type; `None`: with every type (ingest, quarantine, replay, discard).
     pub kind: Option<ResourceType>,
 }
 
@@ -75,6 +75,7 @@ impl Need {
             Interaction::LastN(_) => (Action::Search, Some(known_kind("Observation"))),
             Interaction::Ingest(_) | Interaction::Replay(_) => (Action::Create, None),
             Interaction::Quarantine(_) => (Action::Read, None),
+            Interaction::Discard(_) => (Action::Discard, None),
             // Status and files need what the kick-off needed (Bulk Data, security considerations).
             Interaction::ExportStart(..)
             | Interaction::ExportStatus(_)

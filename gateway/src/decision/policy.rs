@@ -142,6 +142,8 @@ pub struct Role {
     pub own: bool,
     /// May write Consents that open or close access.
     pub records_consent: bool,
+    /// May set aside what waits for mending and is never to be applied.
+    pub discards: bool,
     /// Labels no grant opens to it.
     pub labels_denied: u64,
     /// Highest confidentiality a grant opens to it.

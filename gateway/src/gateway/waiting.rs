@@ -8,11 +8,11 @@ use std::fmt::Write as _;
 use super::Gateway;
 use crate::clock::Timestamp;
 use crate::decision::{self, organisation};
-use crate::ingest::quarantine::{self, Depth};
 use crate::store::StoreError;
+use crate::store::quarantine::{QuarantineDepth as Depth, QuarantineQuery};
 
 impl Gateway {
-    /// Lines of the two gauges, for every organisation that has or had something waiting.
+    /// Lines of the two gauges, for every organisation that takes part.
     ///
     /// Errors: the store's own.
     pub(super) fn waiting(&self, now: Timestamp) -> Result<String, StoreError> {
@@ -26,7 +26,8 @@ impl Gateway {
         parts.store.read(&permit, &mut |reader| {
             found.clear();
             for (organisation, sender) in &senders {
-                found.extend(quarantine::depth(reader, *sender)?.map(|depth| (*organisation, depth)));
+                let query = QuarantineQuery { sender: *sender, discarded: false, cause: None };
+                found.push((*organisation, reader.quarantine_depth(query)?));
             }
             Ok(())
         })?;
@@ -61,8 +62,8 @@ mod tests {
     fn depth_and_age_stand_beside_each_other() {
         let second = 1_000_000;
         let found = [
-            ("90000101", Depth { units: 3, oldest: Some(Timestamp(40 * second)) }),
-            ("90000201", Depth { units: 0, oldest: None }),
+            ("90000101", Depth { units: 3, causes: 1, oldest: Some(Timestamp(40 * second)) }),
+            ("90000201", Depth::default()),
         ];
         let text = written(&found, Timestamp(100 * second + 1));
         for line in [

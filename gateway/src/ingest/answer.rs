@@ -27,6 +27,8 @@ pub enum Did {
     Stale,
     /// Kept for mending.
     Kept,
+    /// Set aside on purpose, and not applied.
+    Discarded,
 }
 
 impl Did {
@@ -38,6 +40,7 @@ impl Did {
             Did::Unchanged => "unchanged",
             Did::Stale => "stale",
             Did::Kept => "quarantined",
+            Did::Discarded => "discarded",
         }
     }
 }
@@ -68,6 +71,8 @@ pub struct Report {
     pub units: Vec<UnitReport>,
     /// Findings about the whole.
     pub notes: Vec<Note>,
+    /// The document could not be read, and was set aside as a whole.
+    pub discarded: bool,
 }
 
 impl Report {
@@ -78,18 +83,20 @@ impl Report {
 
     /// 200 when something of the document is in the store, 422 when it is kept as a whole.
     pub fn status(&self) -> StatusCode {
-        if self.units.iter().any(|unit| unit.did != Did::Kept) {
+        if self.units.iter().any(|unit| !matches!(unit.did, Did::Kept | Did::Discarded)) {
             StatusCode::OK
         } else {
             Reason::Quarantined.row().status
         }
     }
 
-    /// The three outcomes of a document: `applied`, `applied-with-findings`, `quarantined`.
+    /// The outcomes of a document: `applied`, `applied-with-findings`, `quarantined`, and `discarded` where nothing of it waits
+    /// and nothing was applied.
     pub fn outcome(&self) -> &'static str {
         let findings = self.units.iter().flat_map(|u| &u.notes).chain(&self.notes);
         if self.status() != StatusCode::OK {
-            "quarantined"
+            let is_discarded = self.discarded || self.count(Did::Discarded) > 0;
+            if is_discarded && self.count(Did::Kept) == 0 { "discarded" } else { "quarantined" }
         } else if self.count(Did::Kept) > 0 || findings.into_iter().any(|n| n.severity != "information") {
             "applied-with-findings"
         } else {
@@ -127,11 +134,16 @@ impl Report {
         let counts = [Did::Created, Did::Updated, Did::Unchanged, Did::Stale, Did::Kept]
             .map(|did| format!("{} {}", self.count(did), did.as_str()))
             .join(", ");
+        let discarded = match self.count(Did::Discarded) {
+            0 => String::new(),
+            count => format!(", {count} {}", Did::Discarded.as_str()),
+        };
         let map = if self.map.is_empty() { String::new() } else { format!(" Map {}.", self.map) };
-        let mut diagnostics = format!("{counts}. Document urn:sha256:{}.{map}", self.sha256);
+        let mut diagnostics = format!("{counts}{discarded}. Document urn:sha256:{}.{map}", self.sha256);
         let (severity, code) = match outcome {
             "applied" => ("information", "informational"),
             "applied-with-findings" => ("warning", "processing"),
+            "discarded" => ("error", "processing"),
             _ => {
                 let row = Reason::Quarantined.row();
                 diagnostics = format!("{} {diagnostics} {}", row.text, row.remedy);
@@ -145,7 +157,7 @@ impl Report {
 }
 
 fn unit_issue(unit: &UnitReport) -> Value {
-    let severity = if unit.did == Did::Kept { "warning" } else { "information" };
+    let severity = if matches!(unit.did, Did::Kept | Did::Discarded) { "warning" } else { "information" };
     let target = unit.reference.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
     let mut issue = json!({
         "severity": severity, "code": "informational", "details": coded("ingest-outcome", unit.did.as_str()),
@@ -214,7 +226,7 @@ mod tests {
     }
 
     fn report(units: Vec<UnitReport>) -> Report {
-        Report { sha256: "0".repeat(64), map: "lab|1.0.0".to_owned(), units, notes: Vec::new() }
+        Report { sha256: "0".repeat(64), map: "lab|1.0.0".to_owned(), units, notes: Vec::new(), discarded: false }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::difference::Pair;
 use super::note::Note;
 use super::prepare::Prepared;
 use super::provenance::Target;
-use super::quarantine;
+use super::quarantine::{Held, WaitingLimits};
 use super::receipt::{MessageKey, Receipt, Seen};
 use super::source::Notation;
 use super::{Audit, IngestFacts};
@@ -62,6 +62,8 @@ pub struct Job {
     pub only: Option<HashSet<(String, usize)>>,
     /// Do everything, then undo it; `None`: do it.
     pub dry_run: Option<DryRun>,
+    /// What of the sender may wait.
+    pub limits: WaitingLimits,
     /// Makes the audit record of what was done.
     pub audit: Audit,
 }
@@ -134,6 +136,8 @@ struct Turn {
     unblocked: Vec<String>,
     /// Labels of withdrawals that wait for their original: what else is made of the same place waits with them.
     without_original: HashSet<String>,
+    /// What is kept of the document from before.
+    held: Held,
     /// Spellings of this document's resources -> `Type/id`.
     entries: HashMap<String, String>,
 }
@@ -154,9 +158,12 @@ impl Job {
         refused: &HashMap<usize, Vec<Note>>,
     ) -> Result<Result<Done, Undone>, StoreError> {
         let mut notes = self.notes.clone();
+        let held = Held::of(writer, self.party(), &self.sha256)?;
         if let Some(key) = &self.key {
             match key.seen(writer, &self.mapping)? {
                 Seen::New => {}
+                // The answer of the day does not know what was set aside since.
+                Seen::Same(_) if held.any_discarded() => {}
                 Seen::Same(receipt) => return self.again(writer, receipt).map(Ok),
                 Seen::Changed(earlier) => {
                     notes.push(reused());
@@ -164,7 +171,7 @@ impl Job {
                 }
             }
         }
-        let mut turn = Turn::default();
+        let mut turn = Turn { held, ..Turn::default() };
         self.spell(refused, &mut turn);
         for at in self.order() {
             let Some(unit) = self.units.get(at) else { continue };
@@ -226,9 +233,10 @@ impl Job {
             return Ok(());
         }
         for sha256 in earlier {
-            quarantine::release(writer, self.party(), sha256, "", 0)?;
+            let held = Held::of(writer, self.party(), sha256)?;
+            held.release(writer, self.party(), "", 0)?;
             for unit in &self.units {
-                quarantine::release(writer, self.party(), sha256, &unit.label, unit.ordinal)?;
+                held.release(writer, self.party(), &unit.label, unit.ordinal)?;
             }
         }
         Ok(())

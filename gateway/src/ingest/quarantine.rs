@@ -1,31 +1,45 @@
 //! What waits for mending: units (or whole documents) that could not be applied, with the reason, by sender.
 //!
-//! An entry refers to the original by content address; nothing of the patient's is in it. It leaves the shelf when a replay
-//! or a resend has applied it; the Provenance then tells where the resource came from.
+//! An entry refers to the original by content address; nothing of the patient's is in it. It goes when a replay or a resend
+//! has applied it (the Provenance then tells where the resource came from), or is set aside by who may ([`super::discard`]).
 
-use std::collections::BTreeMap;
+pub mod list;
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+use super::digest::sha256_hex;
 use super::note::Note;
 use super::source::Notation;
 use crate::clock::Timestamp;
 use crate::ids::PartyKey;
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::{Reader, Shelf, StoreError, Writer};
+use crate::store::quarantine::{QuarantineQuery, QuarantineRow};
+use crate::store::{StoreError, Writer};
 
-/// Entries read from the shelf at once.
-const PAGE: u32 = 500;
-/// Groups shown in one list.
-const CAUSES_MAX: usize = 200;
-/// Units of one sender that may wait at once. Past it nothing more is taken: what a sender does not mend would otherwise
-/// fill the disk of all.
-pub const WAITING_MAX: u64 = 100_000;
-/// Key of the number of entries of a sender; a listing begins after it.
-const COUNT: &str = "";
 /// Cause of a withdrawal whose original has not arrived.
 pub const CORRECTION: &str = "correction-without-original";
+/// Characters of a cause; a longer one is cut.
+const CAUSE_CHARS_MAX: usize = 300;
+/// Characters of a label as it is kept beside an entry; a longer one is cut and told apart by its hash.
+const LABEL_CHARS_MAX: usize = 200;
+
+/// What of one sender may wait at once. Past it nothing more is taken: what a sender does not mend would otherwise fill the
+/// disk of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingLimits {
+    /// Units.
+    pub units: u64,
+    /// Bytes of the originals they are of.
+    pub bytes: u64,
+}
+
+impl Default for WaitingLimits {
+    fn default() -> WaitingLimits {
+        WaitingLimits { units: 100_000, bytes: 4 << 30 }
+    }
+}
 
 /// One waiting unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,14 +58,12 @@ pub struct Entry {
     pub notes: Vec<Note>,
     /// `id|version` of the map that was tried last; empty when there was none.
     pub map: String,
-    /// First try, microseconds since 1970.
+    /// First try of its document, microseconds since 1970.
     pub first_try: i64,
     /// Last try, microseconds since 1970.
     pub last_try: i64,
     /// Number of tries.
     pub tries: u32,
-    /// Where it stands: always `waiting` on the shelf.
-    pub state: String,
 }
 
 impl Entry {
@@ -65,243 +77,209 @@ impl Entry {
         map: &str,
         now: Timestamp,
     ) -> Entry {
-        let cause = notes.iter().find(|note| note.is_error()).map_or("unknown", Note::cause).to_owned();
+        let cause = notes.iter().find(|note| note.is_error()).map_or("unknown", Note::cause);
+        // A cause may repeat a code of the source, which may be anything.
+        let plain = cause.chars().map(|c| if c.is_control() { ' ' } else { c });
         Entry {
             sha256: sha256.to_owned(),
             notation: notation.as_str().to_owned(),
             label: label.to_owned(),
             ordinal,
-            cause,
+            cause: plain.take(CAUSE_CHARS_MAX).collect(),
             notes,
             map: map.to_owned(),
             first_try: now.0,
             last_try: now.0,
             tries: 1,
-            state: "waiting".to_owned(),
         }
     }
 
-    fn key(&self) -> String {
-        key(&self.sha256, &self.label, self.ordinal)
+    /// The entry of a row. Errors: `Database` when it does not parse.
+    pub fn of(row: &QuarantineRow) -> Result<Entry, StoreError> {
+        serde_json::from_slice(&row.document)
+            .map_err(|error| StoreError::Database(format!("a quarantine entry does not parse: {error}")))
     }
 
-    /// Keeps it; of an entry tried before, the first try stays. `more` says whether it may be one more past the limit.
-    ///
-    /// Errors: the store's own, and `QuarantineFull`.
-    pub fn keep(mut self, writer: &mut dyn Writer, sender: PartyKey, more: bool) -> Result<(), StoreError> {
-        if let Some(bytes) = writer.shelf_get(Shelf::Quarantine, sender, &self.key())? {
-            let earlier = read(&bytes)?;
-            self.first_try = earlier.first_try;
-            self.tries = earlier.tries.saturating_add(1);
-        } else {
-            let waiting = count(writer, sender)?;
-            if waiting >= WAITING_MAX && !more {
-                let text = format!("{waiting} of its units wait for mending, and {WAITING_MAX} may.");
-                return Err(StoreError::Refused(Box::new(Refusal::new(Reason::QuarantineFull, text))));
-            }
-            put_count(writer, sender, waiting.saturating_add(1))?;
-        }
-        let bytes = serde_json::to_vec(&self).map_err(|error| {
+    fn row(&self, size: u64) -> Result<QuarantineRow, StoreError> {
+        let document = serde_json::to_vec(self).map_err(|error| {
             StoreError::Database(format!("a quarantine entry does not serialise: {error}"))
         })?;
-        writer.shelf_put(Shelf::Quarantine, sender, &self.key(), &bytes)
+        Ok(QuarantineRow {
+            sha256: self.sha256.clone(),
+            label: label_key(&self.label),
+            ordinal: ordinal_key(self.ordinal),
+            cause: self.cause.clone(),
+            map: self.map.clone(),
+            first_try: Timestamp(self.first_try),
+            last_try: Timestamp(self.last_try),
+            size,
+            document: document.into(),
+            discard: None,
+        })
     }
 }
 
-fn key(sha256: &str, label: &str, ordinal: usize) -> String {
-    format!("{sha256}/{label}#{ordinal}")
+/// A label as it is kept: of a bounded length, without what a database refuses in a text.
+pub(super) fn label_key(label: &str) -> String {
+    if label.chars().count() <= LABEL_CHARS_MAX && !label.contains(char::is_control) {
+        return label.to_owned();
+    }
+    let head = label.chars().filter(|c| !c.is_control()).take(LABEL_CHARS_MAX / 2);
+    format!("{}#{}", head.collect::<String>(), sha256_hex(label.as_bytes()))
 }
 
-/// Takes the entry of an applied unit off the shelf; whether there was one.
-pub fn release(
-    writer: &mut dyn Writer,
-    sender: PartyKey,
-    sha256: &str,
-    label: &str,
-    ordinal: usize,
-) -> Result<bool, StoreError> {
-    let released = writer.shelf_remove(Shelf::Quarantine, sender, &key(sha256, label, ordinal))?;
-    if released {
-        // The number without the removed one: when there is none yet, the entries are counted, and it is among them no more.
-        let waiting = match kept_count(writer, sender)? {
-            Some(waiting) => waiting.saturating_sub(1),
-            None => count(writer, sender)?,
+fn ordinal_key(ordinal: usize) -> u32 {
+    // A document has a bounded number of units.
+    u32::try_from(ordinal).unwrap_or(u32::MAX)
+}
+
+/// What is kept of one document, as a turn of the writer finds it: looked up once.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    rows: HashMap<(String, u32), QuarantineRow>,
+}
+
+impl Held {
+    /// Of a document.
+    pub(super) fn of(writer: &mut dyn Writer, sender: PartyKey, sha256: &str) -> Result<Held, StoreError> {
+        let rows = writer.quarantine_units(sender, sha256)?;
+        Ok(Held { rows: rows.into_iter().map(|row| ((row.label.clone(), row.ordinal), row)).collect() })
+    }
+
+    /// Whether anything of it was set aside.
+    pub(super) fn any_discarded(&self) -> bool {
+        self.rows.values().any(|row| row.discard.is_some())
+    }
+
+    /// That a unit was set aside, alone or with its whole document; the document itself for an empty label.
+    pub(super) fn discarded(&self, label: &str, ordinal: usize) -> Option<Discard> {
+        let of = |label: &str, ordinal| {
+            let row = self.rows.get(&(label_key(label), ordinal_key(ordinal)))?;
+            Discard::of(row)
         };
-        put_count(writer, sender, waiting)?;
+        of("", 0).or_else(|| of(label, ordinal))
     }
-    Ok(released)
-}
 
-/// How many units of a sender wait.
-fn count(reader: &mut dyn Writer, sender: PartyKey) -> Result<u64, StoreError> {
-    if let Some(waiting) = kept_count(reader, sender)? {
-        return Ok(waiting);
+    fn waiting(&self, label: &str, ordinal: usize) -> Option<&QuarantineRow> {
+        let row = self.rows.get(&(label_key(label), ordinal_key(ordinal)))?;
+        Some(row).filter(|row| row.discard.is_none())
     }
-    // Entries from before there was a number.
-    let mut waiting = 0_u64;
-    each(reader, sender, |_| {
-        waiting = waiting.saturating_add(1);
-        Ok(())
-    })?;
-    Ok(waiting)
-}
 
-/// Hands over every entry of a sender, in order of document and label.
-fn each<R: Reader + ?Sized>(
-    reader: &mut R,
-    sender: PartyKey,
-    mut take: impl FnMut(&[u8]) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut after = COUNT.to_owned();
-    loop {
-        let page = reader.shelf_list(Shelf::Quarantine, Some(sender), &after, PAGE)?;
-        let Some((_, last, _)) = page.last() else { return Ok(()) };
-        after.clone_from(last);
-        page.iter().try_for_each(|(_, _, bytes)| take(bytes))?;
-    }
-}
-
-fn kept_count(reader: &mut dyn Writer, sender: PartyKey) -> Result<Option<u64>, StoreError> {
-    let Some(bytes) = reader.shelf_get(Shelf::Quarantine, sender, COUNT)? else { return Ok(None) };
-    let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
-    number
-        .map(Some)
-        .ok_or_else(|| StoreError::Database("the number of waiting units does not parse".to_owned()))
-}
-
-fn put_count(writer: &mut dyn Writer, sender: PartyKey, waiting: u64) -> Result<(), StoreError> {
-    writer.shelf_put(Shelf::Quarantine, sender, COUNT, waiting.to_string().as_bytes())
-}
-
-/// Every entry of a sender, in order of document and label; of one cause when it is named.
-pub fn entries(
-    reader: &mut dyn Reader,
-    sender: PartyKey,
-    cause: Option<&str>,
-) -> Result<Vec<Entry>, StoreError> {
-    let mut found = Vec::new();
-    each(reader, sender, |bytes| {
-        let entry = read(bytes)?;
-        if cause.is_none_or(|cause| cause == entry.cause) {
-            found.push(entry);
+    /// Keeps entries of the document, whose original has `size` bytes; of one tried before, the first try stays. `limits`:
+    /// none for a replay, which is no new load.
+    ///
+    /// Errors: the store's own, and `QuarantineFull`.
+    pub(super) fn keep(
+        &self,
+        writer: &mut dyn Writer,
+        sender: PartyKey,
+        entries: Vec<Entry>,
+        size: u64,
+        limits: Option<WaitingLimits>,
+    ) -> Result<(), StoreError> {
+        let new = entries.iter().filter(|entry| self.waiting(&entry.label, entry.ordinal).is_none()).count();
+        if let Some(limits) = limits.filter(|_| new > 0) {
+            let query = QuarantineQuery { sender, discarded: false, cause: None };
+            let units = writer.quarantine_depth(query)?.units.saturating_add(new as u64);
+            if units > limits.units {
+                let limit = limits.units;
+                return Err(full(format!("With it {units} of its units would wait for mending; {limit} may.")));
+            }
+            let known = self.rows.values().any(|row| row.discard.is_none());
+            let bytes = if known { 0 } else { writer.quarantine_bytes(query)?.saturating_add(size) };
+            if bytes > limits.bytes {
+                let limit = limits.bytes;
+                return Err(full(format!("With it {bytes} bytes of documents would wait for mending; {limit} may.")));
+            }
+        }
+        let first_try = self.rows.values().map(|row| row.first_try).min();
+        for mut entry in entries {
+            if let Some(earlier) = self.waiting(&entry.label, entry.ordinal) {
+                entry.tries = Entry::of(earlier)?.tries.saturating_add(1);
+            }
+            entry.first_try = first_try.map_or(entry.first_try, |first| first.0);
+            writer.quarantine_put(sender, &entry.row(size)?)?;
         }
         Ok(())
-    })?;
-    Ok(found)
-}
-
-/// How much of a sender's waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Depth {
-    /// Units.
-    pub units: u64,
-    /// First try of the one that waits longest; `None` when nothing waits.
-    pub oldest: Option<Timestamp>,
-}
-
-/// How much of a sender's waits; `None` when nothing of it ever did. Walks its entries, at most [`WAITING_MAX`] and what a
-/// document brought past that.
-///
-/// Errors: the store's own.
-pub fn depth(reader: &mut dyn Reader, sender: PartyKey) -> Result<Option<Depth>, StoreError> {
-    #[derive(Deserialize)]
-    struct Tried {
-        first_try: i64,
     }
-    let known = reader.shelf_get(Shelf::Quarantine, sender, COUNT)?.is_some();
-    let mut depth = Depth { units: 0, oldest: None };
-    each(reader, sender, |bytes| {
-        let tried: Tried = serde_json::from_slice(bytes).map_err(unparsed)?;
-        depth.units += 1;
-        let first = Timestamp(tried.first_try);
-        depth.oldest = Some(depth.oldest.map_or(first, |oldest| oldest.min(first)));
-        Ok(())
-    })?;
-    Ok((known || depth.units > 0).then_some(depth))
-}
 
-fn unparsed(error: serde_json::Error) -> StoreError {
-    StoreError::Database(format!("a quarantine entry does not parse: {error}"))
-}
-
-fn read(bytes: &[u8]) -> Result<Entry, StoreError> {
-    serde_json::from_slice(bytes).map_err(unparsed)
-}
-
-/// The list as a Parameters resource: one parameter for each cause, the most frequent first.
-pub fn to_parameters(entries: &[Entry]) -> String {
-    let mut groups: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-    for entry in entries {
-        groups.entry(&entry.cause).or_default().push(entry);
-    }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_by_key(|(cause, group)| (std::cmp::Reverse(group.len()), *cause));
-    let causes = groups.len();
-    let mut parameters = vec![
-        json!({ "name": "waiting", "valueInteger": entries.len() }),
-        json!({ "name": "causes", "valueInteger": causes }),
-    ];
-    parameters
-        .extend(groups.into_iter().take(CAUSES_MAX).map(|(cause, group)| group_parameter(cause, &group)));
-    json!({ "resourceType": "Parameters", "parameter": parameters }).to_string()
-}
-
-fn group_parameter(cause: &str, group: &[&Entry]) -> Value {
-    let mut documents: Vec<&str> = group.iter().map(|entry| entry.sha256.as_str()).collect();
-    documents.sort_unstable();
-    documents.dedup();
-    let first = group.iter().map(|entry| entry.first_try).min().unwrap_or_default();
-    let last = group.iter().map(|entry| entry.last_try).max().unwrap_or_default();
-    let mut maps: Vec<&str> = group.iter().map(|e| e.map.as_str()).filter(|map| !map.is_empty()).collect();
-    maps.sort_unstable();
-    maps.dedup();
-    let mut part = vec![
-        json!({ "name": "cause", "valueString": cause }),
-        json!({ "name": "units", "valueInteger": group.len() }),
-        json!({ "name": "documents", "valueInteger": documents.len() }),
-        json!({ "name": "firstTry", "valueInstant": Timestamp(first).to_instant() }),
-        json!({ "name": "lastTry", "valueInstant": Timestamp(last).to_instant() }),
-    ];
-    part.extend(maps.into_iter().map(|map| json!({ "name": "map", "valueString": map })));
-    if let Some((entry, note)) =
-        group.iter().find_map(|entry| Some((entry, entry.notes.iter().find(|n| n.is_error())?)))
-    {
-        let label = if note.path.is_empty() { &entry.label } else { &note.path };
-        let mut example = vec![
-            json!({ "name": "document", "valueUri": format!("urn:sha256:{}", entry.sha256) }),
-            json!({ "name": "text", "valueString": note.text }),
-            json!({ "name": "remedy", "valueString": note.remedy }),
-        ];
-        if !label.is_empty() {
-            example.push(json!({ "name": "place", "valueString": label }));
+    /// Takes the waiting entry of an applied unit away.
+    pub(super) fn release(
+        &self,
+        writer: &mut dyn Writer,
+        sender: PartyKey,
+        label: &str,
+        ordinal: usize,
+    ) -> Result<(), StoreError> {
+        if let Some(row) = self.waiting(label, ordinal) {
+            writer.quarantine_remove(sender, &row.sha256, &row.label, row.ordinal)?;
         }
-        part.push(json!({ "name": "example", "part": example }));
+        Ok(())
     }
-    json!({ "name": "group", "part": part })
+}
+
+fn full(text: String) -> StoreError {
+    StoreError::Refused(Box::new(Refusal::new(Reason::QuarantineFull, text)))
+}
+
+/// That a unit was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discard {
+    /// When, microseconds since 1970.
+    pub at: i64,
+    /// The client.
+    pub client: String,
+    /// The role of the policy.
+    pub role: String,
+    /// Why, as given.
+    pub reason: String,
+}
+
+impl Discard {
+    /// As kept beside the unit.
+    pub fn text(&self) -> String {
+        // Texts and a number: nothing here fails to serialise.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Of a unit that was set aside; one that does not parse is set aside all the same.
+    pub fn of(row: &QuarantineRow) -> Option<Discard> {
+        let unknown = || Discard { at: 0, client: String::new(), role: String::new(), reason: String::new() };
+        row.discard.as_deref().map(|text| serde_json::from_str(text).unwrap_or_else(|_| unknown()))
+    }
+
+    /// What a sender is told who sends it again.
+    pub(super) fn note(&self) -> Note {
+        let day = Timestamp(self.at).to_instant();
+        let day = day.get(..10).unwrap_or_default();
+        Note::new(
+            "error",
+            "discarded",
+            format!("This was set aside on {day} and is not applied: {}", self.reason),
+            "Have it taken back ([base]/$discard with undo=true), then replay, where it is to be applied after all; \
+             or send what is right as another document.",
+        )
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use sluis_conformance::json::{Doc, JsonLimits};
-
     use super::*;
-    use crate::interaction::write;
 
-    fn entry(label: &str, cause: &str) -> Entry {
-        let mut note = Note::new("error", "code-unmapped", "No translation.", "Add a row.");
-        note.cause = Some(cause.to_owned());
-        Entry::new(&"a".repeat(64), Notation::R4, label, 0, vec![note], "lab|1.0.0", Timestamp(0))
+    #[test]
+    fn a_long_or_strange_label_is_kept_short_and_apart() {
+        assert_eq!(label_key("OBX[4]"), "OBX[4]");
+        let (one, two) = (label_key(&"x".repeat(5_000)), label_key(&"x".repeat(5_001)));
+        assert!(one != two && one.len() < 200, "{one}");
+        assert!(label_key("a\u{0}b") != label_key("ab") && !label_key("a\u{0}b").contains('\u{0}'));
     }
 
     #[test]
-    fn causes_are_counted_and_the_list_is_valid_fhir() {
-        let list = [entry("row[1]", "a"), entry("row[2]", "b"), entry("row[3]", "b")];
-        let text = to_parameters(&list);
-        let doc = Doc::parse(text.clone().into_bytes(), JsonLimits::default()).unwrap();
-        assert_eq!(write::check(&doc), Ok(()));
-        let value: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(value["parameter"][2]["part"][0]["valueString"], "b");
-        assert_eq!(value["parameter"][2]["part"][1]["valueInteger"], 2);
-        assert_eq!(value["parameter"][2]["part"][2]["valueInteger"], 1);
+    fn a_cause_is_bounded_and_plain() {
+        let mut note = Note::new("error", "code-unmapped", "x", "y");
+        note.cause = Some(format!("code-unmapped:a\u{0}b{}", "c".repeat(1_000)));
+        let entry = Entry::new(&"a".repeat(64), Notation::R4, "row[1]", 0, vec![note], "", Timestamp(0));
+        assert_eq!(entry.cause.chars().count(), CAUSE_CHARS_MAX);
+        assert!(entry.cause.starts_with("code-unmapped:a b"));
     }
 }

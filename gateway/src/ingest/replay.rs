@@ -3,7 +3,7 @@
 //! Idempotent: an applied unit leaves the quarantine, and what is applied again says nothing new. Documents go in the order
 //! they came in.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -13,144 +13,107 @@ use super::answer::{Did, UnitReport};
 use super::apply::{self, Done, DryRun, Job};
 use super::difference::{self, Change};
 use super::note::Note;
+use super::pages::{Pages, Place};
 use super::provenance;
 use super::quarantine::{self, Entry};
 use super::source::Notation;
 use super::{Audit, IngestFacts, Ingested, Intake};
+use crate::clock::Timestamp;
 use crate::connection::request::Parameters;
 use crate::decision::Permit;
 use crate::interaction::write::{self, Desk};
 use crate::response::refusal::{Reason, Refusal};
+use crate::store::quarantine::{QuarantineDocument, QuarantineQuery};
 use crate::store::{Store, StoreError};
 
 /// Documents run again in one request when it names no number, and at most.
-const DOCUMENTS: usize = 1_000;
+const DOCUMENTS: u32 = 1_000;
 /// Units named in one answer. A document that goes past it is the last of its answer.
 const UNITS_MAX: usize = 1_000;
 /// Elements told in one answer of a dry run; likewise.
 const ELEMENTS_MAX: usize = 10_000;
 
-/// What `$quarantine` and `$replay` are asked.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What `$replay` is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// Only entries of this cause.
     pub cause: Option<String>,
     /// Tell only.
     pub dry_run: bool,
-    /// Documents in this request; the default where it is not said.
-    pub count: Option<usize>,
-    /// Go on behind this one.
-    pub after: Option<Place>,
-}
-
-/// Where a document stands in the order of arrival: its first try, and its content address.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(i64, String);
-
-impl Place {
-    fn parse(text: &str) -> Option<Place> {
-        let (first_try, sha256) = text.split_once('.')?;
-        let hex = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
-        Some(Place(first_try.parse().ok()?, sha256.to_owned())).filter(|_| hex)
-    }
-
-    /// As `after` takes it.
-    fn text(&self) -> String {
-        format!("{}.{}", self.0, self.1)
-    }
-
-    fn of(group: &[Entry]) -> Place {
-        let first_try = group.iter().map(|entry| entry.first_try).min().unwrap_or_default();
-        Place(first_try, group.first().map(|entry| entry.sha256.clone()).unwrap_or_default())
-    }
+    /// Documents in this request.
+    pub count: u32,
+    /// A link an earlier answer gave.
+    pub after: Option<String>,
 }
 
 impl Asked {
     /// Reads the parameters. Errors: `ParameterUnknown`, `ParameterInvalid`.
-    pub fn parse(parameters: &Parameters, may_replay: bool) -> Result<Asked, Refusal> {
-        let mut asked = Asked::default();
+    pub fn parse(parameters: &Parameters) -> Result<Asked, Refusal> {
+        let mut asked = Asked { cause: None, dry_run: false, count: DOCUMENTS, after: None };
         for (name, value) in parameters.pairs.iter() {
             match name.as_str() {
                 "cause" => asked.cause = Some(value.clone()),
-                "dryrun" if may_replay => {
+                "dryrun" => {
                     asked.dry_run = value.parse().map_err(|_| {
                         Refusal::new(Reason::ParameterInvalid, "dryrun is true or false.").at("dryrun")
                     })?;
                 }
-                "_count" if may_replay => {
-                    let number =
-                        value.parse::<usize>().ok().filter(|number| (1..=DOCUMENTS).contains(number));
-                    asked.count = Some(number.ok_or_else(|| {
+                "_count" => {
+                    let number = value.parse().ok().filter(|number| (1..=DOCUMENTS).contains(number));
+                    asked.count = number.ok_or_else(|| {
                         let text = format!("_count is the number of documents, 1 to {DOCUMENTS}.");
                         Refusal::new(Reason::ParameterInvalid, text).at("_count")
-                    })?);
+                    })?;
                 }
-                "after" if may_replay => {
-                    asked.after = Some(Place::parse(value).ok_or_else(|| {
-                        let text = "after is what an earlier answer gave as next.";
-                        Refusal::new(Reason::ParameterInvalid, text).at("after")
-                    })?);
-                }
+                "after" => asked.after = Some(value.clone()),
                 "_format" | "_pretty" => {}
                 other => {
-                    let known = if may_replay { "cause, dryrun, _count, after" } else { "cause" };
-                    let text = format!("Known here: {known}.");
+                    let text = "Known here: cause, dryrun, _count, after.";
                     return Err(Refusal::new(Reason::ParameterUnknown, text).at(other));
                 }
             }
         }
         Ok(asked)
     }
+
+    /// What a page link of this question is bound to. A dry run and the replay after it go by the same pages.
+    fn question(&self) -> [(&str, &str); 2] {
+        [("$replay", ""), ("cause", self.cause.as_deref().unwrap_or_default())]
+    }
 }
 
-/// What waits, of the permit's own organisation.
-pub(super) fn waiting(
-    store: &dyn Store,
-    permit: &Permit,
-    cause: Option<&str>,
-) -> Result<Vec<Entry>, Refusal> {
-    let mut found = Vec::new();
-    store
-        .read(permit, &mut |reader| {
-            found = quarantine::entries(reader, permit.filter().organisation, cause)?;
-            Ok(())
-        })
-        .map_err(write::refusal)?;
-    Ok(found)
-}
-
-/// Replays everything asked for.
+/// Replays what is asked for, a page of documents at most.
 pub(super) async fn replay(
     intake: &Intake,
     store: &dyn Store,
     desk: &Desk,
     look: Option<Permit>,
+    pages: &Pages<'_>,
     asked: &Asked,
     audit: &Audit,
 ) -> Result<Ingested, Refusal> {
     let dry_run = asked.dry_run.then_some(DryRun { look });
-    let entries = waiting(store, &desk.permit, asked.cause.as_deref())?;
+    let cause = asked.cause.as_deref();
+    let after = asked.after.as_ref().map(|text| pages.open(text, &asked.question())).transpose()?;
+    let (documents, later) = page(store, &desk.permit, asked, after.as_ref())?;
     let mut facts =
         IngestFacts { dry_run: asked.dry_run, status: StatusCode::OK.as_u16(), ..IngestFacts::default() };
     let mut told: Vec<Told> = Vec::new();
     let mut last = None;
     let mut unblocked = Vec::new();
-    let mut groups = by_document(entries);
-    groups.retain(|group| asked.after.as_ref().is_none_or(|after| Place::of(group) > *after));
-    let later = groups.split_off(groups.len().min(asked.count.unwrap_or(DOCUMENTS)));
+    let mut documents = documents.into_iter();
     while told.len() < UNITS_MAX && elements(&told) < ELEMENTS_MAX {
-        let Some(group) = groups.pop_front() else { break };
-        last = Some(Place::of(&group));
-        let Some(done) = document(intake, store, desk, &group, dry_run.clone(), audit).await? else {
-            continue;
-        };
+        let Some(place) = documents.next() else { break };
+        last = Some(Place(place.first_try.0, place.sha256.clone()));
+        let done = document(intake, store, desk, &place.sha256, cause, dry_run.clone(), audit).await?;
+        let Some((group, done)) = done else { continue };
         unblocked.extend(done.unblocked);
         merge(&mut facts, &done.facts);
         let units = done.report.as_ref().map_or(&[][..], |report| &report.units);
         let notes = done.report.as_ref().map_or(&[][..], |report| &report.notes);
         told.extend(reports(&group, units, notes));
     }
-    let left = groups.len() + later.len();
+    let left = later + documents.len() as u64;
     if !asked.dry_run {
         withdrawals(intake, store, desk, unblocked, audit).await?;
     }
@@ -160,14 +123,32 @@ pub(super) async fn replay(
         write::commit(store, &desk.permit, move |writer| writer.append_audit(&audit(&record)).map(|_| ()))
             .await?;
     }
-    Ok(Ingested {
-        status: StatusCode::OK,
-        body: to_parameters(asked, &told, last.filter(|_| left > 0).map(|place| (place, left))),
-        facts,
-    })
+    let next = last.filter(|_| left > 0).and_then(|place| pages.after(&asked.question(), &place));
+    let body = to_parameters(asked, &told, next.map(|next| (next, left)));
+    Ok(Ingested { status: StatusCode::OK, body, facts })
 }
 
-/// Applies the withdrawals that waited in these documents for a resource that is there now.
+/// The next documents in order of arrival, and how many come after them.
+fn page(
+    store: &dyn Store,
+    permit: &Permit,
+    asked: &Asked,
+    after: Option<&Place>,
+) -> Result<(Vec<QuarantineDocument>, u64), Refusal> {
+    let sender = permit.filter().organisation;
+    let query = QuarantineQuery { sender, discarded: false, cause: asked.cause.as_deref() };
+    let after = after.map(|place| (Timestamp(place.0), place.1.as_str()));
+    let mut found = (Vec::new(), 0);
+    store
+        .read(permit, &mut |reader| {
+            found = reader.quarantine_documents(query, after, asked.count)?;
+            Ok(())
+        })
+        .map_err(write::refusal)?;
+    Ok(found)
+}
+
+/// Applies the withdrawals that waited in these documents for a resource that is there now, in the order they came.
 pub(super) async fn withdrawals(
     intake: &Intake,
     store: &dyn Store,
@@ -175,38 +156,50 @@ pub(super) async fn withdrawals(
     unblocked: Vec<String>,
     audit: &Audit,
 ) -> Result<(), Refusal> {
-    if unblocked.is_empty() {
-        return Ok(());
+    let sender = desk.permit.filter().organisation;
+    let mut places: BTreeSet<(Timestamp, String)> = BTreeSet::new();
+    for sha256 in unblocked {
+        store
+            .read(&desk.permit, &mut |reader| {
+                let rows = reader.quarantine_units(sender, &sha256)?;
+                places.extend(rows.first().map(|row| (row.first_try, sha256.clone())));
+                Ok(())
+            })
+            .map_err(write::refusal)?;
     }
-    let entries = waiting(store, &desk.permit, Some(quarantine::CORRECTION))?;
-    for group in
-        by_document(entries).into_iter().filter(|g| g.first().is_some_and(|e| unblocked.contains(&e.sha256)))
-    {
-        document(intake, store, desk, &group, None, audit).await?;
+    for (_, sha256) in places {
+        document(intake, store, desk, &sha256, Some(quarantine::CORRECTION), None, audit).await?;
     }
     Ok(())
 }
 
-/// One document's waiting units; `None` when its original is not there.
+/// One document's waiting units, of one cause where it is named; `None` when none waits any more, or its original is not
+/// there.
 async fn document(
     intake: &Intake,
     store: &dyn Store,
     desk: &Desk,
-    group: &[Entry],
+    sha256: &str,
+    cause: Option<&str>,
     dry_run: Option<DryRun>,
     audit: &Audit,
-) -> Result<Option<Done>, Refusal> {
+) -> Result<Option<(Vec<Entry>, Done)>, Refusal> {
+    let sender = desk.permit.filter().organisation;
+    let (mut group, mut original) = (Vec::new(), None);
+    store
+        .read(&desk.permit, &mut |reader| {
+            let rows = reader.quarantine_units(sender, sha256)?;
+            let waits = rows.iter().filter(|row| row.discard.is_none());
+            let asked = waits.filter(|row| cause.is_none_or(|cause| cause == row.cause));
+            group = asked.map(Entry::of).collect::<Result<_, _>>()?;
+            original = provenance::original(reader, sender, sha256)?;
+            Ok(())
+        })
+        .map_err(write::refusal)?;
     let Some(first) = group.first() else { return Ok(None) };
     let notation = Notation::parse(&first.notation).ok_or_else(|| {
         write::refusal(StoreError::Database("a quarantine entry names no notation".to_owned()))
     })?;
-    let mut original = None;
-    store
-        .read(&desk.permit, &mut |reader| {
-            original = provenance::original(reader, desk.permit.filter().organisation, &first.sha256)?;
-            Ok(())
-        })
-        .map_err(write::refusal)?;
     let Some(original) = original else {
         tracing::error!(document = %first.sha256, "the original of a quarantine entry is missing");
         return Ok(None);
@@ -227,20 +220,11 @@ async fn document(
         key: None,
         only: Some(group.iter().map(|entry| (entry.label.clone(), entry.ordinal)).collect()),
         dry_run,
+        limits: intake.limits.waiting,
         audit: audit.clone(),
     };
-    apply::apply(store, Arc::new(job)).await.map(Some)
-}
-
-/// Entries by document, documents in order of arrival.
-fn by_document(entries: Vec<Entry>) -> VecDeque<Vec<Entry>> {
-    let mut groups: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-    for entry in entries {
-        groups.entry(entry.sha256.clone()).or_default().push(entry);
-    }
-    let mut groups: Vec<Vec<Entry>> = groups.into_values().collect();
-    groups.sort_by_cached_key(|group| Place::of(group));
-    groups.into()
+    let done = apply::apply(store, Arc::new(job)).await?;
+    Ok(Some((group, done)))
 }
 
 /// What is told of one unit.
@@ -293,14 +277,14 @@ pub(super) fn merge(all: &mut IngestFacts, one: &IngestFacts) {
 }
 
 /// The answer as a Parameters resource: counts, then what became (or would become) of each unit.
-fn to_parameters(asked: &Asked, told: &[Told], next: Option<(Place, usize)>) -> String {
+fn to_parameters(asked: &Asked, told: &[Told], next: Option<(String, u64)>) -> String {
     let mut parameters = vec![json!({ "name": "dryrun", "valueBoolean": asked.dry_run })];
     for did in [Did::Created, Did::Updated, Did::Unchanged, Did::Stale, Did::Kept] {
         let count = told.iter().filter(|told| told.report.did == did).count();
         parameters.push(json!({ "name": did.as_str(), "valueInteger": count }));
     }
-    if let Some((place, documents)) = next {
-        parameters.push(json!({ "name": "next", "valueString": place.text() }));
+    if let Some((link, documents)) = next {
+        parameters.push(json!({ "name": "next", "valueString": link }));
         parameters.push(json!({ "name": "documentsLeft", "valueInteger": documents }));
     }
     parameters.extend(told.iter().take(UNITS_MAX).map(unit_parameter));
@@ -345,15 +329,11 @@ mod tests {
 
     #[test]
     fn unknown_and_bad_parameters_are_refused() {
-        let reason =
-            |pairs: &[(&str, &str)], may| Asked::parse(&parameters(pairs), may).err().map(|r| r.reason);
-        assert_eq!(reason(&[("cause", "x"), ("dryrun", "true")], true), None);
-        assert_eq!(reason(&[("dryrun", "1")], true), Some(Reason::ParameterInvalid));
-        assert_eq!(reason(&[("dryrun", "true")], false), Some(Reason::ParameterUnknown));
-        assert_eq!(reason(&[("_count", "0")], true), Some(Reason::ParameterInvalid));
-        assert_eq!(reason(&[("_count", "1001")], true), Some(Reason::ParameterInvalid));
-        assert_eq!(reason(&[("after", "1")], true), Some(Reason::ParameterInvalid));
-        assert_eq!(reason(&[("_count", "1")], false), Some(Reason::ParameterUnknown));
-        assert_eq!(reason(&[("cuase", "x")], true), Some(Reason::ParameterUnknown));
+        let reason = |pairs: &[(&str, &str)]| Asked::parse(&parameters(pairs)).err().map(|r| r.reason);
+        assert_eq!(reason(&[("cause", "x"), ("dryrun", "true"), ("_count", "1000")]), None);
+        assert_eq!(reason(&[("dryrun", "1")]), Some(Reason::ParameterInvalid));
+        assert_eq!(reason(&[("_count", "0")]), Some(Reason::ParameterInvalid));
+        assert_eq!(reason(&[("_count", "1001")]), Some(Reason::ParameterInvalid));
+        assert_eq!(reason(&[("cuase", "x")]), Some(Reason::ParameterUnknown));
     }
 }

@@ -1,4 +1,4 @@
-//! `$ingest`, `$quarantine`, `$replay` and `$trace`: documents in local formats. The stages are those of `ingest`; here they get
+//! `$ingest`, `$quarantine`, `$replay`, `$discard` and `$trace`: documents in local formats. The stages are those of `ingest`; here they get
 //! their permit's desk and their audit record.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::connection::request::{Document, Interaction, Parameters};
 use crate::decision::{Action, Need, Permit};
 use crate::gateway::Gateway;
 use crate::ids::{ResourceId, ResourceType};
+use crate::ingest::pages::Pages;
 use crate::ingest::{Audit, IngestFacts};
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
@@ -40,7 +41,8 @@ pub async fn waiting(
     aside: &Aside,
 ) -> Result<Answer, Refusal> {
     let parts = gateway.parts();
-    let body = parts.intake.quarantine(&*parts.store, permit, parameters)?;
+    let pages = pages(gateway, permit, aside);
+    let body = parts.intake.quarantine(&*parts.store, permit, &pages, parameters)?;
     append(gateway, permit, record(permit, interaction, aside, &IngestFacts::default())).await?;
     Ok(Answer::fhir(StatusCode::OK, found_body(body.into(), aside.format)))
 }
@@ -58,7 +60,23 @@ pub async fn replay(
     let desk = gateway.desk(permit, aside.now);
     let audit = audit(permit, interaction, aside);
     let look = gateway.leave(caller, &Need { action: Action::Read, kind: None }, aside.now).ok();
-    let done = parts.intake.replay(&*parts.store, &desk, look, parameters, audit).await?;
+    let pages = pages(gateway, permit, aside);
+    let done = parts.intake.replay(&*parts.store, &desk, look, &pages, parameters, audit).await?;
+    Ok(Answer::fhir(done.status, found_body(done.body.into(), aside.format)))
+}
+
+/// Sets units aside that are never to be applied, or takes them back.
+pub async fn discard(
+    gateway: &Gateway,
+    permit: &Permit,
+    parameters: &Parameters,
+    interaction: &Interaction,
+    aside: &Aside,
+) -> Result<Answer, Refusal> {
+    let parts = gateway.parts();
+    let desk = gateway.desk(permit, aside.now);
+    let audit = audit(permit, interaction, aside);
+    let done = parts.intake.discard(&*parts.store, &desk, parameters, audit).await?;
     Ok(Answer::fhir(done.status, found_body(done.body.into(), aside.format)))
 }
 
@@ -77,6 +95,11 @@ pub async fn trace(
     Ok(Answer::fhir(status, found_body(body.into(), aside.format)))
 }
 
+fn pages<'g>(gateway: &'g Gateway, permit: &'g Permit, aside: &Aside) -> Pages<'g> {
+    let scene = gateway.scene(permit, aside.now);
+    Pages { seal: scene.seal, actor: scene.actor, clock: scene.clock, now: scene.now }
+}
+
 fn audit(permit: &Permit, interaction: &Interaction, aside: &Aside) -> Audit {
     let (permit, interaction, aside) = (permit.clone(), interaction.clone(), aside.clone());
     Arc::new(move |facts| record(&permit, &interaction, &aside, facts))
@@ -93,6 +116,7 @@ fn record(permit: &Permit, interaction: &Interaction, aside: &Aside, facts: &Ing
     if !facts.map.is_empty() {
         entry.notes.push(format!("map {}", facts.map));
     }
+    entry.notes.extend(facts.notes.iter().cloned());
     if facts.repeated {
         entry.notes.push("repeated".to_owned());
     }

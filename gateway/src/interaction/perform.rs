@@ -143,6 +143,9 @@ pub async fn perform(
         Interaction::Replay(parameters) => {
             ingest::replay(gateway, caller, &permit, parameters, interaction, aside).await
         }
+        Interaction::Discard(parameters) => {
+            ingest::discard(gateway, &permit, parameters, interaction, aside).await
+        }
         Interaction::Trace(kind, id) => ingest::trace(gateway, &permit, *kind, id, interaction, aside).await,
         Interaction::ExportStart(..)
         | Interaction::ExportStatus(_)
@@ -408,7 +411,9 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
         Interaction::Delete(kind, id) => aside.entry(Done::Delete).about(*kind, Some(id), None),
         Interaction::Bundle(_) => aside.entry(Done::Transaction),
         Interaction::Ingest(_) => aside.entry(Done::Ingest),
-        Interaction::Quarantine(parameters) | Interaction::Replay(parameters) => {
+        Interaction::Quarantine(parameters)
+        | Interaction::Replay(parameters)
+        | Interaction::Discard(parameters) => {
             aside.entry(Done::Quarantine).asking(&parameters.raw)
         }
         Interaction::ExportStart(id, parameters) => {

@@ -8,6 +8,7 @@
 pub mod history;
 pub mod links;
 pub mod pages;
+pub mod quarantine;
 pub mod search;
 pub mod versions;
 pub mod visibility;
@@ -40,6 +41,9 @@ pub const ALL: &[Check] = checks![
     versions::the_audit_chain_has_no_gap,
     versions::shelves_keep_by_owner_and_key,
     versions::an_identifier_finds_its_patient_or_is_ambiguous,
+    quarantine::what_waits_is_paged_in_order_of_arrival,
+    quarantine::what_waits_is_counted_by_cause,
+    quarantine::what_waits_is_set_aside_and_taken_back,
     versions::the_store_answers_its_readiness_check,
     visibility::what_is_hidden_does_not_exist,
     visibility::a_withdrawn_grant_hides_at_once,

@@ -45,6 +45,11 @@ pub const SQLITE: &[Migration] = &[
         name: "0006_version_kind",
         sql: include_str!("../../migrations/sqlite/0006_version_kind.sql"),
     },
+    Migration {
+        number: 7,
+        name: "0007_quarantine",
+        sql: include_str!("../../migrations/sqlite/0007_quarantine.sql"),
+    },
 ];
 
 /// The files of the PostgreSQL store, in order.
@@ -68,6 +73,11 @@ pub const POSTGRES: &[Migration] = &[
         number: 4,
         name: "0004_version_kind",
         sql: include_str!("../../migrations/postgres/0004_version_kind.sql"),
+    },
+    Migration {
+        number: 5,
+        name: "0005_quarantine",
+        sql: include_str!("../../migrations/postgres/0005_quarantine.sql"),
     },
 ];
 
@@ -174,6 +184,33 @@ mod tests {
         assert!(error.to_string().contains("does not know"), "{error}");
     }
 
+    /// What waited on the shelf waits in its table, a document's units since one moment.
+    #[test]
+    fn what_waited_on_the_shelf_waits_in_its_table() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let at = SQLITE.iter().position(|migration| migration.name.ends_with("_quarantine")).unwrap();
+        migrate(&mut connection, SQLITE.get(..at).unwrap()).unwrap();
+        let put = "INSERT INTO shelf (shelf, owner, key, document) VALUES (?, 7, ?, CAST(? AS BLOB))";
+        for (label, first) in [("", 9), ("row[2]", 4)] {
+            let entry = format!(
+                r#"{{"sha256":"ab","notation":"csv","label":"{label}","ordinal":0,"cause":"code-unmapped:|é","notes":[],"map":"x|1.0.0","first_try":{first},"last_try":12,"tries":2,"state":"waiting"}}"#
+            );
+            connection.execute(put, params![3, format!("ab/{label}#0"), entry]).unwrap();
+        }
+        connection.execute(put, params![3, "", "2"]).unwrap();
+        connection.execute(put, params![2, "ab", "12345"]).unwrap();
+        migrate(&mut connection, SQLITE).unwrap();
+        let text = "SELECT group_concat(label || ':' || ordinal || ':' || cause || ':' || map || ':' || first_try || ':' || last_try                     || ':' || size || ':' || discarded, ' / ') FROM (SELECT * FROM quarantine ORDER BY label)";
+        let rows: String = connection.query_row(text, [], |row| row.get(0)).unwrap();
+        assert_eq!(
+            rows,
+            ":0:code-unmapped:|é:x|1.0.0:4:12:5:0 / row[2]:0:code-unmapped:|é:x|1.0.0:4:12:5:0"
+        );
+        let left: i64 =
+            connection.query_row("SELECT count(*) FROM shelf WHERE shelf = 3", [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0);
+    }
+
     #[test]
     fn a_failing_file_leaves_nothing() {
         let mut connection = Connection::open_in_memory().unwrap();
@@ -188,7 +225,8 @@ mod tests {
     #[test]
     fn versions_that_are_there_get_their_type() {
         let mut connection = Connection::open_in_memory().unwrap();
-        migrate(&mut connection, SQLITE.get(..5).unwrap()).unwrap();
+        let at = SQLITE.iter().position(|migration| migration.name.ends_with("_version_kind")).unwrap();
+        migrate(&mut connection, SQLITE.get(..at).unwrap()).unwrap();
         let rows = "INSERT INTO resource VALUES (1, 7, 'a', 2, 0, 0, 1, 0, 1, 0, 3, 0, 1, 1, 2), \
                     (2, 8, 'a', 2, 0, 0, 1, 0, 1, 0, 3, 0, 1, 1, 2); \
                     INSERT INTO version (key, version, updated, deleted, method, patient, category, labels, \

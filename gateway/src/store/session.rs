@@ -9,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod names;
 pub(crate) mod parties;
 mod put;
+mod quarantine;
 mod read;
 mod shelf;
 

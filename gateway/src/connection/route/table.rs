@@ -44,6 +44,7 @@ pub static TABLE: &[Route] = &[
     row(POST, &[B, Text("$ingest")], Kind::Ingest),
     row(GET, &[B, Text("$quarantine")], Kind::Quarantine),
     row(POST, &[B, Text("$replay")], Kind::Replay),
+    row(POST, &[B, Text("$discard")], Kind::Discard),
     // Bulk Data Access: group export (export.html#endpoint---group-of-patients).
     row(GET, &[B, Text("Group"), Id, Text("$export")], Kind::ExportStart),
     row(POST, &[B, Text("Group"), Id, Text("$export")], Kind::ExportStart),

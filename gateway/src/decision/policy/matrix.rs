@@ -67,12 +67,13 @@ fn section(policy: &Policy, role: &Role, purpose: &str, text: &mut String) {
     let denied = policy.label_codes(role.labels_denied);
     text.push_str(&format!(
         "\n{} / {purpose}\n  organisations {}; users {users}\n  care relation {}; own dossier {}; records consent {}; \
-         pseudonymised {}\n  confidentiality to {}; labels never {}; types written {kinds_written}\n",
+         discards {}; pseudonymised {}\n  confidentiality to {}; labels never {}; types written {kinds_written}\n",
         role.name,
         role.kinds.join(" "),
         yes(role.care_relation),
         yes(role.own),
         yes(role.records_consent),
+        yes(role.discards),
         yes(role.pseudonymise),
         confidentiality.map_or("?", String::as_str),
         if denied.is_empty() { "-".to_owned() } else { denied.join(" ") },

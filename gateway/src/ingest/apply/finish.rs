@@ -9,7 +9,7 @@ use crate::ingest::answer::{Did, Report};
 use crate::ingest::kept;
 use crate::ingest::note::Note;
 use crate::ingest::provenance::{self, Origin};
-use crate::ingest::quarantine::{self, Entry};
+use crate::ingest::quarantine::{Discard, Entry};
 use crate::ingest::receipt::Receipt;
 use crate::interaction::reference::Links;
 use crate::interaction::write::{self, Draft, Expect};
@@ -21,8 +21,10 @@ impl Job {
         &self,
         writer: &mut dyn Writer,
         mut turn: Turn,
-        notes: Vec<Note>,
+        mut notes: Vec<Note>,
     ) -> Result<Result<Done, Undone>, StoreError> {
+        let discarded = turn.held.discarded("", 0).filter(|_| self.units.is_empty());
+        notes.extend(discarded.as_ref().map(Discard::note));
         self.settle_quarantine(writer, &turn)?;
         provenance::keep_original(writer, self.party(), &self.sha256, &self.original)?;
         if let Some(package) = self.package.as_ref().filter(|_| !turn.targets.is_empty()) {
@@ -36,10 +38,12 @@ impl Job {
             map: self.map.clone(),
             units: turn.reports.into_iter().map(|(_, report)| report).collect(),
             notes,
+            discarded: discarded.is_some(),
         };
         let (status, body) = (report.status(), report.to_outcome());
         let waiting = report.count(Did::Kept) > 0 || self.whole();
-        if let Some(key) = &self.key {
+        // What was set aside may be taken back: that answer is for now, and not for whoever sends it again.
+        if let Some(key) = self.key.as_ref().filter(|_| !turn.held.any_discarded()) {
             key.keep(writer, &Receipt::new(status, body.clone(), &self.mapping, waiting))?;
         }
         let mut facts = turn.facts;
@@ -54,21 +58,24 @@ impl Job {
         let entry = |label: &str, ordinal: usize, notes: &[Note]| {
             Entry::new(&self.sha256, self.notation, label, ordinal, notes.to_vec(), &self.map, self.desk.now)
         };
-        // A replay of what waits is no new load, even where one document waits in parts afterwards.
-        let more = self.only.is_some();
+        let mut kept = Vec::new();
         if self.whole() {
-            return entry("", 0, &self.notes).keep(writer, self.party(), more);
-        }
-        quarantine::release(writer, self.party(), &self.sha256, "", 0)?;
-        for (at, report) in &turn.reports {
-            let ordinal = self.units.get(*at).map_or(0, |unit| unit.ordinal);
-            if report.did == Did::Kept {
-                entry(&report.label, ordinal, &report.notes).keep(writer, self.party(), more)?;
-            } else {
-                quarantine::release(writer, self.party(), &self.sha256, &report.label, ordinal)?;
+            let waits = turn.held.discarded("", 0).is_none();
+            kept.extend(waits.then(|| entry("", 0, &self.notes)));
+        } else {
+            turn.held.release(writer, self.party(), "", 0)?;
+            for (at, report) in &turn.reports {
+                let ordinal = self.units.get(*at).map_or(0, |unit| unit.ordinal);
+                match report.did {
+                    Did::Kept => kept.push(entry(&report.label, ordinal, &report.notes)),
+                    Did::Discarded => {}
+                    _ => turn.held.release(writer, self.party(), &report.label, ordinal)?,
+                }
             }
         }
-        Ok(())
+        // A replay of what waits is no new load, even where one document waits in parts afterwards.
+        let limits = self.only.is_none().then_some(self.limits);
+        turn.held.keep(writer, self.party(), kept, self.original.len() as u64, limits)
     }
 
     fn provenance(&self, writer: &mut dyn Writer, turn: &mut Turn) -> Result<(), StoreError> {

@@ -48,6 +48,11 @@ impl Job {
             report.notes.extend(found.iter().map(|note| note.clone().of_unit(&unit.label, span)));
             return Ok(report);
         }
+        if let Some(discard) = turn.held.discarded(&unit.label, unit.ordinal) {
+            report.did = Did::Discarded;
+            report.notes.push(discard.note().of_unit(&unit.label, span));
+            return Ok(report);
+        }
         let Some(ready) = &unit.ready else { return Ok(report) };
         if turn.without_original.contains(&unit.label) {
             report.notes.push(without_original().of_unit(&unit.label, span));

@@ -7,7 +7,7 @@ use super::scene::{GESP, Scene, UMC, oru};
 use crate::ids::Ura;
 use crate::ingest::map::Maps;
 use crate::ingest::source::Notation;
-use crate::ingest::{prepare, r4};
+use crate::ingest::{IntakeLimits, prepare, r4};
 
 const HEADER: &str = "bsn;bezoekdatum;soort;code;omschrijving;waarde;eenheid;taak;categorie;eigenaar_ura;uitvoerder_ura;status";
 
@@ -30,7 +30,7 @@ fn a_large_table_is_one_transaction_with_one_provenance() {
 #[test]
 fn a_table_past_the_limit_is_kept_and_says_so() {
     let mut scene = Scene::new();
-    scene.limit(100);
+    scene.limit(IntakeLimits { units: 100, ..IntakeLimits::default() });
     let answer = scene.ingest(GESP, "text/csv", visits(101).as_bytes());
     assert_eq!(answer.status.as_u16(), 422);
     assert!(answer.body.contains("document-too-large") && answer.body.contains("100"), "{}", answer.body);

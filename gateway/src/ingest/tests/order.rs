@@ -40,9 +40,9 @@ fn state(scene: &Scene) -> Vec<String> {
     for ura in [UMC, GESP, GP] {
         let party = scene.permit(ura).filter().organisation;
         let shelf = |shelf| scene.read(ura, |reader| reader.shelf_list(shelf, Some(party), "", 10_000));
-        for kind in [Shelf::Quarantine, Shelf::Original] {
-            all.extend(shelf(kind).into_iter().map(|(_, key, _)| format!("{ura} {kind:?} {key}")));
-        }
+        all.extend(shelf(Shelf::Original).into_iter().map(|(_, key, _)| format!("{ura} original {key}")));
+        let kept = scene.kept(ura).into_iter();
+        all.extend(kept.map(|row| format!("{ura} waits {}/{}#{}", row.sha256, row.label, row.ordinal)));
         for (_, key, bytes) in shelf(Shelf::Statement) {
             let Some((kind, id)) = key.split_once('/').filter(|(kind, _)| *kind != "Patient") else {
                 continue;

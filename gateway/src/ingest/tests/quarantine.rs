@@ -1,7 +1,8 @@
 //! What waits, and its replay.
 
 use super::scene::{GESP, GP, Scene, UMC, oru};
-use crate::ingest::quarantine::WAITING_MAX;
+use crate::ingest::IntakeLimits;
+use crate::ingest::quarantine::WaitingLimits;
 use crate::response::refusal::Reason;
 use serde_json::Value;
 
@@ -226,16 +227,17 @@ fn a_dry_run_tells_element_by_element_what_would_change() {
 
 #[test]
 fn past_its_limit_a_sender_is_told_and_nothing_is_kept() {
-    let scene = Scene::new();
+    let mut scene = Scene::new();
+    let waiting = WaitingLimits { units: 1, ..WaitingLimits::default() };
+    scene.limit(IntakeLimits { waiting, ..IntakeLimits::default() });
     let bad = |day: u8, code: &str| {
         csv(&[&format!("999911132;{day}-03-2026;meting;{code};SNIP;46;cmH2O;;;;;definitief")])
     };
     scene.ingest(GESP, "text/csv", &bad(10, "SNIF"));
-    scene.waiting_number(GESP, WAITING_MAX);
     let before = scene.state();
     let refusal = scene.refused(GESP, "text/csv", &bad(11, "SNIF"));
     assert_eq!(refusal.reason, Reason::QuarantineFull, "{refusal:?}");
-    assert!(refusal.details.contains("100000"), "{}", refusal.details);
+    assert!(refusal.details.contains("1 may"), "{}", refusal.details);
     assert_eq!(scene.state(), before, "nothing of it is kept");
 
     // What can be applied is, and what waits already may come again; another sender has room of its own.
@@ -244,11 +246,116 @@ fn past_its_limit_a_sender_is_told_and_nothing_is_kept() {
     scene.ingest(GESP, "text/csv", &bad(10, "SNIF"));
     scene.ingest(GP, "application/hl7-v2", &oru(1001, &["OBX|1|NM|SNIP^SNIP^99ALS||45|cmH2O|||||F"]));
 
-    // One mended makes room for one.
-    scene.mend("gesp-export", "codes/tests.csv", with_snif);
-    scene.replay(GESP, &[]);
+    // One set aside makes room for one.
+    let cause = scene.kept(GESP)[0].cause.clone();
+    scene.discard(GESP, &[("cause", &cause), ("reason", "Testbericht")]);
     scene.ingest(GESP, "text/csv", &bad(13, "SNOF"));
     assert_eq!(scene.refused(GESP, "text/csv", &bad(14, "SNOF")).reason, Reason::QuarantineFull);
+}
+
+#[test]
+fn originals_that_wait_may_take_so_many_bytes() {
+    let mut scene = Scene::new();
+    let row = |day: u8| csv(&[&format!("999911132;{day}-03-2026;meting;SNIF;SNIP;46;cmH2O;;;;;definitief")]);
+    let waiting = WaitingLimits { bytes: 2 * row(10).len() as u64, ..WaitingLimits::default() };
+    scene.limit(IntakeLimits { waiting, ..IntakeLimits::default() });
+    scene.ingest(GESP, "text/csv", &row(10));
+    scene.ingest(GESP, "text/csv", &row(11));
+    let refusal = scene.refused(GESP, "text/csv", &row(12));
+    assert!(refusal.reason == Reason::QuarantineFull && refusal.details.contains("bytes"), "{refusal:?}");
+}
+
+#[test]
+fn lists_come_in_pages_by_cause_document_and_unit() {
+    let scene = Scene::new();
+    for (day, code) in [(10, "SNIF"), (11, "SNIF"), (12, "SNOF"), (13, "SNEF")] {
+        let row = format!("999911132;{day}-03-2026;meting;{code};SNIP;46;cmH2O;;;;;definitief");
+        scene.ingest(GESP, "text/csv", &csv(&[&row]));
+    }
+    let ask = |pairs: &[(&str, &str)]| -> Value {
+        serde_json::from_str(&scene.listed(GESP, pairs).unwrap()).unwrap()
+    };
+    let link = |page: &Value| parameter(page, "next").map(|p| p["valueString"].as_str().unwrap().to_owned());
+    let causes = |page: &Value| -> Vec<String> {
+        let groups = page["parameter"].as_array().unwrap().iter().filter(|p| p["name"] == "group");
+        groups.map(|group| group["part"][0]["valueString"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = ask(&[("_count", "2")]);
+    assert_eq!((number(&first, "waiting"), number(&first, "causes")), (Some(4), Some(3)));
+    let second = ask(&[("_count", "2"), ("after", &link(&first).unwrap())]);
+    let all = [causes(&first), causes(&second)].concat();
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert!(all[0].contains("SNIF") && all[1].contains("SNEF") && all[2].contains("SNOF"), "{all:?}");
+    assert_eq!(link(&second), None);
+
+    // Of a cause its documents, and of a document its units.
+    let of_cause = ask(&[("cause", &all[0]), ("_count", "1")]);
+    assert_eq!(number(&of_cause, "documentsLeft"), Some(1), "{of_cause}");
+    let rest = ask(&[("cause", &all[0]), ("_count", "1"), ("after", &link(&of_cause).unwrap())]);
+    let document = parameter(&rest, "document").unwrap()["part"][0]["valueUri"].as_str().unwrap().to_owned();
+    let units = ask(&[("document", &document)]);
+    assert!(units.to_string().contains("row[1].code"), "{units}");
+
+    // A link is for its question and its asker alone.
+    for (ura, pairs) in [
+        (GESP, &[("cause", all[0].as_str()), ("after", &link(&first).unwrap())][..]),
+        (UMC, &[("after", &link(&first).unwrap())]),
+        (GESP, &[("after", "AAAA")]),
+    ] {
+        assert_eq!(scene.listed(ura, pairs).unwrap_err().reason, Reason::ParameterInvalid);
+    }
+}
+
+#[test]
+fn what_is_set_aside_is_not_applied_says_so_when_it_comes_again_and_can_be_taken_back() {
+    let scene = Scene::new();
+    let bytes = csv(&[
+        "999911132;10-03-2026;meting;SNIP;SNIP;45;cmH2O;;;;;definitief",
+        "999911132;11-03-2026;meting;SNIF;SNIP;46;cmH2O;;;;;definitief",
+    ]);
+    let first = scene.ingest(GESP, "text/csv", &bytes);
+    let document = format!("urn:sha256:{}", first.facts.sha256);
+    let audited = scene.audited();
+    let told = scene.discard(GESP, &[("document", &document), ("part", "row[2]"), ("reason", "Testregel")]);
+    assert!(told.contains(r#""name":"units","valueInteger":1"#), "{told}");
+    assert_eq!(scene.audited(), audited + 1);
+    assert!(scene.waiting(GESP).contains(r#""name":"waiting","valueInteger":0"#));
+    let list = scene.listed(GESP, &[("state", "discarded"), ("document", &document)]).unwrap();
+    assert!(list.contains("Testregel") && list.contains("epd-90000201"), "{list}");
+    assert_eq!(scene.original(GESP, &first.facts.sha256), bytes, "the original stays");
+
+    // Mended since: it is not applied by a replay, nor silently by sending it again.
+    scene.mend("gesp-export", "codes/tests.csv", with_snif);
+    assert!(scene.replay(GESP, &[]).facts.resources.is_empty());
+    for _ in 0..2 {
+        let again = scene.ingest(GESP, "text/csv", &bytes);
+        assert_eq!(again.status.as_u16(), 200);
+        assert!(again.body.contains("1 unchanged, 0 stale, 0 quarantined, 1 discarded"), "{}", again.body);
+        assert!(again.body.contains("Testregel"), "{}", again.body);
+    }
+
+    let back = scene.discard(GESP, &[("document", &document), ("undo", "true")]);
+    assert!(back.contains(r#""name":"units","valueInteger":1"#), "{back}");
+    assert!(scene.replay(GESP, &[]).body.contains(r#""name":"created","valueInteger":1"#));
+    assert!(scene.kept(GESP).is_empty());
+}
+
+#[test]
+fn a_document_that_could_not_be_read_is_set_aside_as_a_whole() {
+    let scene = Scene::new();
+    let bytes = b"MSH|^~\\&|LONGFUNCTIE|UMCTEST";
+    let first = scene.ingest(UMC, "application/hl7-v2", bytes);
+    assert_eq!(first.status.as_u16(), 422);
+    let cause = scene.kept(UMC)[0].cause.clone();
+    scene.discard(UMC, &[("cause", &cause), ("reason", "Testbericht")]);
+    let again = scene.ingest(UMC, "application/hl7-v2", bytes);
+    assert_eq!(again.status.as_u16(), 422);
+    assert!(again.body.contains(r#""code":"discarded""#) && again.body.contains("Testbericht"), "{}", again.body);
+    assert!(scene.waiting(UMC).contains(r#""name":"waiting","valueInteger":0"#));
+    // Taken back, it is as it was, to its sender too.
+    scene.discard(UMC, &[("cause", &cause), ("undo", "true")]);
+    assert_eq!(scene.ingest(UMC, "application/hl7-v2", bytes).body, first.body);
+    assert!(scene.waiting(UMC).contains(r#""name":"waiting","valueInteger":1"#));
 }
 
 fn parameter<'p>(parameters: &'p Value, name: &str) -> Option<&'p Value> {

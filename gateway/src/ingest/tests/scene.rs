@@ -18,9 +18,12 @@ use crate::identity::actor::{Actor, Permissions, Scope, ScopeLevel};
 use crate::ids::{PartyKey, ResourceId, ResourceType, SYSTEM_BSN, Ura};
 use crate::ingest::map::{Files, Maps};
 use crate::ingest::provenance;
-use crate::ingest::{Audit, IngestFacts, Ingested, Intake};
+use crate::ingest::pages::Pages;
+use crate::ingest::{Audit, IngestFacts, Ingested, Intake, IntakeLimits};
+use crate::interaction::cursor::CursorSeal;
 use crate::interaction::write::Desk;
 use crate::response::refusal::Refusal;
+use crate::store::quarantine::{QuarantineQuery, QuarantineRow};
 use crate::store::sqlite::{Settings, SqliteStore};
 use crate::store::{Reader, Shelf, Store, StoreError, Stored, WriteReceipt, WriteWork};
 
@@ -64,6 +67,7 @@ pub(super) struct Scene {
     policy: Arc<Policy>,
     organisations: Arc<Organisations>,
     pub(super) clock: Arc<Fixed>,
+    seal: CursorSeal,
     runtime: tokio::runtime::Runtime,
     folder: PathBuf,
 }
@@ -90,6 +94,7 @@ impl Scene {
             policy: Arc::new(policy),
             organisations: Arc::new(organisations),
             clock: Arc::new(Fixed::at(Timestamp(1_773_000_000_000_000))),
+            seal: CursorSeal::new(&[7; 32]).unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             folder,
         }
@@ -192,13 +197,31 @@ impl Scene {
         self.clock.advance_seconds(1);
         let desk = self.desk(ura);
         let asked = parameters(pairs);
-        let work = self.intake.replay(&*self.store, &desk, look, &asked, self.audit(ura));
+        let pages = self.pages(&desk.permit);
+        let work = self.intake.replay(&*self.store, &desk, look, &pages, &asked, self.audit(ura));
         self.runtime.block_on(work).unwrap()
     }
 
+    fn pages<'s>(&'s self, permit: &'s Permit) -> Pages<'s> {
+        Pages { seal: &self.seal, actor: permit.actor(), clock: &*self.clock, now: self.clock.now() }
+    }
+
     pub(super) fn waiting(&self, ura: &str) -> String {
+        self.listed(ura, &[]).unwrap()
+    }
+
+    /// What `$quarantine` says.
+    pub(super) fn listed(&self, ura: &str, pairs: &[(&str, &str)]) -> Result<String, Refusal> {
         let permit = self.permit_for(ura, Action::Read);
-        self.intake.quarantine(&*self.store, &permit, &parameters(&[])).unwrap()
+        self.intake.quarantine(&*self.store, &permit, &self.pages(&permit), &parameters(pairs))
+    }
+
+    pub(super) fn discard(&self, ura: &str, pairs: &[(&str, &str)]) -> String {
+        self.clock.advance_seconds(1);
+        let desk = Desk { permit: self.permit_for(ura, Action::Discard), ..self.desk(ura) };
+        let asked = parameters(pairs);
+        let work = self.intake.discard(&*self.store, &desk, &asked, self.audit(ura));
+        self.runtime.block_on(work).unwrap().body
     }
 
     pub(super) fn trace(&self, ura: &str, kind: &str, id: &ResourceId) -> Result<String, Refusal> {
@@ -207,17 +230,8 @@ impl Scene {
         self.runtime.block_on(work).map(|(_, body, _)| body)
     }
 
-    /// As if so many units of a sender waited.
-    pub(super) fn waiting_number(&self, ura: &str, number: u64) {
-        let (permit, party) = (self.permit(ura), self.party(ura));
-        let work = crate::interaction::write::commit(&*self.store, &permit, move |writer| {
-            writer.shelf_put(Shelf::Quarantine, party, "", number.to_string().as_bytes())
-        });
-        self.runtime.block_on(work).unwrap();
-    }
-
-    pub(super) fn limit(&mut self, units_max: usize) {
-        self.intake = Intake::new(Maps::shipped().unwrap()).limited(units_max);
+    pub(super) fn limit(&mut self, limits: IntakeLimits) {
+        self.intake = Intake::new(Maps::shipped().unwrap()).limited(limits);
     }
 
     /// The shipped mappings with one file of a folder changed.
@@ -292,16 +306,33 @@ impl Scene {
         self.read(UMC, |reader| reader.audit_head()).0
     }
 
+    /// What of a sender waits or was set aside.
+    pub(super) fn kept(&self, ura: &str) -> Vec<QuarantineRow> {
+        let sender = self.party(ura);
+        self.read(ura, |reader| {
+            let mut rows = Vec::new();
+            for discarded in [false, true] {
+                let query = QuarantineQuery { sender, discarded, cause: None };
+                for document in reader.quarantine_documents(query, None, 10_000)?.0 {
+                    let units = reader.quarantine_units(sender, &document.sha256)?;
+                    rows.extend(units.into_iter().filter(|row| row.discard.is_some() == discarded));
+                }
+            }
+            Ok(rows)
+        })
+    }
+
     /// Every shelf of every sender this stage writes, but receipts' and entries' times: what a resend must not change.
     pub(super) fn state(&self) -> Vec<(PartyKey, String, Bytes)> {
         let mut all = Vec::new();
         for ura in [UMC, GESP, GP] {
             let party = self.party(ura);
-            for shelf in
-                [Shelf::Receipt, Shelf::Original, Shelf::Quarantine, Shelf::Statement, Shelf::PatientLink]
-            {
+            for shelf in [Shelf::Receipt, Shelf::Original, Shelf::Statement, Shelf::PatientLink] {
                 all.extend(self.read(ura, |reader| reader.shelf_list(shelf, Some(party), "", 10_000)));
             }
+            all.extend(self.kept(ura).into_iter().map(|row| {
+                (party, format!("{}/{}#{}", row.sha256, row.label, row.ordinal), row.document)
+            }));
         }
         all
     }

@@ -148,6 +148,31 @@ fn rows_of_a_large_work_are_copied_or_not_there() {
     }
 }
 
+/// What waited on the shelf waits in its table once the gateway has started on the database.
+#[test]
+fn what_waited_on_the_shelf_waits_in_its_table() {
+    let Some(database) = Database::new() else { return };
+    drop(database.open());
+    {
+        let lines = Lines::new(&database.settings()).unwrap();
+        let lent = pool::Lent(Some(lines.take().unwrap()));
+        let entry = r#"{"sha256":"ab","label":"row[2]","ordinal":1,"cause":"code-unmapped:|é","notes":[],"map":"x|1.0.0","first_try":4,"last_try":12}"#;
+        let before = format!(
+            "DROP TABLE quarantine; DELETE FROM migration WHERE name = '0005_quarantine'; \
+             INSERT INTO shelf (shelf, owner, key, document) VALUES (3, 7, '', '1'), \
+             (3, 7, 'ab/row[2]#1', convert_to('{entry}', 'UTF8')), (2, 7, 'ab', '12345')"
+        );
+        lent.line(30_000).unwrap().batch(&before).unwrap();
+    }
+    let store = database.open();
+    let rows = read(&store, &system(), |r| r.quarantine_units(AUTHOR, "ab")).unwrap();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (&*row.label, row.ordinal, &*row.cause, &*row.map, row.first_try.0, row.last_try.0, row.size))
+        .collect();
+    assert_eq!(told, [("row[2]", 1, "code-unmapped:|é", "x|1.0.0", 4, 12, 5)]);
+}
+
 /// A record that cannot be written is refused alone, whatever was gathered with it, and the chain has no gap.
 #[test]
 fn a_record_that_cannot_be_written_is_refused_alone() {

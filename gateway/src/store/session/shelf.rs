@@ -78,7 +78,7 @@ fn number(shelf: Shelf) -> i64 {
     match shelf {
         Shelf::Receipt => 1,
         Shelf::Original => 2,
-        Shelf::Quarantine => 3,
+        // 3 was that of what waits for mending, which has a table of its own.
         Shelf::ExportJob => 4,
         Shelf::ExportFile => 5,
         Shelf::Delivered => 6,

@@ -72,6 +72,7 @@ pub(super) fn load(
             care_relation: row.care_relation,
             own: row.own,
             records_consent: row.records_consent,
+            discards: row.discards,
             labels_denied,
             confidentiality_max,
             kinds_written,

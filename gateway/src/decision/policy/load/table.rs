@@ -136,6 +136,7 @@ pub(super) struct RoleRow {
     pub(super) care_relation: bool,
     pub(super) own: bool,
     pub(super) records_consent: bool,
+    pub(super) discards: bool,
     pub(super) labels_denied: Vec<Spanned<String>>,
     pub(super) confidentiality_max: Spanned<String>,
     pub(super) kinds_written: Spanned<KindsRow>,
