@@ -33,6 +33,8 @@ pub mod quarantine;
 
 pub mod discard;
 
+pub mod unmapped;
+
 pub mod replay;
 
 pub mod trace;

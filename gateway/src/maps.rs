@@ -2,6 +2,7 @@
 
 mod build;
 mod files;
+mod fill;
 mod new;
 mod prove;
 mod watch;
@@ -81,6 +82,16 @@ pub(crate) enum Map {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Take rows that were filled in (the file of a table in `GET [base]/$unmapped`) into that code table of the folder.
+    Fill {
+        /// Mapping folder.
+        folder: PathBuf,
+        /// CSV with the header of a code table; rows without a target stay out.
+        filled: PathBuf,
+        /// Name of the table in mapping.toml; without it, that of the file: `<mapping>.<table>.csv`.
+        #[arg(long)]
+        table: Option<String>,
+    },
     /// Look at a folder while working on it: after each save it is compiled, checked and tested anew, and a page on this machine
     /// shows each document beside what becomes of it.
     Watch {
@@ -106,6 +117,7 @@ pub(crate) fn perform(map: Map) -> Result<ExitCode> {
         Map::Lint { folder } => prove::lint(&folder),
         Map::Diff { old, new, corpus } => prove::diff(&old, &new, &corpus),
         Map::Build { folder, out } => build::build(&folder, &out),
+        Map::Fill { folder, filled, table } => fill::fill(&folder, &filled, table.as_deref()),
         Map::Watch { folder, port } => watch::watch(&folder, port),
         Map::Show { folder } => prove::show(&folder),
     }

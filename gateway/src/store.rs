@@ -341,6 +341,8 @@ pub enum Shelf {
     PatientLink,
     /// Answers of writes by the key their client chose, and when they are forgotten.
     Idempotency,
+    /// Codes of a sender that no table has a row for, with counts, by mapping and table.
+    Unmapped,
 }
 
 /// Which audit rows.

@@ -4,6 +4,7 @@
 //! lookup. A table says what translates; what happens to a code that does not is the policy of the folder and the map.
 
 mod concept_map;
+pub mod fill;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -55,6 +56,18 @@ impl Relationship {
             "noMap" => Relationship::NoMap,
             _ => return None,
         })
+    }
+
+    /// As a code table spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Relationship::Equal => "equal",
+            Relationship::Equivalent => "equivalent",
+            Relationship::Wider => "wider",
+            Relationship::Narrower => "narrower",
+            Relationship::Inexact => "inexact",
+            Relationship::NoMap => "noMap",
+        }
     }
 
     /// Whether it translates without being asked to: nothing is added to what the source said.

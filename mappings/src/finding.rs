@@ -40,6 +40,21 @@ pub struct Finding {
     pub rule: Option<String>,
     /// What groups equal causes in the quarantine, e.g. `code-unmapped:99ALS|FVC_LIG`; never personal data.
     pub cause: Option<String>,
+    /// The code or unit a table has no row for.
+    pub untranslated: Option<Box<Untranslated>>,
+}
+
+/// A code or unit as the source has it, that a table of the folder has no row for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untranslated {
+    /// The table, by the name the map calls it.
+    pub table: String,
+    /// Code system as the source names it; empty for none.
+    pub system: String,
+    /// Code, or text of the unit.
+    pub code: String,
+    /// What the source calls it; empty for nothing.
+    pub display: String,
 }
 
 impl Severity {
@@ -73,6 +88,7 @@ impl Finding {
             column: 0,
             rule: None,
             cause: None,
+            untranslated: None,
         }
     }
 

@@ -8,7 +8,7 @@ mod tables;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::case::coverage_findings;
-use crate::codes::CodeTables;
+use crate::codes::{CodeTables, Lookup};
 use crate::finding::{Finding, Severity};
 use crate::fml::{self, MapError};
 use crate::folder::Folder;
@@ -161,6 +161,12 @@ impl CompiledFolder {
             }
         }
         if errors.is_empty() { Ok(built) } else { Err(errors) }
+    }
+
+    /// Whether a table has an answer for a code, its own or the library's: a translation, or that there is none.
+    pub fn answers(&self, table: &str, system: &str, code: &str) -> bool {
+        let table = self.folder.codes.get(table);
+        table.is_some_and(|table| !matches!(table.lookup(system, code), Lookup::Unmapped))
     }
 
     /// The compiled map.

@@ -116,7 +116,8 @@ mod tests {
     use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
     use crate::search::plan::{Found, Plan};
     use crate::store::quarantine::{
-        QuarantineCause, QuarantineDepth, QuarantineDocument, QuarantineQuery, QuarantineReader, QuarantineRow,
+        QuarantineCause, QuarantineDepth, QuarantineDocument, QuarantineQuery, QuarantineReader,
+        QuarantineRow,
     };
     use crate::store::{AuditQuery, AuditRow, Checkpoint, Shelf, Stored};
 

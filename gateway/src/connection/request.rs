@@ -114,6 +114,10 @@ pub enum Interaction {
     Replay(Parameters),
     /// `POST [base]/$discard`: sets waiting units aside with a reason, or takes them back
     Discard(Parameters),
+    /// `GET [base]/$unmapped`: codes no table has a row for
+    Unmapped(Parameters),
+    /// `GET [base]/$unmapped/[map].[table].csv`: those of one table, to be filled in
+    UnmappedFile(Box<str>),
     /// `GET [type]/[id]/$trace`: where each value of an own resource comes from
     Trace(ResourceType, ResourceId),
     /// `GET|POST Group/[id]/$export`
@@ -164,6 +168,8 @@ impl Interaction {
             Interaction::Quarantine(_) => "quarantine",
             Interaction::Replay(_) => "replay",
             Interaction::Discard(_) => "discard",
+            Interaction::Unmapped(_) => "unmapped",
+            Interaction::UnmappedFile(_) => "unmapped-file",
             Interaction::Trace(..) => "trace",
             Interaction::ExportStart(..) => "export",
             Interaction::ExportStatus(_) => "export-status",

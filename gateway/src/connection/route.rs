@@ -108,6 +108,8 @@ pub enum Kind {
     Quarantine,
     Replay,
     Discard,
+    Unmapped,
+    UnmappedFile,
     Trace,
     ExportStart,
     ExportStatus,
@@ -210,6 +212,7 @@ impl Kind {
                 | Quarantine
                 | Replay
                 | Discard
+                | Unmapped
                 | ExportStart
         )
     }
@@ -223,7 +226,9 @@ impl Kind {
     pub fn produces(self) -> Produces {
         use Kind::*;
         match self {
-            SmartConfiguration | Token | Jwks | Live | Ready | Metrics | ExportStatus => Produces::Fixed,
+            SmartConfiguration | Token | Jwks | Live | Ready | Metrics | ExportStatus | UnmappedFile => {
+                Produces::Fixed
+            }
             ExportFile => Produces::Ndjson,
             _ => Produces::Fhir,
         }
@@ -414,6 +419,8 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         Quarantine => Interaction::Quarantine(parameters),
         Replay => Interaction::Replay(parameters),
         Discard => Interaction::Discard(parameters),
+        Unmapped => Interaction::Unmapped(parameters),
+        UnmappedFile => Interaction::UnmappedFile(captures.file()?),
         Trace => Interaction::Trace(captures.resource_type()?, captures.id()?),
         ExportStart => Interaction::ExportStart(captures.id()?, parameters),
         ExportStatus => Interaction::ExportStatus(captures.id()?),

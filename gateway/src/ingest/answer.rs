@@ -226,7 +226,13 @@ mod tests {
     }
 
     fn report(units: Vec<UnitReport>) -> Report {
-        Report { sha256: "0".repeat(64), map: "lab|1.0.0".to_owned(), units, notes: Vec::new(), discarded: false }
+        Report {
+            sha256: "0".repeat(64),
+            map: "lab|1.0.0".to_owned(),
+            units,
+            notes: Vec::new(),
+            discarded: false,
+        }
     }
 
     #[test]

@@ -77,7 +77,13 @@ impl Intake {
         if !batch.notes.is_empty() {
             // About the envelope: no message bears it.
             let sha256 = String::new();
-            let report = Report { sha256, map: String::new(), units: Vec::new(), notes: batch.notes, discarded: false };
+            let report = Report {
+                sha256,
+                map: String::new(),
+                units: Vec::new(),
+                notes: batch.notes,
+                discarded: false,
+            };
             entries.push(entry(StatusCode::UNPROCESSABLE_ENTITY, &report.to_findings()));
         }
         facts.status = status.as_u16();

@@ -74,7 +74,9 @@ fn reason(text: &str) -> Result<String, Refusal> {
         return invalid("reason is a text of 1 to 500 characters on one line.");
     }
     if without_bsn(text) != text {
-        return invalid("reason names no person: it has a number that could be a citizen service number (BSN).");
+        return invalid(
+            "reason names no person: it has a number that could be a citizen service number (BSN).",
+        );
     }
     Ok(text.to_owned())
 }

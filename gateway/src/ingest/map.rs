@@ -135,6 +135,11 @@ impl Maps {
         self.compiled.keys().map(String::as_str)
     }
 
+    /// Whether a mapping's table has an answer for a code; not for a mapping that is not in force.
+    pub fn answers(&self, id: &str, table: &str, system: &str, code: &str) -> bool {
+        self.compiled.get(id).is_some_and(|compiled| compiled.folder.answers(table, system, code))
+    }
+
     /// Maps a document of a sender. Total: whatever the bytes are, units and findings come out.
     pub fn map(&self, sender: &Ura, format: Format, bytes: &[u8]) -> Mapped {
         let facts = folder::facts(format, bytes);

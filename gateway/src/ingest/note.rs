@@ -1,7 +1,7 @@
 //! Findings as they are kept in the quarantine and told to the sender: owned, serialisable, without personal data.
 
 use serde::{Deserialize, Serialize};
-use sluis_mappings::finding::Finding;
+use sluis_mappings::finding::{Finding, Untranslated};
 
 use crate::response::refusal::Refusal;
 
@@ -37,6 +37,9 @@ pub struct Note {
     /// What groups equal causes.
     #[serde(default)]
     pub cause: Option<String>,
+    /// The code or unit a table has no row for; counted when the document is taken, and not kept here.
+    #[serde(skip)]
+    pub untranslated: Option<Box<Untranslated>>,
 }
 
 impl Note {
@@ -54,6 +57,7 @@ impl Note {
             column: 0,
             rule: None,
             cause: None,
+            untranslated: None,
         }
     }
 
@@ -118,6 +122,7 @@ impl From<&Finding> for Note {
             column: finding.column,
             rule: finding.rule.clone(),
             cause: finding.cause.clone(),
+            untranslated: finding.untranslated.clone(),
         }
     }
 }

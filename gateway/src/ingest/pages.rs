@@ -27,8 +27,7 @@ impl Pages<'_> {
     pub(super) fn after(&self, asked: &[(&str, &str)], place: &Place) -> Option<String> {
         let mut position = place.0.to_be_bytes().to_vec();
         position.extend_from_slice(place.1.as_bytes());
-        let cursor =
-            Cursor { pairs: owned(asked), position, expires: self.now.plus_seconds(LIFE_SECONDS) };
+        let cursor = Cursor { pairs: owned(asked), position, expires: self.now.plus_seconds(LIFE_SECONDS) };
         self.seal.seal(&cursor, self.actor?, self.clock)
     }
 

@@ -183,13 +183,17 @@ impl Held {
             let units = writer.quarantine_depth(query)?.units.saturating_add(new as u64);
             if units > limits.units {
                 let limit = limits.units;
-                return Err(full(format!("With it {units} of its units would wait for mending; {limit} may.")));
+                return Err(full(format!(
+                    "With it {units} of its units would wait for mending; {limit} may."
+                )));
             }
             let known = self.rows.values().any(|row| row.discard.is_none());
             let bytes = if known { 0 } else { writer.quarantine_bytes(query)?.saturating_add(size) };
             if bytes > limits.bytes {
                 let limit = limits.bytes;
-                return Err(full(format!("With it {bytes} bytes of documents would wait for mending; {limit} may.")));
+                return Err(full(format!(
+                    "With it {bytes} bytes of documents would wait for mending; {limit} may."
+                )));
             }
         }
         let first_try = self.rows.values().map(|row| row.first_try).min();

@@ -12,6 +12,7 @@ mod quarantine;
 mod resend;
 mod scene;
 mod trace;
+mod unmapped;
 
 use scene::{GESP, Scene, UMC, oru};
 use sluis_conformance::json::{Doc, JsonLimits};

@@ -1,9 +1,9 @@
-//! `$ingest`, `$quarantine`, `$replay`, `$discard` and `$trace`: documents in local formats. The stages are those of `ingest`; here they get
+//! `$ingest`, `$quarantine`, `$replay`, `$discard`, `$unmapped` and `$trace`: documents in local formats. The stages are those of `ingest`; here they get
 //! their permit's desk and their audit record.
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 
 use super::found_body;
 use super::perform::{self, Aside, Caller, append, entry};
@@ -78,6 +78,33 @@ pub async fn discard(
     let audit = audit(permit, interaction, aside);
     let done = parts.intake.discard(&*parts.store, &desk, parameters, audit).await?;
     Ok(Answer::fhir(done.status, found_body(done.body.into(), aside.format)))
+}
+
+/// Codes of the own organisation that no table has a row for, or those of one table as rows to fill in.
+pub async fn unmapped(
+    gateway: &Gateway,
+    permit: &Permit,
+    interaction: &Interaction,
+    aside: &Aside,
+) -> Result<Answer, Refusal> {
+    let parts = gateway.parts();
+    let answer = match interaction {
+        Interaction::UnmappedFile(file) => {
+            let rows = parts.intake.unmapped_file(&*parts.store, permit, file)?;
+            // RFC 4180; the name is of letters, digits, `-`, `_` and `.` only.
+            let media = HeaderValue::from_static("text/csv; charset=utf-8; header=present");
+            Answer::typed(StatusCode::OK, media, rows.into())
+                .with(header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{file}\""))
+        }
+        Interaction::Unmapped(parameters) => {
+            let pages = pages(gateway, permit, aside);
+            let body = parts.intake.unmapped(&*parts.store, permit, &pages, parameters)?;
+            Answer::fhir(StatusCode::OK, found_body(body.into(), aside.format))
+        }
+        _ => return Err(Refusal::new(Reason::Internal, "").because("not an interaction of $unmapped")),
+    };
+    append(gateway, permit, record(permit, interaction, aside, &IngestFacts::default())).await?;
+    Ok(answer)
 }
 
 /// Where each value of an own resource comes from.

@@ -146,6 +146,9 @@ pub async fn perform(
         Interaction::Discard(parameters) => {
             ingest::discard(gateway, &permit, parameters, interaction, aside).await
         }
+        Interaction::Unmapped(_) | Interaction::UnmappedFile(_) => {
+            ingest::unmapped(gateway, &permit, interaction, aside).await
+        }
         Interaction::Trace(kind, id) => ingest::trace(gateway, &permit, *kind, id, interaction, aside).await,
         Interaction::ExportStart(..)
         | Interaction::ExportStatus(_)
@@ -411,11 +414,11 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
         Interaction::Delete(kind, id) => aside.entry(Done::Delete).about(*kind, Some(id), None),
         Interaction::Bundle(_) => aside.entry(Done::Transaction),
         Interaction::Ingest(_) => aside.entry(Done::Ingest),
+        Interaction::UnmappedFile(file) => aside.entry(Done::Quarantine).asking(&format!("$unmapped/{file}")),
         Interaction::Quarantine(parameters)
         | Interaction::Replay(parameters)
-        | Interaction::Discard(parameters) => {
-            aside.entry(Done::Quarantine).asking(&parameters.raw)
-        }
+        | Interaction::Discard(parameters)
+        | Interaction::Unmapped(parameters) => aside.entry(Done::Quarantine).asking(&parameters.raw),
         Interaction::ExportStart(id, parameters) => {
             aside.entry(Done::Export).about(kinds().group, Some(id), None).asking(&parameters.raw)
         }

@@ -202,10 +202,7 @@ mod tests {
         migrate(&mut connection, SQLITE).unwrap();
         let text = "SELECT group_concat(label || ':' || ordinal || ':' || cause || ':' || map || ':' || first_try || ':' || last_try                     || ':' || size || ':' || discarded, ' / ') FROM (SELECT * FROM quarantine ORDER BY label)";
         let rows: String = connection.query_row(text, [], |row| row.get(0)).unwrap();
-        assert_eq!(
-            rows,
-            ":0:code-unmapped:|é:x|1.0.0:4:12:5:0 / row[2]:0:code-unmapped:|é:x|1.0.0:4:12:5:0"
-        );
+        assert_eq!(rows, ":0:code-unmapped:|é:x|1.0.0:4:12:5:0 / row[2]:0:code-unmapped:|é:x|1.0.0:4:12:5:0");
         let left: i64 =
             connection.query_row("SELECT count(*) FROM shelf WHERE shelf = 3", [], |row| row.get(0)).unwrap();
         assert_eq!(left, 0);

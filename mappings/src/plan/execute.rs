@@ -499,6 +499,7 @@ impl<'t> Machine<'t> {
             0,
         );
         finding.rule = self.plan.places.get(self.rule as usize).map(|place| self.plan.files.show(*place));
+        finding.untranslated = problem.untranslated;
         if let Some(cause) = problem.cause {
             finding = finding.because(cause);
         }

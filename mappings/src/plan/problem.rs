@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use crate::finding::Severity;
+use crate::finding::{Severity, Untranslated};
 use crate::source::NodeId;
 
 use super::item::Item;
@@ -20,12 +20,21 @@ pub(crate) struct Said {
     pub remedy: String,
     pub node: Option<NodeId>,
     pub cause: Option<String>,
+    pub untranslated: Option<Box<Untranslated>>,
 }
 
 impl Problem {
     pub(crate) fn new(code: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Problem {
         let (text, remedy) = (text.into(), remedy.into());
-        Problem(Box::new(Said { severity: Severity::Error, code, text, remedy, node: None, cause: None }))
+        Problem(Box::new(Said {
+            severity: Severity::Error,
+            code,
+            text,
+            remedy,
+            node: None,
+            cause: None,
+            untranslated: None,
+        }))
     }
 
     /// What is to be told.
@@ -43,6 +52,13 @@ impl Problem {
 
     pub(crate) fn warning(mut self) -> Problem {
         self.severity = Severity::Warning;
+        self
+    }
+
+    /// The code or unit that a table does not have.
+    pub(crate) fn about(mut self, table: &str, system: &str, code: &str, display: &str) -> Problem {
+        let [table, system, code, display] = [table, system, code, display].map(str::to_owned);
+        self.untranslated = Some(Box::new(Untranslated { table, system, code, display }));
         self
     }
 

@@ -99,6 +99,10 @@ impl<'t> Machine<'t> {
             )
             .on(item);
             problem.cause = named;
+            if let Some(first) = originals.first() {
+                let display = first.display.as_deref().unwrap_or_default();
+                problem = problem.about(table, &first.system, &first.code, display);
+            }
             if quarantine {
                 return Err(problem);
             }
@@ -271,7 +275,7 @@ impl<'t> Machine<'t> {
                     format!("table `{table}` has no UCUM code for the unit `{}`", &*unit),
                     format!("add a row to codes/{table}.csv; until then the value cannot be compared"),
                 );
-                let problem = problem.warning().because(unit.to_string());
+                let problem = problem.warning().because(unit.to_string()).about(table, "", unit.trim(), "");
                 self.report(match &item {
                     Some(item) => problem.on(item),
                     None => problem,

@@ -45,6 +45,8 @@ pub static TABLE: &[Route] = &[
     row(GET, &[B, Text("$quarantine")], Kind::Quarantine),
     row(POST, &[B, Text("$replay")], Kind::Replay),
     row(POST, &[B, Text("$discard")], Kind::Discard),
+    row(GET, &[B, Text("$unmapped")], Kind::Unmapped),
+    row(GET, &[B, Text("$unmapped"), File], Kind::UnmappedFile),
     // Bulk Data Access: group export (export.html#endpoint---group-of-patients).
     row(GET, &[B, Text("Group"), Id, Text("$export")], Kind::ExportStart),
     row(POST, &[B, Text("Group"), Id, Text("$export")], Kind::ExportStart),

@@ -11,6 +11,7 @@ use crate::ingest::note::Note;
 use crate::ingest::provenance::{self, Origin};
 use crate::ingest::quarantine::{Discard, Entry};
 use crate::ingest::receipt::Receipt;
+use crate::ingest::unmapped;
 use crate::interaction::reference::Links;
 use crate::interaction::write::{self, Draft, Expect};
 use crate::store::{StoreError, Writer};
@@ -31,6 +32,7 @@ impl Job {
             kept::keep(writer, self.party(), &self.mapping, package)?;
         }
         self.provenance(writer, &mut turn)?;
+        self.count_unmapped(writer)?;
 
         turn.reports.sort_by_key(|(at, _)| *at);
         let report = Report {
@@ -76,6 +78,16 @@ impl Job {
         // A replay of what waits is no new load, even where one document waits in parts afterwards.
         let limits = self.only.is_none().then_some(self.limits);
         turn.held.keep(writer, self.party(), kept, self.original.len() as u64, limits)
+    }
+
+    /// What the tables have no rows for, of a document that came in; a replay of it says nothing new.
+    fn count_unmapped(&self, writer: &mut dyn Writer) -> Result<(), StoreError> {
+        if self.key.is_none() {
+            return Ok(());
+        }
+        let notes = self.units.iter().flat_map(|unit| &unit.notes).chain(&self.notes);
+        let codes = notes.filter_map(|note| note.untranslated.as_deref());
+        unmapped::count(writer, self.party(), &self.map, self.desk.now, codes)
     }
 
     fn provenance(&self, writer: &mut dyn Writer, turn: &mut Turn) -> Result<(), StoreError> {

@@ -83,7 +83,8 @@ pub(in crate::ingest) fn content_address(text: &str) -> Result<String, Refusal> 
     if hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(hex);
     }
-    let text = "document is a content address as $quarantine names it: urn:sha256: and 64 hexadecimal digits.";
+    let text =
+        "document is a content address as $quarantine names it: urn:sha256: and 64 hexadecimal digits.";
     Err(Refusal::new(Reason::ParameterInvalid, text).at("document"))
 }
 
@@ -108,9 +109,9 @@ pub(in crate::ingest) fn answer(
     } else {
         let question = asked.question();
         let place = match &asked.after {
-            Some(text) => Some(
-                pages.open(text, &question).map_err(|refusal| StoreError::Refused(Box::new(refusal)))?,
-            ),
+            Some(text) => {
+                Some(pages.open(text, &question).map_err(|refusal| StoreError::Refused(Box::new(refusal)))?)
+            }
             None => None,
         };
         let next = match asked.cause {
@@ -188,7 +189,8 @@ fn group(
     part.extend(maps.into_iter().map(|map| json!({ "name": "map", "valueString": map })));
     if let Some(row) = reader.quarantine_example(of_cause)? {
         let entry = Entry::of(&row)?;
-        let mut example = vec![json!({ "name": "document", "valueUri": format!("urn:sha256:{}", entry.sha256) })];
+        let mut example =
+            vec![json!({ "name": "document", "valueUri": format!("urn:sha256:{}", entry.sha256) })];
         example.extend(remark(&entry));
         part.push(json!({ "name": "example", "part": example }));
     }

@@ -350,7 +350,11 @@ fn a_document_that_could_not_be_read_is_set_aside_as_a_whole() {
     scene.discard(UMC, &[("cause", &cause), ("reason", "Testbericht")]);
     let again = scene.ingest(UMC, "application/hl7-v2", bytes);
     assert_eq!(again.status.as_u16(), 422);
-    assert!(again.body.contains(r#""code":"discarded""#) && again.body.contains("Testbericht"), "{}", again.body);
+    assert!(
+        again.body.contains(r#""code":"discarded""#) && again.body.contains("Testbericht"),
+        "{}",
+        again.body
+    );
     assert!(scene.waiting(UMC).contains(r#""name":"waiting","valueInteger":0"#));
     // Taken back, it is as it was, to its sender too.
     scene.discard(UMC, &[("cause", &cause), ("undo", "true")]);

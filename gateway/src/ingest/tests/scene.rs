@@ -17,8 +17,8 @@ use crate::decision::{Action, Context, Need, Parties, Permit, decide};
 use crate::identity::actor::{Actor, Permissions, Scope, ScopeLevel};
 use crate::ids::{PartyKey, ResourceId, ResourceType, SYSTEM_BSN, Ura};
 use crate::ingest::map::{Files, Maps};
-use crate::ingest::provenance;
 use crate::ingest::pages::Pages;
+use crate::ingest::provenance;
 use crate::ingest::{Audit, IngestFacts, Ingested, Intake, IntakeLimits};
 use crate::interaction::cursor::CursorSeal;
 use crate::interaction::write::Desk;
@@ -216,6 +216,16 @@ impl Scene {
         self.intake.quarantine(&*self.store, &permit, &self.pages(&permit), &parameters(pairs))
     }
 
+    /// What `$unmapped` says.
+    pub(super) fn unmapped(&self, ura: &str, pairs: &[(&str, &str)]) -> Result<String, Refusal> {
+        let permit = self.permit_for(ura, Action::Read);
+        self.intake.unmapped(&*self.store, &permit, &self.pages(&permit), &parameters(pairs))
+    }
+
+    pub(super) fn unmapped_file(&self, ura: &str, file: &str) -> Result<String, Refusal> {
+        self.intake.unmapped_file(&*self.store, &self.permit_for(ura, Action::Read), file)
+    }
+
     pub(super) fn discard(&self, ura: &str, pairs: &[(&str, &str)]) -> String {
         self.clock.advance_seconds(1);
         let desk = Desk { permit: self.permit_for(ura, Action::Discard), ..self.desk(ura) };
@@ -330,9 +340,11 @@ impl Scene {
             for shelf in [Shelf::Receipt, Shelf::Original, Shelf::Statement, Shelf::PatientLink] {
                 all.extend(self.read(ura, |reader| reader.shelf_list(shelf, Some(party), "", 10_000)));
             }
-            all.extend(self.kept(ura).into_iter().map(|row| {
-                (party, format!("{}/{}#{}", row.sha256, row.label, row.ordinal), row.document)
-            }));
+            all.extend(
+                self.kept(ura).into_iter().map(|row| {
+                    (party, format!("{}/{}#{}", row.sha256, row.label, row.ordinal), row.document)
+                }),
+            );
         }
         all
     }

@@ -66,7 +66,10 @@ pub fn what_waits_is_counted_by_cause(store: &dyn Store) {
     };
     let first = causes(None, 1);
     let one = first.first().unwrap();
-    assert_eq!((&*one.cause, one.units, one.documents, one.first_try.0, one.last_try.0), ("often", 3, 2, 2, 8));
+    assert_eq!(
+        (&*one.cause, one.units, one.documents, one.first_try.0, one.last_try.0),
+        ("often", 3, 2, 2, 8)
+    );
     let rest = causes(Some((3, "often")), 5);
     assert_eq!(rest.iter().map(|cause| &*cause.cause).collect::<Vec<_>>(), ["slow"]);
     let depth = read(store, &system(), |r| r.quarantine_depth(query(None))).unwrap();

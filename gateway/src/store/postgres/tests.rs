@@ -168,7 +168,9 @@ fn what_waited_on_the_shelf_waits_in_its_table() {
     let rows = read(&store, &system(), |r| r.quarantine_units(AUTHOR, "ab")).unwrap();
     let told: Vec<_> = rows
         .iter()
-        .map(|row| (&*row.label, row.ordinal, &*row.cause, &*row.map, row.first_try.0, row.last_try.0, row.size))
+        .map(|row| {
+            (&*row.label, row.ordinal, &*row.cause, &*row.map, row.first_try.0, row.last_try.0, row.size)
+        })
         .collect();
     assert_eq!(told, [("row[2]", 1, "code-unmapped:|é", "x|1.0.0", 4, 12, 5)]);
 }

@@ -86,5 +86,6 @@ fn number(shelf: Shelf) -> i64 {
         Shelf::Statement => 8,
         Shelf::PatientLink => 9,
         Shelf::Idempotency => 10,
+        Shelf::Unmapped => 11,
     }
 }
