@@ -217,6 +217,7 @@ impl Gateway {
             },
             Interaction::Metrics => {
                 let mut text = parts.telemetry.metrics().exposition();
+                text.push_str(&parts.intake.shadow_exposition());
                 match self.waiting(request.received) {
                     Ok(waiting) => text.push_str(&waiting),
                     // A scraper wants the rest all the more when the database does not answer.

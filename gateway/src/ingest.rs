@@ -35,6 +35,8 @@ pub mod discard;
 
 pub mod unmapped;
 
+mod shadow;
+
 pub mod replay;
 
 pub mod trace;
@@ -78,6 +80,7 @@ pub struct Intake {
     maps: RwLock<Arc<Maps>>,
     outdated: RwLock<Vec<String>>,
     limits: IntakeLimits,
+    shadows: shadow::Shadows,
 }
 
 /// What one document and one sender may bring.
@@ -141,6 +144,7 @@ impl Intake {
             maps: RwLock::new(Arc::new(maps)),
             outdated: RwLock::default(),
             limits: IntakeLimits::default(),
+            shadows: shadow::Shadows::default(),
         }
     }
 
@@ -215,6 +219,7 @@ impl Intake {
         audit: &Audit,
     ) -> Result<Ingested, Refusal> {
         let sender = sender(&desk.permit)?;
+        let maps = self.maps();
         let read = self.read(sender.clone(), notation, bytes.clone()).await?;
         let key = MessageKey::new(
             desk.permit.filter().organisation,
@@ -225,9 +230,9 @@ impl Intake {
         );
         let job = Job {
             desk: desk.clone(),
-            sender,
+            sender: sender.clone(),
             notation,
-            original: bytes,
+            original: bytes.clone(),
             sha256: read.sha256,
             map: read.map,
             mapping: read.mapping,
@@ -241,6 +246,9 @@ impl Intake {
             audit: audit.clone(),
         };
         let done = apply::apply(store, Arc::new(job)).await?;
+        if let Notation::Mapped(format) = notation {
+            self.shadows.look(maps, &sender, format, &bytes, desk.now);
+        }
         // A failure here leaves the withdrawal waiting; the document itself is stored and answered.
         if let Err(refusal) = replay::withdrawals(self, store, desk, done.unblocked, audit).await {
             tracing::warn!(reason = ?refusal.reason, "a waiting withdrawal was not applied");
@@ -268,6 +276,23 @@ impl Intake {
             })
             .map_err(write::refusal)?;
         Ok(body)
+    }
+
+    /// `$shadow`: what mappings that run beside those in force make otherwise of the own organisation's documents. Parameters,
+    /// JSON text.
+    ///
+    /// Errors: `ParameterUnknown`.
+    pub fn shadow(&self, permit: &Permit, parameters: &Parameters) -> Result<String, Refusal> {
+        let known = |name: &str| matches!(name, "_format" | "_pretty");
+        if let Some((name, _)) = parameters.pairs.iter().find(|(name, _)| !known(name)) {
+            return Err(Refusal::new(Reason::ParameterUnknown, "None is known here.").at(name));
+        }
+        Ok(self.shadows.report(&self.maps(), &sender(permit)?))
+    }
+
+    /// Counts of shadow mappings, for a scraper.
+    pub fn shadow_exposition(&self) -> String {
+        self.shadows.exposition()
     }
 
     /// `$replay`: applies waiting units with the mappings in force now; `cause` narrows it, `dryrun=true` only tells what

@@ -118,6 +118,8 @@ pub enum Interaction {
     Unmapped(Parameters),
     /// `GET [base]/$unmapped/[map].[table].csv`: those of one table, to be filled in
     UnmappedFile(Box<str>),
+    /// `GET [base]/$shadow`: what shadow mappings make otherwise
+    Shadow(Parameters),
     /// `GET [type]/[id]/$trace`: where each value of an own resource comes from
     Trace(ResourceType, ResourceId),
     /// `GET|POST Group/[id]/$export`
@@ -170,6 +172,7 @@ impl Interaction {
             Interaction::Discard(_) => "discard",
             Interaction::Unmapped(_) => "unmapped",
             Interaction::UnmappedFile(_) => "unmapped-file",
+            Interaction::Shadow(_) => "shadow",
             Interaction::Trace(..) => "trace",
             Interaction::ExportStart(..) => "export",
             Interaction::ExportStatus(_) => "export-status",

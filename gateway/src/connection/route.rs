@@ -110,6 +110,7 @@ pub enum Kind {
     Discard,
     Unmapped,
     UnmappedFile,
+    Shadow,
     Trace,
     ExportStart,
     ExportStatus,
@@ -213,6 +214,7 @@ impl Kind {
                 | Replay
                 | Discard
                 | Unmapped
+                | Shadow
                 | ExportStart
         )
     }
@@ -420,6 +422,7 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         Replay => Interaction::Replay(parameters),
         Discard => Interaction::Discard(parameters),
         Unmapped => Interaction::Unmapped(parameters),
+        Shadow => Interaction::Shadow(parameters),
         UnmappedFile => Interaction::UnmappedFile(captures.file()?),
         Trace => Interaction::Trace(captures.resource_type()?, captures.id()?),
         ExportStart => Interaction::ExportStart(captures.id()?, parameters),

@@ -74,9 +74,10 @@ impl Need {
             Interaction::MetaChange(kind, ..) => (Action::Update, Some(*kind)),
             Interaction::LastN(_) => (Action::Search, Some(known_kind("Observation"))),
             Interaction::Ingest(_) | Interaction::Replay(_) => (Action::Create, None),
-            Interaction::Quarantine(_) | Interaction::Unmapped(_) | Interaction::UnmappedFile(_) => {
-                (Action::Read, None)
-            }
+            Interaction::Quarantine(_)
+            | Interaction::Unmapped(_)
+            | Interaction::UnmappedFile(_)
+            | Interaction::Shadow(_) => (Action::Read, None),
             Interaction::Discard(_) => (Action::Discard, None),
             // Status and files need what the kick-off needed (Bulk Data, security considerations).
             Interaction::ExportStart(..)

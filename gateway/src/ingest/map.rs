@@ -23,18 +23,21 @@ use files::is_proof;
 pub use files::{Files, write_shipped};
 
 /// All mappings of a gateway.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Maps {
     library: Library,
     compiled: BTreeMap<String, Arc<Compiled>>,
+    /// Those that run beside one in force (`shadow = true`), likewise.
+    shadow_library: Library,
+    shadows: BTreeMap<String, Arc<Compiled>>,
 }
 
 #[derive(Debug)]
-struct Compiled {
+pub(super) struct Compiled {
     /// Name of its folder.
     name: String,
-    folder: CompiledFolder,
-    hash: String,
+    pub(super) folder: CompiledFolder,
+    pub(super) hash: String,
     package: Option<Arc<[u8]>>,
 }
 
@@ -69,7 +72,7 @@ impl Maps {
     ///
     /// Errors: everything found wrong, one line each, with folder, file and line. Never half a set.
     pub fn new(folders: BTreeMap<String, Files>) -> Result<Maps, Vec<String>> {
-        let none = Maps { library: Library::default(), compiled: BTreeMap::new() };
+        let none = Maps::default();
         let (maps, bad) = none.renewed(&folders)?;
         if bad.is_empty() { Ok(maps) } else { Err(bad.into_iter().flat_map(|bad| bad.errors).collect()) }
     }
@@ -80,9 +83,10 @@ impl Maps {
     /// Errors: two folders that could match one document: there is no such set.
     pub fn renewed(&self, folders: &BTreeMap<String, Files>) -> Result<(Maps, Vec<Bad>), Vec<String>> {
         let mut bad = Vec::new();
-        let mut compiled = BTreeMap::new();
+        let (mut compiled, mut shadows) = (BTreeMap::new(), BTreeMap::new());
         for (name, files) in folders {
-            let before = self.compiled.values().find(|compiled| compiled.name == *name);
+            let mut earlier = self.compiled.values().chain(self.shadows.values());
+            let before = earlier.find(|compiled| compiled.name == *name);
             let hash = content_hash(files);
             let now = match before.filter(|before| before.hash == hash && !has_cases(files)) {
                 Some(same) => Some(Arc::clone(same)),
@@ -95,15 +99,22 @@ impl Maps {
                 },
             };
             if let Some(now) = now {
-                compiled.insert(now.folder.folder().manifest.id.clone(), now);
+                let manifest = &now.folder.folder().manifest;
+                let set = if manifest.shadow { &mut shadows } else { &mut compiled };
+                set.insert(manifest.id.clone(), now);
             }
         }
-        let folders = compiled.values().map(|compiled| compiled.folder.folder().clone()).collect();
-        match Library::new(folders) {
-            Ok(library) => Ok((Maps { library, compiled }, bad)),
-            Err(found) => {
+        let library = |set: &BTreeMap<String, Arc<Compiled>>| {
+            Library::new(set.values().map(|compiled| compiled.folder.folder().clone()).collect())
+        };
+        match (library(&compiled), library(&shadows)) {
+            (Ok(library), Ok(shadow_library)) => {
+                Ok((Maps { library, compiled, shadow_library, shadows }, bad))
+            }
+            (one, other) => {
                 let mut errors: Vec<String> = bad.into_iter().flat_map(|bad| bad.errors).collect();
-                errors.extend(found.iter().map(ToString::to_string));
+                let found = [one.err(), other.err()].into_iter().flatten().flatten();
+                errors.extend(found.map(|diagnostic| diagnostic.to_string()));
                 Err(errors)
             }
         }
@@ -138,6 +149,31 @@ impl Maps {
     /// Whether a mapping's table has an answer for a code; not for a mapping that is not in force.
     pub fn answers(&self, id: &str, table: &str, system: &str, code: &str) -> bool {
         self.compiled.get(id).is_some_and(|compiled| compiled.folder.answers(table, system, code))
+    }
+
+    /// Whether any mapping runs beside another.
+    pub(super) fn has_shadows(&self) -> bool {
+        !self.shadows.is_empty()
+    }
+
+    /// Whether this version of a mapping is a shadow in force.
+    pub(super) fn is_shadow(&self, id: &str, hash: &str) -> bool {
+        self.shadows.get(id).is_some_and(|compiled| compiled.hash == hash)
+    }
+
+    /// The mapping in force for a document, and the one that runs beside it; `None` where there are not both.
+    pub(super) fn shadowed(
+        &self,
+        sender: &Ura,
+        format: Format,
+        bytes: &[u8],
+    ) -> Option<(&Compiled, &Compiled)> {
+        let facts = folder::facts(format, bytes);
+        let of = |library: &Library| -> Option<String> {
+            Some(library.select(sender.as_str(), format, &facts).ok()?.manifest.id.clone())
+        };
+        let (active, shadow) = (of(&self.library)?, of(&self.shadow_library)?);
+        Some((self.compiled.get(&active)?, self.shadows.get(&shadow)?))
     }
 
     /// Maps a document of a sender. Total: whatever the bytes are, units and findings come out.

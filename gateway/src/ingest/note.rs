@@ -140,7 +140,7 @@ fn kebab(name: &str) -> String {
 }
 
 /// `Observation.component[1].code` -> `Observation.component.code`, so that a fault of every row is one cause.
-fn without_indexes(expression: &str) -> String {
+pub(super) fn without_indexes(expression: &str) -> String {
     let mut out = String::with_capacity(expression.len());
     let mut inside = false;
     for c in expression.chars() {

@@ -11,6 +11,7 @@ mod order;
 mod quarantine;
 mod resend;
 mod scene;
+mod shadow;
 mod trace;
 mod unmapped;
 

@@ -1,4 +1,4 @@
-//! `$ingest`, `$quarantine`, `$replay`, `$discard`, `$unmapped` and `$trace`: documents in local formats. The stages are those of `ingest`; here they get
+//! `$ingest`, `$quarantine`, `$replay`, `$discard`, `$unmapped`, `$shadow` and `$trace`: documents in local formats. The stages are those of `ingest`; here they get
 //! their permit's desk and their audit record.
 
 use std::sync::Arc;
@@ -105,6 +105,19 @@ pub async fn unmapped(
     };
     append(gateway, permit, record(permit, interaction, aside, &IngestFacts::default())).await?;
     Ok(answer)
+}
+
+/// What shadow mappings make otherwise of the own organisation's documents.
+pub async fn shadow(
+    gateway: &Gateway,
+    permit: &Permit,
+    parameters: &Parameters,
+    interaction: &Interaction,
+    aside: &Aside,
+) -> Result<Answer, Refusal> {
+    let body = gateway.parts().intake.shadow(permit, parameters)?;
+    append(gateway, permit, record(permit, interaction, aside, &IngestFacts::default())).await?;
+    Ok(Answer::fhir(StatusCode::OK, found_body(body.into(), aside.format)))
 }
 
 /// Where each value of an own resource comes from.

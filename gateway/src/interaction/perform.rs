@@ -149,6 +149,9 @@ pub async fn perform(
         Interaction::Unmapped(_) | Interaction::UnmappedFile(_) => {
             ingest::unmapped(gateway, &permit, interaction, aside).await
         }
+        Interaction::Shadow(parameters) => {
+            ingest::shadow(gateway, &permit, parameters, interaction, aside).await
+        }
         Interaction::Trace(kind, id) => ingest::trace(gateway, &permit, *kind, id, interaction, aside).await,
         Interaction::ExportStart(..)
         | Interaction::ExportStatus(_)
@@ -414,6 +417,7 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
         Interaction::Delete(kind, id) => aside.entry(Done::Delete).about(*kind, Some(id), None),
         Interaction::Bundle(_) => aside.entry(Done::Transaction),
         Interaction::Ingest(_) => aside.entry(Done::Ingest),
+        Interaction::Shadow(_) => aside.entry(Done::Quarantine).asking("$shadow"),
         Interaction::UnmappedFile(file) => aside.entry(Done::Quarantine).asking(&format!("$unmapped/{file}")),
         Interaction::Quarantine(parameters)
         | Interaction::Replay(parameters)

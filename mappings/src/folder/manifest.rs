@@ -23,6 +23,9 @@ pub struct Manifest {
     pub title: String,
     /// Notation of the documents.
     pub format: Format,
+    /// It runs beside the mapping in force for the same documents, to be compared, and makes nothing.
+    #[serde(default)]
+    pub shadow: bool,
     /// Path of the map; `map.fml`.
     #[serde(default = "default_map")]
     pub map: String,

@@ -47,6 +47,7 @@ pub static TABLE: &[Route] = &[
     row(POST, &[B, Text("$discard")], Kind::Discard),
     row(GET, &[B, Text("$unmapped")], Kind::Unmapped),
     row(GET, &[B, Text("$unmapped"), File], Kind::UnmappedFile),
+    row(GET, &[B, Text("$shadow")], Kind::Shadow),
     // Bulk Data Access: group export (export.html#endpoint---group-of-patients).
     row(GET, &[B, Text("Group"), Id, Text("$export")], Kind::ExportStart),
     row(POST, &[B, Text("Group"), Id, Text("$export")], Kind::ExportStart),

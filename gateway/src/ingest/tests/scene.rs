@@ -246,30 +246,25 @@ impl Scene {
 
     /// The shipped mappings with one file of a folder changed.
     pub(super) fn mend(&self, folder: &str, file: &str, change: impl Fn(String) -> String) {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../mappings");
-        let mut folders = BTreeMap::new();
-        for entry in std::fs::read_dir(root).unwrap() {
-            let path = entry.unwrap().path();
-            if path.join("mapping.toml").is_file() {
-                let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                let mut files = Files::new();
-                for file in ["mapping.toml", "map.fml"] {
-                    files.insert(file.to_owned(), std::fs::read(path.join(file)).unwrap());
-                }
-                for entry in std::fs::read_dir(path.join("codes")).into_iter().flatten() {
-                    let entry = entry.unwrap();
-                    let name = format!("codes/{}", entry.file_name().to_string_lossy());
-                    files.insert(name, std::fs::read(entry.path()).unwrap());
-                }
-                folders.insert(name, files);
-            }
-        }
-        let bytes = folders.get_mut(folder).unwrap().get_mut(file).unwrap();
-        let text = String::from_utf8(bytes.clone()).unwrap();
-        let changed = change(text.clone());
-        assert_ne!(text, changed, "the change changes something");
-        *bytes = changed.into_bytes();
+        let mut folders = shipped();
+        changed(folders.get_mut(folder).unwrap(), file, change);
         self.intake.exchange(Maps::new(folders).unwrap());
+    }
+
+    /// The shipped mappings, and beside one of them a shadow with one file changed.
+    pub(super) fn shadow_of(&self, folder: &str, file: &str, change: impl Fn(String) -> String) {
+        let mut folders = shipped();
+        let mut files = folders.get(folder).unwrap().clone();
+        changed(&mut files, file, change);
+        changed(&mut files, "mapping.toml", |text| text.replacen("format =", "shadow = true\nformat =", 1));
+        folders.insert(format!("{folder}-next"), files);
+        self.intake.exchange(Maps::new(folders).unwrap());
+    }
+
+    /// What `$shadow` says once everything was looked at.
+    pub(super) fn shadow_report(&self, ura: &str) -> String {
+        self.intake.shadows.settle();
+        self.intake.shadow(&self.permit_for(ura, Action::Read), &parameters(&[])).unwrap()
     }
 
     pub(super) fn read<T>(&self, ura: &str, work: impl Fn(&mut dyn Reader) -> Result<T, StoreError>) -> T {
@@ -394,6 +389,37 @@ fn document(media: &str, bytes: &[u8]) -> Document {
         bytes: Bytes::copy_from_slice(bytes),
         idempotency_key: None,
     }
+}
+
+/// The shipped mappings without their cases, by folder.
+fn shipped() -> BTreeMap<String, Files> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../mappings");
+    let mut folders = BTreeMap::new();
+    for entry in std::fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.join("mapping.toml").is_file() {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let mut files = Files::new();
+            for file in ["mapping.toml", "map.fml"] {
+                files.insert(file.to_owned(), std::fs::read(path.join(file)).unwrap());
+            }
+            for entry in std::fs::read_dir(path.join("codes")).into_iter().flatten() {
+                let entry = entry.unwrap();
+                let name = format!("codes/{}", entry.file_name().to_string_lossy());
+                files.insert(name, std::fs::read(entry.path()).unwrap());
+            }
+            folders.insert(name, files);
+        }
+    }
+    folders
+}
+
+fn changed(files: &mut Files, file: &str, change: impl Fn(String) -> String) {
+    let bytes = files.get_mut(file).unwrap();
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    let changed = change(text.clone());
+    assert_ne!(text, changed, "the change changes something");
+    *bytes = changed.into_bytes();
 }
 
 /// A folder no other test of this or another process has.
