@@ -343,6 +343,8 @@ pub enum Shelf {
     Idempotency,
     /// Codes of a sender that no table has a row for, with counts, by mapping and table.
     Unmapped,
+    /// Which orders a sender's numbers of placer and filler mean, by their hash.
+    Order,
 }
 
 /// Which audit rows.

@@ -96,7 +96,7 @@ fn umc_adt() {
 
 #[test]
 fn umc_orders() {
-    prove("umc-orders", 8);
+    prove("umc-orders", 9);
 }
 
 #[test]

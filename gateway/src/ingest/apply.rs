@@ -7,6 +7,7 @@
 
 pub(in crate::ingest) mod before;
 mod finish;
+mod order;
 mod replace;
 mod unit;
 

@@ -8,6 +8,7 @@ mod corrections;
 mod linking;
 mod measurement;
 mod order;
+mod orders;
 mod quarantine;
 mod resend;
 mod scene;

@@ -74,6 +74,40 @@ pub(super) fn replaced(before: &Stored, by: &ResourceId) -> Result<Option<Arc<Do
     parse(object(&members).into_bytes()).map(|doc| Some(Arc::new(doc)))
 }
 
+/// An order as stored, ended: with the status, the reason and the numbers of what ends it. What was asked for stays.
+///
+/// Errors: `Database` when what is stored does not parse.
+pub(super) fn ended(before: &Stored, by: &Doc) -> Result<Arc<Doc>, StoreError> {
+    let before = parse(before.body.to_vec())?;
+    let mut members = members(before.root());
+    for name in ["status", "extension", "identifier"] {
+        let Some(said) = by.root().get(name) else { continue };
+        let text = match name {
+            "status" => said.raw().to_owned(),
+            _ => joined(before.root().get(name), said),
+        };
+        match members.iter_mut().find(|(member, _)| member == name) {
+            Some((_, value)) => *value = text,
+            None => members.push((name.to_owned(), text)),
+        }
+    }
+    parse(object(&members).into_bytes()).map(Arc::new)
+}
+
+/// A list, and behind it what another has besides; of identifiers those with a type alone, for the others name the message's
+/// own resource.
+fn joined(list: Option<Node<'_>>, more: Node<'_>) -> String {
+    let mut texts: Vec<&str> =
+        list.into_iter().flat_map(|list| list.items()).map(|item| item.raw()).collect();
+    for item in more.items() {
+        let counts = item.get("url").is_some() || item.get("type").is_some();
+        if counts && !texts.contains(&item.raw()) {
+            texts.push(item.raw());
+        }
+    }
+    format!("[{}]", texts.join(","))
+}
+
 /// Where a `replaced-by` link of a Patient leads: `Patient/id`.
 pub(in crate::ingest) fn leads_to(link: Node<'_>) -> Option<String> {
     let is_replaced =

@@ -1,8 +1,9 @@
 //! One unit, inside the writer's turn: whose it is, whether it says something new, and its version.
 
 use sluis_conformance::definitions;
+use sluis_mappings::source::Format;
 
-use super::{Job, Turn, before};
+use super::{Job, Turn, before, order};
 use crate::ids::ResourceId;
 use crate::ingest::answer::{Did, UnitReport};
 use crate::ingest::difference::Pair;
@@ -12,6 +13,7 @@ use crate::ingest::note::Note;
 use crate::ingest::prepare::{Prepared, Ready};
 use crate::ingest::provenance::Target;
 use crate::ingest::quarantine;
+use crate::ingest::source::Notation;
 use crate::ingest::statement::{Made, Order, Statement};
 use crate::interaction::write::{self, Draft, Expect};
 use crate::store::{StoreError, Writer};
@@ -98,10 +100,23 @@ impl Job {
         ready: &Ready,
         turn: &mut Turn,
     ) -> Result<Unit, StoreError> {
-        let Some(id) = &ready.id else { return self.patient(writer, unit, ready, turn) };
-        let name = format!("{}/{id}", definitions::r4().type_name(ready.kind));
+        let Some(own) = &ready.id else { return self.patient(writer, unit, ready, turn) };
+        let type_name = definitions::r4().type_name(ready.kind);
+        let is_order = type_name == "ServiceRequest" && self.notation == Notation::Mapped(Format::Hl7v2);
+        let ends = is_order && order::ends_only(ready.doc.root());
+        let id = &match ends.then(|| order::find(writer, self.party(), ready.doc.root())).transpose()? {
+            Some(Err(note)) => return Ok(Unit::Kept(note)),
+            Some(Ok(Some(id))) => id,
+            Some(Ok(None)) | None => own.clone(),
+        };
+        let name = format!("{type_name}/{id}");
         let mut statement = Statement::get(writer, self.party(), &name)?;
         let current = writer.current(ready.kind, id)?;
+        if ends && current.is_none() {
+            order::wait(writer, self.party(), ready.doc.root(), &self.sha256)?;
+            self.withdrawn_early(writer, statement, &name)?;
+            return Ok(Unit::Kept(order::not_received()));
+        }
         if ready.withdrawn && current.is_none() {
             return self.withdrawn_early(writer, statement, &name).map(Unit::Kept);
         }
@@ -112,7 +127,14 @@ impl Job {
         let Some(doc) = ready.about(patient.as_ref()) else {
             return Err(StoreError::Database("a resource with its patient does not parse".to_owned()));
         };
-        let doc = before::with_left(&doc, current.as_ref(), &ready.left)?;
+        let mut doc = before::with_left(&doc, current.as_ref(), &ready.left)?;
+        if let Some(current) = current.as_ref().filter(|_| ends) {
+            let whose = current.derived.patient.map(|key| writer.patient_id(key)).transpose()?.flatten();
+            if whose != patient {
+                return Ok(Unit::Kept(order::of_another()));
+            }
+            doc = before::ended(current, &doc)?;
+        }
         let content = content_hash(doc.root());
         let time = ready.source_time.as_deref();
         if let Some(current) = &current {
@@ -136,6 +158,10 @@ impl Job {
         let draft = Draft { kind: ready.kind, id: Some(id.clone()), doc };
         let (written, pair) = self.put(writer, &draft, Expect::Either, turn)?;
         turn.unblocked.append(&mut statement.waiting);
+        if is_order && !ends {
+            let waited = order::remember(writer, self.party(), draft.doc.root(), id)?;
+            turn.unblocked.extend(waited);
+        }
         statement.source_time = ready.source_time.clone().or(statement.source_time);
         statement.content = Some(content);
         statement.made = Some(self.made(unit, &written));

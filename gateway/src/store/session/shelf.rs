@@ -87,5 +87,6 @@ fn number(shelf: Shelf) -> i64 {
         Shelf::PatientLink => 9,
         Shelf::Idempotency => 10,
         Shelf::Unmapped => 11,
+        Shelf::Order => 12,
     }
 }
