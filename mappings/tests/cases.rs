@@ -91,7 +91,7 @@ fn umc_problems() {
 
 #[test]
 fn umc_adt() {
-    prove("umc-adt", 10);
+    prove("umc-adt", 11);
 }
 
 #[test]
