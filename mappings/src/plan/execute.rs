@@ -301,11 +301,13 @@ impl<'t> Machine<'t> {
         for (place, target) in &rule.targets {
             let outer = std::mem::replace(&mut self.rule, *place);
             let before = std::mem::replace(&mut self.reading, reading(target));
+            let (from, around) = (self.target.len(), self.take_reads());
             if let Err(problem) = self.target(target) {
                 self.report(problem);
             }
             self.reading = before;
             if self.record.is_some() {
+                self.refine(from, *place, around);
                 let step = self.step_of(target);
                 self.note(Moment::Step, *place, || step);
             }
@@ -345,6 +347,25 @@ impl<'t> Machine<'t> {
         if let Some(record) = &mut self.record {
             record.mark(node, self.reading);
         }
+    }
+
+    /// The reads noted so far, of what stands around the target to come.
+    fn take_reads(&mut self) -> Vec<NodeId> {
+        self.record.as_mut().map_or_else(Vec::new, |record| std::mem::take(&mut record.reads))
+    }
+
+    /// Lets what a target wrote lead to the field it is from, where that can be told; `around` is noted again.
+    fn refine(&mut self, from: u32, place: u32, around: Vec<NodeId>) {
+        let reads = match &mut self.record {
+            Some(record) => std::mem::replace(&mut record.reads, around),
+            None => return,
+        };
+        let tree = self.tree;
+        let inside = |part: NodeId, whole: NodeId| {
+            let (part, whole) = (tree.node(part).span, tree.node(whole).span);
+            whole.start <= part.start && part.end <= whole.end
+        };
+        self.target.refine(from, place, &reads, |node| tree.text(node), inside);
     }
 
     fn note(&mut self, moment: Moment, place: u32, said: impl FnOnce() -> (String, Option<String>)) {

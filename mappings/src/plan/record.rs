@@ -61,6 +61,8 @@ pub struct Record {
     /// In the order they happened; past [`EVENTS_MAX`] no more are kept.
     pub events: Vec<Event>,
     uses: Vec<u8>,
+    /// Nodes whose text the target being carried out has read.
+    pub(crate) reads: Vec<NodeId>,
 }
 
 /// Events kept of one run.
@@ -68,13 +70,14 @@ pub const EVENTS_MAX: usize = 200_000;
 
 impl Record {
     pub(crate) fn new(nodes: usize) -> Record {
-        Record { events: Vec::new(), uses: vec![0; nodes] }
+        Record { events: Vec::new(), uses: vec![0; nodes], reads: Vec::new() }
     }
 
     pub(crate) fn mark(&mut self, node: NodeId, reading: Reading) {
         if let Some(bits) = self.uses.get_mut(node.0 as usize) {
             *bits |= reading.bit();
         }
+        self.reads.push(node);
     }
 
     pub(crate) fn push(&mut self, event: Event) {

@@ -98,6 +98,42 @@ impl<'t> Arena<'t> {
         Arena { nodes: Vec::new(), nodes_max, shapes }
     }
 
+    /// Number of elements made so far: the next one's id.
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Lets the values a rule wrote since `from` lead to the node that holds each: where of the nodes it read there is one of
+    /// that text; what was made of a text leads to the one node the rule read. A constant of the map stays with the rule's own node. `text` gives the
+    /// text of a node, `within` says that a node is part of another.
+    pub(crate) fn refine(
+        &mut self,
+        from: u32,
+        rule: u32,
+        reads: &[NodeId],
+        text: impl Fn(NodeId) -> Option<&'t str>,
+        within: impl Fn(NodeId, NodeId) -> bool,
+    ) {
+        for node in self.nodes.iter_mut().skip(from as usize).filter(|node| node.origin.rule == rule) {
+            let Some(value) = &node.value else { continue };
+            let anchor = node.origin.node;
+            let mut near: Vec<NodeId> = reads.iter().copied().filter(|read| within(*read, anchor)).collect();
+            near.sort_unstable();
+            near.dedup();
+            let same: Vec<NodeId> = near
+                .iter()
+                .copied()
+                .filter(|read| text(*read).is_some_and(|t| t.trim() == value.text()))
+                .collect();
+            let is_made = matches!(value, Leaf::Text(Text::Made(_)) | Leaf::Number(Text::Made(_)));
+            match (same.as_slice(), near.as_slice()) {
+                ([one], _) => node.origin.node = *one,
+                ([], [one]) if is_made => node.origin.node = *one,
+                _ => {}
+            }
+        }
+    }
+
     pub(crate) fn get(&self, id: TargetId) -> Option<&TargetNode<'t>> {
         self.nodes.get(id.0 as usize)
     }
