@@ -52,9 +52,17 @@ pub struct Peer {
 
 /// The request id an answer bears: the caller's, when it has the form of one, or a fresh one.
 ///
-/// `serve` puts it into the request's headers first, so that every later reader finds the same.
+/// `serve` puts it into the request's headers first, so that every later reader finds the same. A fresh one is therefore
+/// held to the same form: digits of a UUID in a row can look like a BSN.
 pub fn request_id(headers: &HeaderMap, clock: &dyn Clock) -> Box<str> {
-    header::request_id(headers).unwrap_or_else(|| clock.uuid().hyphenated().to_string().into())
+    header::request_id(headers).unwrap_or_else(|| {
+        loop {
+            let drawn = clock.uuid().hyphenated().to_string();
+            if header::is_request_id(&drawn) {
+                return drawn.into();
+            }
+        }
+    })
 }
 
 /// A request whose path and headers are judged and whose body is not read yet.

@@ -265,13 +265,18 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Box<str>>, R
     }
 }
 
-/// A caller's request id, if it is fit to stand in logs and headers: 1 to 64 of `A-Z a-z 0-9 . _ -`, and not what looks
-/// like a BSN.
+/// A caller's request id, if it is fit to stand in logs and headers.
 pub(super) fn request_id(headers: &HeaderMap) -> Option<Box<str>> {
     let text = headers.get(REQUEST_ID)?.to_str().ok()?;
+    is_request_id(text).then(|| text.into())
+}
+
+/// Whether a request id is fit to stand in logs and headers: 1 to 64 of `A-Z a-z 0-9 . _ -`, and not what looks like a
+/// BSN.
+pub(super) fn is_request_id(text: &str) -> bool {
     let form = (1..=64).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    (form && crate::telemetry::redact(text) == text).then(|| text.into())
+    form && crate::telemetry::redact(text) == text
 }
 
 #[cfg(test)]

@@ -426,6 +426,31 @@ fn request_id_is_taken_over_or_made() {
     assert_eq!(id("<script>").len(), 36);
 }
 
+/// A clock whose first identifier has nine digits in a row that pass the eleven test.
+struct LikeABsn(std::sync::atomic::AtomicU32);
+
+impl Clock for LikeABsn {
+    fn now(&self) -> Timestamp {
+        Timestamp(0)
+    }
+    fn random(&self, bytes: &mut [u8]) {
+        let drawn = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let tail: &[u8] = if drawn == 0 { &[0x99, 0x99, 0x11, 0x12, 0x0a, 0xbc] } else { &[0xab; 6] };
+        bytes.fill(0);
+        bytes.iter_mut().rev().zip(tail.iter().rev()).for_each(|(byte, given)| *byte = *given);
+    }
+}
+
+#[test]
+fn a_request_id_that_is_made_is_read_back_the_same() {
+    let clock = LikeABsn(0.into());
+    assert!(clock.uuid().to_string().ends_with("-999911120abc"), "the case itself");
+    let clock = LikeABsn(0.into());
+    let made = request_id(&http::HeaderMap::new(), &clock);
+    let headers = http::HeaderMap::from_iter([(REQUEST_ID, http::HeaderValue::from_str(&made).unwrap())]);
+    assert_eq!(request_id(&headers, &clock), made, "the answer and its record would bear different ids");
+}
+
 #[test]
 fn preferences_are_kept() {
     let request = json("PUT", "/fhir/Patient/p1", PATIENT)
