@@ -11,6 +11,7 @@ mod item;
 mod parse;
 mod place;
 mod presence;
+pub mod text;
 
 pub use evaluate::Context;
 pub use item::{Item, Value};
