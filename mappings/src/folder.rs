@@ -6,6 +6,7 @@
 
 mod library;
 mod manifest;
+mod models;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -15,6 +16,7 @@ pub use manifest::{CodesEntry, Identity, Ignore, Manifest, Match, Unmapped};
 use crate::{
     case::Case,
     codes::{CodeTable, CodeTables},
+    model::Models,
     source::{Facts, Format},
 };
 
@@ -27,6 +29,10 @@ pub struct Folder {
     pub map_file: String,
     /// Text of the map.
     pub map: String,
+    /// Further maps it may import: path inside the folder, text.
+    pub maps: Vec<(String, String)>,
+    /// What the maps know of the types they name.
+    pub models: Models,
     /// Code tables by name.
     pub codes: CodeTables,
     /// Case pairs, by name.
@@ -126,11 +132,33 @@ impl Folder {
                 ));
             }
         }
+        let maps =
+            manifest.maps.iter().map(|file| (file.clone(), text_or(files, file, &mut errors).to_owned()));
+        let maps = maps.collect();
+        let models = models::read(files, &manifest.models).unwrap_or_else(|found| {
+            errors.extend(found);
+            Models::default()
+        });
+        for file in files.keys().filter(|file| file.starts_with("maps/") && !manifest.maps.contains(file)) {
+            let message = "`maps` does not name this map";
+            errors.push(Diagnostic::new(
+                file.as_str(),
+                0,
+                message,
+                "add it to mapping.toml or remove the file",
+            ));
+        }
         let cases = Case::load_all(files, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Folder { map_file: manifest.map.clone(), manifest, map, codes, cases })
+        Ok(Folder { map_file: manifest.map.clone(), manifest, map, maps, models, codes, cases })
+    }
+
+    /// What its map may import: its own maps, then a library (name, text).
+    pub fn importable<'f>(&'f self, library: &[(&'f str, &'f str)]) -> Vec<(&'f str, &'f str)> {
+        let own = self.maps.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        own.chain(library.iter().copied()).collect()
     }
 
     /// Notation of the documents this folder reads.

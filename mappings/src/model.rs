@@ -67,6 +67,8 @@ pub(crate) struct Definition {
     pub base: Option<String>,
     /// Whether inherited elements are among `elements` (a snapshot).
     pub complete: bool,
+    /// Namespace of its instances in XML, where they are not FHIR's.
+    pub namespace: Option<Arc<str>>,
     /// All but the root, in order.
     pub elements: Vec<Element>,
 }
@@ -84,10 +86,51 @@ pub(crate) struct Element {
     pub path: String,
     pub many: bool,
     pub choice: bool,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What its absence says (FHIR R4 elementdefinition-definitions.html#ElementDefinition.defaultValue_x_).
+    pub default: Option<Absent>,
+    /// How it is written in XML.
+    pub xml: Xml,
     /// Canonicals with version, or names.
     pub types: Vec<String>,
     /// Path of the element whose content it shares.
     pub same_as: Option<String>,
+}
+
+/// How an element is written in XML (FHIR R4 elementdefinition-definitions.html#ElementDefinition.representation).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Xml {
+    pub form: Form,
+    /// Whether `xsi:type` tells the type it really has.
+    pub typed: bool,
+    pub name: XmlName,
+}
+
+/// Where a value goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Form {
+    #[default]
+    Element,
+    Attribute,
+    /// The text of the element around it.
+    Text,
+}
+
+/// Name and namespace where they are not the element's and the document's.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct XmlName {
+    pub name: Option<Arc<str>>,
+    pub namespace: Option<Arc<str>>,
+}
+
+/// The value a model gives an element that is left out, simple ones only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Absent {
+    Text(Arc<str>),
+    /// Lexically.
+    Number(Arc<str>),
+    Boolean(bool),
 }
 
 impl Element {

@@ -33,6 +33,8 @@ pub struct Unit {
     pub spans: Vec<Span>,
     /// FHIR R4 JSON, deterministic, decimals as sent; `None` when nothing could be built.
     pub resource: Option<String>,
+    /// The same in XML, where it is no FHIR resource but an instance of a logical model that has a namespace (CDA).
+    pub xml: Option<String>,
     /// Business identifier (system, value) and key of the conditional update; holds something patient-bound.
     pub identity: Option<(String, String)>,
     /// Whose data it is, as the source said.

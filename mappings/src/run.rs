@@ -86,9 +86,10 @@ impl CompiledFolder {
             constants.insert("patient".to_owned(), patient.clone());
         }
         let tables: BTreeSet<String> = folder.codes.keys().cloned().collect();
-        let options = Options { constants, tables, manifest: Some(manifest), ..Options::default() };
+        let models = folder.models.clone();
+        let options = Options { constants, tables, manifest: Some(manifest), models, ..Options::default() };
         let name = format!("{}/{}", manifest.id, folder.map_file);
-        let plan = Plan::load(&name, &folder.map, library, &options)?;
+        let plan = Plan::load(&name, &folder.map, &folder.importable(library), &options)?;
         Ok(CompiledFolder {
             folder,
             plan,
@@ -152,7 +153,7 @@ impl CompiledFolder {
     /// Errors: what R4 has no room for, each with file, line and column.
     pub fn structure_maps(&self) -> Result<Vec<(String, String)>, Vec<MapError>> {
         let name = format!("{}/{}", self.folder.manifest.id, self.folder.map_file);
-        let program = fml::load(&name, &self.folder.map, &LIBRARY)?;
+        let program = fml::load(&name, &self.folder.map, &self.folder.importable(&LIBRARY))?;
         let (mut built, mut errors) = (Vec::new(), Vec::new());
         for map in &program.maps {
             match fml::structure_map(&program.files, map) {

@@ -345,12 +345,7 @@ fn load_errors_have_a_place_and_name_what_is_near() {
         ("src.v as v -> tgt.valueString = uuid();", "function-impure", 35, "stable"),
         ("src.v as v -> tgt.valueString = (now().toString());", "function-impure", 36, "stable"),
         ("src.v as v -> tgt.valueString = (%v.substrin(1));", "function-unsupported", 39, "`substring`"),
-        (
-            "src.v as v where ($this / 3 = 2) -> tgt.valueString = v;",
-            "operator-unsupported",
-            21,
-            "come out even",
-        ),
+        ("src.v as v where ($this.sqrt() = 2) -> tgt.valueString = v;", "function-unsupported", 27, ""),
         ("src.v as v -> tgt.value = translate(v, 'tt', 'Coding');", "table-unknown", 42, "`t`"),
         ("src.v as v then Nothing(v);", "group-unknown", 19, ""),
         ("src.v as v where ($this.matches('(?=a)')) -> tgt.valueString = v;", "pattern-unsupported", 27, ""),

@@ -37,7 +37,7 @@ pub fn lint(compiled: &CompiledFolder, files: &BTreeMap<String, Vec<u8>>, root: 
     let folder = compiled.folder();
     let mut lints = Vec::new();
     let name = format!("{root}/{}", folder.map_file);
-    if let Ok(program) = fml::load(&name, &folder.map, &LIBRARY) {
+    if let Ok(program) = fml::load(&name, &folder.map, &folder.importable(&LIBRARY)) {
         let read = walk(&program);
         let mut said = Said { files: &program.files, lints: &mut lints };
         twice(&read, &mut said);

@@ -11,7 +11,7 @@ pub fn show(compiled: &CompiledFolder) -> String {
     let manifest = &folder.manifest;
     let mut text = format!("# {} ({} {})\n", manifest.title, manifest.id, manifest.version);
     let mut shown: Vec<String> = Vec::new();
-    if let Ok(program) = fml::load(&folder.map_file, &folder.map, &LIBRARY) {
+    if let Ok(program) = fml::load(&folder.map_file, &folder.map, &folder.importable(&LIBRARY)) {
         let read = walk(&program);
         let mut last = String::new();
         for statement in &read.statements {

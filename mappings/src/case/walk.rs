@@ -377,6 +377,8 @@ impl<'p> Walk<'p> {
             Kind::Index(base, index) => format!("{}[{}]", go(base), go(index)),
             Kind::Binary(left, operator, right) => format!("{} {operator} {}", go(left), go(right)),
             Kind::Type(base, operator, name) => format!("{} {operator} {name}", go(base)),
+            Kind::Total => "$total".to_owned(),
+            Kind::Place => "$index".to_owned(),
             Kind::Negative(base) => format!("-{}", go(base)),
         }
     }

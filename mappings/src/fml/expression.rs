@@ -45,12 +45,14 @@ impl Reader<'_> {
             }
             (SyntaxKind::NameRef, _) => match token {
                 Some(t) if t.text() == "$this" => Kind::This,
+                Some(t) if t.text() == "$total" => Kind::Total,
+                Some(t) if t.text() == "$index" => Kind::Place,
                 Some(t) if t.kind() == SyntaxKind::DollarIdent => {
                     self.error(
                         "function-unsupported",
                         node,
                         format!("`{}` is not supported", t.text()),
-                        "use `$this`",
+                        "use `$this`, `$index` or `$total`",
                     );
                     Kind::Empty
                 }

@@ -238,6 +238,10 @@ pub enum Kind {
     Empty,
     /// `$this`.
     This,
+    /// `$total` of `aggregate()`.
+    Total,
+    /// `$index`.
+    Place,
     /// `%name`.
     Variable(String),
     /// A bare name: an element of the focus, or a variable where there is no focus.

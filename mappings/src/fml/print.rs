@@ -19,6 +19,8 @@ pub(super) fn expression(expression: &Expression) -> String {
         Kind::Boolean(value) => value.to_string(),
         Kind::Empty => "{}".to_owned(),
         Kind::This => "$this".to_owned(),
+        Kind::Total => "$total".to_owned(),
+        Kind::Place => "$index".to_owned(),
         Kind::Variable(name) => format!("%{}", named(name)),
         Kind::Name(name) => named(name),
         Kind::Member(base, name) => format!("{}.{}", self::expression(base), named(name)),

@@ -29,6 +29,12 @@ pub struct Manifest {
     /// Path of the map; `map.fml`.
     #[serde(default = "default_map")]
     pub map: String,
+    /// Further maps in the folder, which the map imports: text, or StructureMap resources of others.
+    #[serde(default)]
+    pub maps: Vec<String>,
+    /// StructureDefinitions of what is read or made besides R4: files in the folder, `model/*` for all below, or a package (`.tgz`).
+    #[serde(default)]
+    pub models: Vec<String>,
     /// IANA name of the character set agreed on for HL7v2 messages with an empty MSH-18, and for EDIFACT.
     pub charset: Option<String>,
     /// Which documents this folder is for.

@@ -1,6 +1,8 @@
 //! A StructureDefinition, in JSON or XML -> [`Definition`].
 
-use super::{Definition, Element};
+use std::sync::Arc;
+
+use super::{Absent, Definition, Element, Form, Xml, XmlName};
 use crate::folder::Diagnostic;
 use crate::plan::shape::{FHIR, Kind};
 use crate::source::{self, NodeId, Tree, json, xml};
@@ -101,6 +103,7 @@ fn definition(name: &str, tree: &Tree, node: NodeId) -> Result<Option<Definition
         kind: if any { Kind::AnyResource } else { kind },
         base: text(tree, node, "baseDefinition").map(versioned),
         complete,
+        namespace: extension(tree, node, "xml-namespace").or_else(|| extension(tree, node, "namespace")),
         elements,
     }))
 }
@@ -128,11 +131,49 @@ fn element(tree: &Tree, row: NodeId, path: &str, versioned: &dyn Fn(&str) -> Str
         path: path.trim_end_matches("[x]").to_owned(),
         many: !matches!(text(tree, row, "max"), Some("0" | "1")),
         choice: path.ends_with("[x]"),
+        required: text(tree, row, "min").is_some_and(|min| min != "0"),
+        default: absent(tree, row),
+        xml: xml(tree, row),
         types,
         same_as: text(tree, row, "contentReference")
             .and_then(|reference| reference.split('#').nth(1))
             .map(str::to_owned),
     }
+}
+
+fn xml(tree: &Tree, row: NodeId) -> Xml {
+    let has = |code: &str| tree.named(row, "representation").any(|node| tree.text(node) == Some(code));
+    let form = match () {
+        () if has("xmlAttr") => Form::Attribute,
+        () if has("xmlText") => Form::Text,
+        () => Form::Element,
+    };
+    let namespace = extension(tree, row, "xml-namespace").or_else(|| extension(tree, row, "namespace"));
+    Xml { form, typed: has("typeAttr"), name: XmlName { name: extension(tree, row, "xml-name"), namespace } }
+}
+
+/// The value of an extension that says something of XML: the tools' of that name, or the older one of elements.
+fn extension(tree: &Tree, node: NodeId, name: &str) -> Option<Arc<str>> {
+    let urls = [
+        format!("{FHIR}tools/StructureDefinition/{name}"),
+        format!("{FHIR}StructureDefinition/elementdefinition-{name}"),
+    ];
+    let found = tree.named(node, "extension").find(|extension| {
+        text(tree, *extension, "url").is_some_and(|url| urls.iter().any(|known| known == url))
+    })?;
+    let value = tree.children(found).find(|child| tree.name(*child).starts_with("value"))?;
+    tree.text(value).map(Arc::from)
+}
+
+/// `defaultValue[x]` of a simple type; a default of several parts no expression could compare.
+fn absent(tree: &Tree, row: NodeId) -> Option<Absent> {
+    let node = tree.children(row).find(|child| tree.name(*child).starts_with("defaultValue"))?;
+    let value = tree.text(node)?;
+    Some(match tree.name(node).trim_start_matches("defaultValue") {
+        "Boolean" => Absent::Boolean(value == "true"),
+        "Integer" | "Decimal" | "PositiveInt" | "UnsignedInt" => Absent::Number(value.into()),
+        _ => Absent::Text(value.into()),
+    })
 }
 
 /// A type that a profile narrows, rather than a name that only the profile's canonical tells apart.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::fml::ListMode;
 
+use super::decimal::Cut;
 use super::item::Item;
 use super::moment::Shift;
 use super::pattern::Pattern;
@@ -37,6 +38,8 @@ pub(crate) enum Code {
     This,
     Slot(Slot),
     Member(Box<Code>, Step),
+    /// As `Member`; for an item that has no such element, what the model says of its absence.
+    MemberOr(Box<Code>, Step, Item),
     Index(Box<Code>, Box<Code>),
     Binary(Operator, Box<Code>, Box<Code>),
     /// `is`, `as`, `ofType` on the JSON form: the element name ends in the type, so only primitives are told apart.
@@ -46,6 +49,14 @@ pub(crate) enum Code {
     Exists(Box<Code>, Option<Box<Code>>),
     All(Box<Code>, Box<Code>),
     If(Box<Code>, Box<Code>, Box<Code>),
+    /// `aggregate(expression, start)`
+    Aggregate(Box<Code>, Box<Code>, Box<Code>),
+    /// `repeat(expression)`
+    Repeat(Box<Code>, Box<Code>),
+    /// `$total` of the aggregate around it.
+    Total,
+    /// `$index`: place of `$this` in what is gone through, from 0.
+    Place,
     Matches(Box<Code>, Arc<Pattern>),
     /// A date or dateTime, some days or hours on.
     Moved(Box<Code>, Shift),
@@ -58,6 +69,9 @@ pub(crate) enum Code {
 pub(crate) enum Operator {
     Equal,
     NotEqual,
+    /// `~`: texts without regard to case and white space, collections in any order.
+    Equivalent,
+    NotEquivalent,
     Less,
     LessOrEqual,
     Greater,
@@ -73,6 +87,11 @@ pub(crate) enum Operator {
     Add,
     Subtract,
     Multiply,
+    Divide,
+    /// `div`
+    Quotient,
+    /// `mod`
+    Remainder,
 }
 
 /// FHIRPath functions over a collection that need no lazily evaluated argument.
@@ -108,8 +127,44 @@ pub(crate) enum Function {
     Join,
     Split,
     FhirExtension,
+    ToDate,
+    ToDateTime,
+    ToTime,
+    /// `convertsTo...`: whether the conversion of that kind gives something.
+    Converts(Conversion),
+    Escape,
+    Unescape,
+    Encode,
+    Decode,
+    ToChars,
+    LastIndexOf,
+    Absolute,
+    /// `truncate()`, `floor()`, `ceiling()`, `round()`
+    Cut(Cut),
+    Power,
+    IsDistinct,
+    /// `allTrue()`, `anyTrue()`, `allFalse()`, `anyFalse()`: of all or of any, true or false.
+    Every(bool),
+    Any(bool),
+    Union,
+    Intersect,
+    Exclude,
+    SubsetOf,
+    SupersetOf,
     /// `said('PID_13', ...)`: whether a child of one of these names is there, explicitly empty ones included.
     Said,
+}
+
+/// What `toX()` and `convertsToX()` convert to (FHIRPath 2.0.0, 5.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conversion {
+    Text,
+    Integer,
+    Decimal,
+    Boolean,
+    Date,
+    DateTime,
+    Time,
 }
 
 /// Our own functions: the only additions to FML, usable in expressions and as transforms.
@@ -194,6 +249,8 @@ pub(crate) struct SourcePlan {
     /// As written, for messages.
     pub path: Box<str>,
     pub default: Option<Code>,
+    /// What the model says of the element's absence.
+    pub absent: Option<Item>,
     pub list_mode: ListMode,
     pub cardinality: Option<(u32, Option<u32>)>,
     pub slot: Option<Slot>,

@@ -12,9 +12,11 @@ mod typing;
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::fml::{self, DefaultFor, Files, Group, Map, MapError, Place, Profile, Program, Rule, nearest};
+use crate::fml::{
+    self, DefaultFor, Files, Group, Map, MapError, Parameter, Place, Profile, Program, Rule, nearest,
+};
 
-use super::code::{Code, GroupPlan, NameId, RulePlan, Slot, SourcePlan, TargetPlan};
+use super::code::{Code, Fill, GroupPlan, NameId, RulePlan, Slot, SourcePlan, TargetPlan};
 use super::shape::{FHIR, Shapes, TypeId};
 use super::tables::InlineTable;
 use super::{Entry, Options, Plan};
@@ -55,9 +57,17 @@ pub(super) struct Compiler<'p> {
     waiting: VecDeque<(usize, &'p Group, Vec<Holds>)>,
     defaults: Option<default::Defaults<'p>>,
     scope: Vec<Variable>,
+    /// Element and item of the source whose conditions are compiled.
+    selected: Option<(String, Holds)>,
+    /// Parameters of an extended group that the extending one has not.
+    unbound: Vec<&'p str>,
     slots: usize,
+    /// Calls of `aggregate()` around what is compiled.
+    aggregates: usize,
     /// Whether the source is FHIR, or of a model at hand, so that a choice's name ends in its type.
     fhir: bool,
+    /// Whether what is compiled stands in a sender's own map: what it imports may use the whole language.
+    own: bool,
     /// Whether the rules compiled come from a group that is extended, and so were written for a more general type.
     inherited: bool,
     errors: Vec<MapError>,
@@ -115,8 +125,12 @@ impl<'p> Compiler<'p> {
             waiting: VecDeque::new(),
             defaults: None,
             scope: Vec::new(),
+            selected: None,
+            unbound: Vec::new(),
             slots: 0,
+            aggregates: 0,
             fhir: false,
+            own: true,
             inherited: false,
             errors: Vec::new(),
         };
@@ -144,8 +158,14 @@ impl<'p> Compiler<'p> {
         &self.program.files
     }
 
+    /// Whether units must say whose they are.
     fn is_strict(&self) -> bool {
         self.options.profile == Profile::Strict
+    }
+
+    /// Whether the language is narrowed too: in a sender's own map.
+    fn is_narrow(&self) -> bool {
+        self.is_strict() && self.own
     }
 
     fn error(&mut self, code: &'static str, place: Place, text: impl Into<String>, help: impl Into<String>) {
@@ -266,7 +286,7 @@ impl<'p> Compiler<'p> {
         let mut below = group;
         while let Some((name, place)) = &below.extends {
             match self.program.inherited(name, below) {
-                Some(base) if !takes(base, group) => {
+                Some(base) if !takes(base, group, self.is_strict() && group.place.file == 0) => {
                     self.error("extends-parameters", *place, format!("`{name}` takes other parameters"), "");
                     break;
                 }
@@ -293,10 +313,16 @@ impl<'p> Compiler<'p> {
             for (variable, parameter) in self.scope.iter_mut().zip(names) {
                 variable.name.clone_from(&parameter.name);
             }
+            self.unbound = match same {
+                true => Vec::new(),
+                false => missing(part, group).map(|parameter| parameter.name.as_str()).collect(),
+            };
             self.inherited = part.place != group.place;
+            self.own = part.place.file == 0;
             rules.extend(part.rules.iter().map(|rule| self.rule(rule)));
         }
-        self.inherited = false;
+        (self.inherited, self.own) = (false, true);
+        self.unbound.clear();
         GroupPlan { parameters: group.parameters.len(), slots: self.slots, rules }
     }
 
@@ -308,16 +334,35 @@ impl<'p> Compiler<'p> {
         let depth = self.scope.len();
         let place = self.place(rule.place);
         let simple = fml::is_simple(rule);
-        let sources: Vec<SourcePlan> =
+        let mut sources: Vec<SourcePlan> =
             rule.sources.iter().filter_map(|source| self.source(source, simple)).collect();
         let mut calls = Vec::new();
         let targets: Vec<(u32, TargetPlan)> = self.targets(rule, &mut calls);
+        if let [source] = sources.as_mut_slice() {
+            self.absent(source, &targets);
+        }
         for call in &rule.calls {
             calls.extend(self.invoke(call));
         }
         let rules = rule.rules.iter().map(|rule| self.rule(rule)).collect();
         self.scope.truncate(depth);
         RulePlan { place, name: rule.name.clone(), sources, targets, calls, rules }
+    }
+
+    /// What is required of the target, and what the model of the source says by leaving an element out, is written all the same:
+    /// it "can never be unknown" (FHIR STU3 elementdefinition-definitions.html#ElementDefinition.defaultValue_x_). An element that
+    /// may be absent stays so.
+    fn absent(&self, source: &mut SourcePlan, targets: &[(u32, TargetPlan)]) {
+        let required = |(_, target): &(u32, TargetPlan)| match target {
+            TargetPlan::Write { field, fill: Fill::Copy(..) | Fill::Create, .. } => {
+                self.shapes.field(*field).required
+            }
+            _ => false,
+        };
+        let plain = source.condition.is_none() && source.default.is_none() && source.type_name.is_none();
+        if plain && !targets.is_empty() && targets.iter().all(required) {
+            source.default = source.absent.as_ref().map(|absent| Code::Literal(absent.clone()));
+        }
     }
 
     fn invoke(&mut self, call: &'p crate::fml::Call) -> Option<(usize, Vec<Code>)> {
@@ -340,7 +385,7 @@ impl<'p> Compiler<'p> {
                 (true, Holds::Target(type_id), Some(wanted)) => {
                     let wanted = self.shapes.type_name(wanted);
                     // The body is checked for what it is called with; a sender's map must also be called as it declares.
-                    if self.is_strict() && !self.shapes.is_a(type_id, wanted) {
+                    if self.is_narrow() && !self.shapes.is_a(type_id, wanted) {
                         let is = self.shapes.type_name(type_id);
                         let text = format!("`{wanted}` is expected, this is a {is}");
                         self.error("group-argument", argument.place, text, "");
@@ -397,11 +442,16 @@ impl<'p> Compiler<'p> {
     }
 }
 
-/// Whether `group` can pass its arguments on to `base`.
-fn takes(base: &Group, group: &Group) -> bool {
-    let has =
-        |name: &str, target: bool| group.parameters.iter().any(|p| p.name == name && p.target == target);
-    base.parameters.len() == group.parameters.len() || base.parameters.iter().all(|p| has(&p.name, p.target))
+/// Whether `group` can pass its arguments on to `base`. In the open profile it may lack what `base` writes to: only a rule that
+/// then has something to write is at fault.
+fn takes(base: &Group, group: &Group, strict: bool) -> bool {
+    base.parameters.len() == group.parameters.len() || missing(base, group).all(|p| !strict && p.target)
+}
+
+/// The parameters of `base` that `group` has none of the name for.
+fn missing<'p>(base: &'p Group, group: &'p Group) -> impl Iterator<Item = &'p Parameter> {
+    let has = |of: &Parameter| group.parameters.iter().any(|p| p.name == of.name && p.target == of.target);
+    base.parameters.iter().filter(move |parameter| !has(parameter))
 }
 
 fn capital(name: &str) -> String {

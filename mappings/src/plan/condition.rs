@@ -17,8 +17,8 @@ use super::problem::Problem;
 impl Operator {
     /// Whether it gives a truth value or nothing.
     pub(crate) fn is_logical(self) -> bool {
-        use Operator::{Add, Concatenate, Multiply, Subtract, Union};
-        !matches!(self, Concatenate | Union | Add | Subtract | Multiply)
+        use Operator::{Add, Concatenate, Divide, Multiply, Quotient, Remainder, Subtract, Union};
+        !matches!(self, Concatenate | Union | Add | Subtract | Multiply | Divide | Quotient | Remainder)
     }
 }
 
@@ -91,12 +91,13 @@ impl<'t> Machine<'t> {
             Code::All(base, condition) => {
                 self.spend()?;
                 let base = self.evaluate(base, focus)?;
-                for item in base.as_slice() {
-                    if !self.holds(condition, Some(item))? {
-                        return Ok(Some(false));
-                    }
+                let (mut all, at) = (true, self.place);
+                for (place, item) in base.as_slice().iter().enumerate() {
+                    self.place = place;
+                    all = all && self.holds(condition, Some(item))?;
                 }
-                Ok(Some(true))
+                self.place = at;
+                Ok(Some(all))
             }
             Code::Matches(base, pattern) => {
                 self.spend()?;
@@ -168,6 +169,8 @@ impl<'t> Machine<'t> {
                     Operator::LessOrEqual => self.order(&left, &right)?.map(|o| o != Ordering::Greater),
                     Operator::Greater => self.order(&left, &right)?.map(|o| o == Ordering::Greater),
                     Operator::GreaterOrEqual => self.order(&left, &right)?.map(|o| o != Ordering::Less),
+                    Operator::Equivalent => Some(self.equivalent(&left, &right)),
+                    Operator::NotEquivalent => Some(!self.equivalent(&left, &right)),
                     Operator::In => self.is_in(&left, &right),
                     Operator::Contains => self.is_in(&right, &left),
                     _ => None,
@@ -227,14 +230,16 @@ impl<'t> Machine<'t> {
             }
         }
         let base = self.evaluate(base, focus)?;
-        let mut found = false;
-        for item in base.as_slice() {
+        let (mut found, at) = (false, self.place);
+        for (place, item) in base.as_slice().iter().enumerate() {
             self.tested(item);
+            self.place = place;
             found |= match condition {
                 Some(condition) => self.holds(condition, Some(item))?,
                 None => true,
             };
         }
+        self.place = at;
         Ok(found)
     }
 

@@ -85,6 +85,99 @@ pub(crate) fn multiply(a: &str, b: &str) -> Option<String> {
     Some(lexeme(if a.0 == b.0 { product } else { -product }, scale))
 }
 
+/// Digits of a quotient that does not come out even (FHIRPath 2.0.0, 4.1.4 asks for 18 at least).
+const QUOTIENT_DIGITS: usize = 28;
+
+/// Quotient: exact where it comes out even, else 28 digits, the last rounded half up; without zeros at the end. `None` when either
+/// is no number, or has more than 36 digits; `Some(None)` by zero, where there is none.
+pub(crate) fn divide(a: &str, b: &str) -> Option<Option<String>> {
+    let (a, b) = (parts(a)?, parts(b)?);
+    let (left, right) = (unsigned(&a)?, unsigned(&b)?);
+    if right == 0 {
+        return Some(None);
+    }
+    let (mut quotient, mut rest, mut scale) = (left / right, left % right, 0_i64);
+    while rest != 0 && quotient < 10_u128.pow(QUOTIENT_DIGITS as u32 - 1) {
+        rest = rest.checked_mul(10)?;
+        quotient = quotient * 10 + rest / right;
+        rest %= right;
+        scale += 1;
+    }
+    if rest >= right - rest {
+        quotient += 1;
+    }
+    let mut power = a.2 - b.2 - scale;
+    while power < 0 && quotient.is_multiple_of(10) {
+        quotient /= 10;
+        power += 1;
+    }
+    let zeros = u32::try_from(power.max(0)).ok()?;
+    let whole = i128::try_from(quotient).ok()?.checked_mul(10_i128.checked_pow(zeros)?)?;
+    let scale = u32::try_from((-power).max(0)).ok().filter(|scale| *scale <= 36)?;
+    Some(Some(lexeme(if a.0 == b.0 { whole } else { -whole }, scale)))
+}
+
+/// `div` and `mod`: the whole quotient towards zero, and what is left over, with the sign of the dividend (FHIRPath 2.0.0, 6.6.5).
+/// `None` and `Some(None)` as [`divide`].
+pub(crate) fn divide_whole(a: &str, b: &str) -> Option<Option<(String, String)>> {
+    let (a, b) = (parts(a)?, parts(b)?);
+    let power = a.2.min(b.2).min(0);
+    let (left, right) = (scaled(&a, power)?, scaled(&b, power)?);
+    if right == 0 {
+        return Some(None);
+    }
+    let scale = u32::try_from(-power).ok()?;
+    Some(Some((lexeme(left / right, 0), lexeme(left % right, scale))))
+}
+
+/// Which whole number, or number of so many digits after the point, stands for a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Towards zero.
+    Truncate,
+    Floor,
+    Ceiling,
+    /// To the nearest, halves away from zero.
+    Round,
+}
+
+/// A number with at most `digits` after the point. `None`: no number, or of more than 36 digits.
+pub(crate) fn cut(a: &str, how: Cut, digits: u32) -> Option<String> {
+    let a = parts(a)?;
+    let (power, digits) = (a.2.min(0), digits.min(36));
+    let value = scaled(&a, power)?;
+    let over = u32::try_from(-power).ok()?.saturating_sub(digits);
+    let unit = 10_i128.checked_pow(over)?;
+    let (whole, rest) = (value / unit, value % unit);
+    let step = match how {
+        Cut::Truncate => 0,
+        Cut::Floor => -i128::from(rest < 0),
+        Cut::Ceiling => i128::from(rest > 0),
+        Cut::Round if rest.unsigned_abs().saturating_mul(2) >= unit.unsigned_abs() && rest != 0 => {
+            rest.signum()
+        }
+        Cut::Round => 0,
+    };
+    Some(lexeme(whole + step, u32::try_from(-power).ok()?.min(digits)))
+}
+
+/// A whole power, exact. `None`: no number, a power that is not whole or below 0, or more than 36 digits.
+pub(crate) fn power(a: &str, times: &str) -> Option<String> {
+    let times: u32 = times.parse().ok().filter(|times| *times <= 128)?;
+    (0..times).try_fold("1".to_owned(), |product, _| multiply(&product, a))
+}
+
+fn unsigned(parts: &Parts) -> Option<u128> {
+    if parts.1.is_empty() { Some(0) } else { parts.1.parse().ok().filter(|_| parts.1.len() <= 36) }
+}
+
+/// The number in units of ten to that power, which is no more than its own.
+fn scaled((negative, digits, own): &Parts, power: i64) -> Option<i128> {
+    let zeros = usize::try_from(own - power).ok().filter(|zeros| digits.len() + zeros <= 36)?;
+    let value: i128 = format!("0{digits}{}", "0".repeat(zeros)).parse().ok()?;
+    Some(if *negative { -value } else { value })
+}
+
 /// An integer with `scale` digits after the point.
 fn lexeme(value: i128, scale: u32) -> String {
     let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale as usize + 1);
@@ -137,17 +230,8 @@ pub(crate) fn compare(a: &str, b: &str) -> Option<Ordering> {
 pub(crate) fn add(a: &str, b: &str) -> Option<String> {
     let (a, b) = (parts(a)?, parts(b)?);
     let power = a.2.min(b.2).min(0);
-    let scaled = |(negative, digits, own): &Parts| -> Option<i128> {
-        let zeros = usize::try_from(own - power).ok().filter(|zeros| digits.len() + zeros <= 36)?;
-        let value: i128 = format!("0{digits}{}", "0".repeat(zeros)).parse().ok()?;
-        Some(if *negative { -value } else { value })
-    };
-    let sum = scaled(&a)?.checked_add(scaled(&b)?)?;
-    let fraction = usize::try_from(-power).ok()?;
-    let digits = format!("{:0>width$}", sum.unsigned_abs(), width = fraction + 1);
-    let (whole, rest) = digits.split_at_checked(digits.len() - fraction)?;
-    let sign = if sum < 0 { "-" } else { "" };
-    Some(if rest.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest}") })
+    let sum = scaled(&a, power)?.checked_add(scaled(&b, power)?)?;
+    Some(lexeme(sum, u32::try_from(-power).ok()?))
 }
 
 #[cfg(test)]
@@ -184,6 +268,48 @@ mod tests {
         ] {
             assert_eq!(add(a, b).as_deref(), expected, "{a} + {b}");
         }
+    }
+
+    #[test]
+    fn quotients_are_exact_where_they_come_out_even() {
+        for (a, b, expected) in [
+            ("6", "3", Some("2")),
+            ("1", "8", Some("0.125")),
+            ("-7.5", "2.5", Some("-3")),
+            ("1", "3", Some("0.3333333333333333333333333333")),
+            ("2", "3", Some("0.6666666666666666666666666667")),
+            ("1e3", "0.01", Some("100000")),
+            ("0", "5", Some("0")),
+            ("5", "0.0", None),
+        ] {
+            assert_eq!(divide(a, b), Some(expected.map(str::to_owned)), "{a} / {b}");
+        }
+        assert_eq!((divide("x", "1"), divide(&"9".repeat(40), "7")), (None, None));
+        let whole = |a, b| divide_whole(a, b).flatten();
+        let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
+        assert_eq!(whole("7", "2"), pair("3", "1"));
+        assert_eq!(whole("-7", "2"), pair("-3", "-1"));
+        assert_eq!(whole("5.5", "0.7"), pair("7", "0.6"));
+        assert_eq!(divide_whole("1", "0"), Some(None));
+    }
+
+    #[test]
+    fn numbers_are_cut_as_asked() {
+        for (number, how, digits, expected) in [
+            ("1.5", Cut::Round, 0, "2"),
+            ("-1.5", Cut::Round, 0, "-2"),
+            ("3.14159", Cut::Round, 3, "3.142"),
+            ("2", Cut::Round, 3, "2"),
+            ("1.9", Cut::Truncate, 0, "1"),
+            ("-1.1", Cut::Floor, 0, "-2"),
+            ("-1.9", Cut::Ceiling, 0, "-1"),
+            ("1.01", Cut::Ceiling, 0, "2"),
+            ("1e2", Cut::Floor, 0, "100"),
+        ] {
+            assert_eq!(cut(number, how, digits).as_deref(), Some(expected), "{number} {how:?} {digits}");
+        }
+        assert_eq!(power("1.1", "2").as_deref(), Some("1.21"));
+        assert_eq!((power("2", "0.5"), power("10", "99")), (None, None));
     }
 
     #[test]

@@ -34,6 +34,18 @@ impl<'t> Machine<'t> {
                 }
                 out
             }
+            Code::MemberOr(base, name, absent) => {
+                let base = self.evaluate(base, focus)?;
+                let mut out = Items::Empty;
+                for item in base.as_slice() {
+                    let before = out.len();
+                    self.step(item, name, &mut out);
+                    if out.len() == before {
+                        out.push(absent.clone());
+                    }
+                }
+                out
+            }
             Code::Index(base, index) => {
                 let base = self.evaluate(base, focus)?;
                 let index = self.evaluate(index, focus)?;
@@ -68,22 +80,40 @@ impl<'t> Machine<'t> {
             }
             Code::Where(base, condition) => {
                 let base = self.evaluate(base, focus)?;
-                let mut out = Items::Empty;
-                for item in base.as_slice() {
+                let (mut out, at) = (Items::Empty, self.place);
+                for (place, item) in base.as_slice().iter().enumerate() {
+                    self.place = place;
                     if self.holds(condition, Some(item))? {
                         out.push(item.clone());
                     }
                 }
+                self.place = at;
                 out
             }
             Code::Select(base, inner) => {
                 let base = self.evaluate(base, focus)?;
-                let mut out = Items::Empty;
-                for item in base.as_slice() {
+                let (mut out, at) = (Items::Empty, self.place);
+                for (place, item) in base.as_slice().iter().enumerate() {
+                    self.place = place;
                     out.extend(self.evaluate(inner, Some(item))?);
                 }
+                self.place = at;
                 out
             }
+            Code::Total => self.total.clone(),
+            Code::Place => Items::One(Item::Number(self.place.to_string().into())),
+            Code::Aggregate(base, inner, start) => {
+                let base = self.evaluate(base, focus)?;
+                let start = self.evaluate(start, focus)?;
+                let (outer, at) = (std::mem::replace(&mut self.total, start), self.place);
+                for (place, item) in base.as_slice().iter().enumerate() {
+                    self.place = place;
+                    self.total = self.evaluate(inner, Some(item))?;
+                }
+                self.place = at;
+                std::mem::replace(&mut self.total, outer)
+            }
+            Code::Repeat(base, inner) => self.repeat(base, inner, focus)?,
             Code::If(condition, yes, no) => {
                 let branch = if self.holds(condition, focus)? { yes } else { no };
                 self.evaluate(branch, focus)?
@@ -117,6 +147,26 @@ impl<'t> Machine<'t> {
                 self.extension(*function, &values)?
             }
         })
+    }
+
+    /// What an expression gives, and what it gives of that, each item once (FHIRPath 2.0.0, 5.2.3).
+    fn repeat(&mut self, base: &Code, inner: &Code, focus: Option<&Item>) -> Result<Items, Problem> {
+        let mut found: Vec<Item> = Vec::new();
+        let mut queue: Vec<Item> = self.evaluate(base, focus)?.as_slice().to_vec();
+        while let Some(item) = queue.pop() {
+            for item in self.evaluate(inner, Some(&item))?.as_slice() {
+                let mut known = false;
+                for other in &found {
+                    self.spend()?;
+                    known = known || self.item_equal(item, other);
+                }
+                if !known {
+                    found.push(item.clone());
+                    queue.push(item.clone());
+                }
+            }
+        }
+        Ok(found.into_iter().collect())
     }
 
     /// Whether a condition is true; empty is not.
@@ -153,9 +203,12 @@ impl<'t> Machine<'t> {
                 let right = self.single_text(&right)?;
                 Items::text(format!("{}{}", left.as_deref().unwrap_or(""), right.as_deref().unwrap_or("")))
             }
-            Operator::Add | Operator::Subtract | Operator::Multiply => {
-                self.arithmetic(operator, &left, &right)?
-            }
+            Operator::Add
+            | Operator::Subtract
+            | Operator::Multiply
+            | Operator::Divide
+            | Operator::Quotient
+            | Operator::Remainder => self.arithmetic(operator, &left, &right)?,
             Operator::Union => {
                 let mut all = left;
                 all.extend(right);
@@ -176,18 +229,58 @@ impl<'t> Machine<'t> {
         if texts {
             return Ok(Items::text(format!("{}{}", &*a, &*b)));
         }
+        let whole =
+            |part: fn((String, String)) -> String| decimal::divide_whole(&a, &b).map(|parts| parts.map(part));
         let result = match operator {
-            Operator::Add => decimal::add(&a, &b),
-            Operator::Subtract => decimal::subtract(&a, &b),
-            _ => decimal::multiply(&a, &b),
+            Operator::Add => decimal::add(&a, &b).map(Some),
+            Operator::Subtract => decimal::subtract(&a, &b).map(Some),
+            Operator::Divide => decimal::divide(&a, &b),
+            Operator::Quotient => whole(|(quotient, _)| quotient),
+            Operator::Remainder => whole(|(_, rest)| rest),
+            _ => decimal::multiply(&a, &b).map(Some),
         };
         match result {
-            Some(number) => Ok(Items::One(Item::Number(number.into()))),
+            // By zero there is nothing (FHIRPath 2.0.0, 6.6.2).
+            Some(None) => Ok(Items::Empty),
+            Some(Some(number)) => Ok(Items::One(Item::Number(number.into()))),
             None => {
                 let problem =
                     Problem::new("number-invalid", "not numbers one can reckon with", "send numbers");
                 Err(left.first().map_or(problem.clone(), |item| problem.on(item)))
             }
+        }
+    }
+
+    /// `~` (FHIRPath 2.0.0, 6.1.2): nothing is equivalent to nothing, order is of no matter.
+    pub(super) fn equivalent(&mut self, left: &Items, right: &Items) -> bool {
+        let mut rest: Vec<&Item> = right.as_slice().iter().collect();
+        let mut same = left.len() == right.len();
+        for item in left.as_slice() {
+            let at = rest.iter().position(|other| self.item_equivalent(item, other));
+            same &= at.map(|at| rest.swap_remove(at)).is_some();
+        }
+        same
+    }
+
+    fn item_equivalent(&mut self, a: &Item, b: &Item) -> bool {
+        if self.item_equal(a, b) {
+            return true;
+        }
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        match (self.is_number(a) || self.is_number(b), self.text(a), self.text(b)) {
+            (true, Some(a), Some(b)) => {
+                // To the digits of the less precise.
+                let digits =
+                    |text: &str| text.split_once('.').map_or(0, |(_, fraction)| fraction.len() as u32);
+                let digits = digits(&a).min(digits(&b));
+                let rounded = |text: &str| decimal::cut(text, decimal::Cut::Round, digits);
+                match (rounded(&a), rounded(&b)) {
+                    (Some(a), Some(b)) => decimal::compare(&a, &b) == Some(Ordering::Equal),
+                    _ => false,
+                }
+            }
+            (false, Some(a), Some(b)) => words(&a) == words(&b),
+            _ => false,
         }
     }
 
@@ -271,6 +364,10 @@ impl<'t> Machine<'t> {
                 self.children(*node, *name, out);
                 let tree = self.tree;
                 self.valued(before, out);
+                // The text of an XML element is its `xmlText`, as HL7's CDA models call it.
+                if out.len() == before && self.is_own(*node, *name) {
+                    out.push(item.clone());
+                }
                 let symbol = |name: &u16| self.symbols.get(usize::from(*name)).copied().flatten();
                 let (name, Some(beside)) = (symbol(name), symbol(beside)) else { return };
                 let has_value = |ordinal: u32| {
@@ -423,6 +520,27 @@ impl<'t> Machine<'t> {
             "integer" => kind == "decimal" && self.text(item).is_some_and(|t| t.parse::<i64>().is_ok()),
             wanted => wanted == kind,
         }
+    }
+
+    /// Whether a rule's typed source takes an item; `None` where nothing tells: the name of its element would, `resourceType`, or in XML
+    /// `xsi:type`, as CDA has it.
+    pub(crate) fn is_of_type(&mut self, item: &Item, wanted: &str) -> Option<bool> {
+        if let Item::Node(node) = item {
+            if let Some(typed) = self.tree.named(*node, "xsi_type").next() {
+                let named = self.text(&Item::Node(typed))?;
+                let name = named.rsplit(':').next().unwrap_or(&named);
+                let special = self.shapes.logical(name).is_some_and(|id| self.shapes.is_a(id, wanted));
+                return Some(name == wanted || special);
+            }
+            if self.tree.node(*node).value == Value::None {
+                return self.resource_type(item).map(|is| is == wanted);
+            }
+            let told = ["string", "decimal", "integer", "boolean"];
+            if !told.iter().any(|told| wanted.eq_ignore_ascii_case(told)) {
+                return None;
+            }
+        }
+        Some(self.is_type(item, wanted))
     }
 
     /// What `resourceType` says; the root of an XML document is named after its type.

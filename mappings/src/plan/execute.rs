@@ -65,6 +65,9 @@ pub(crate) struct Machine<'t> {
     /// How values are being read just now; what a [`Record`] says of them.
     pub reading: Reading,
     pub record: Option<Box<Record>>,
+    /// `$total` and `$index`.
+    pub total: Items,
+    pub place: usize,
 }
 
 impl<'t> Machine<'t> {
@@ -96,6 +99,8 @@ impl<'t> Machine<'t> {
             logs: Vec::new(),
             reading: Reading::Tested,
             record: None,
+            total: Items::Empty,
+            place: 0,
         }
     }
 
@@ -226,10 +231,16 @@ impl<'t> Machine<'t> {
             for item in items.as_slice() {
                 self.spend()?;
                 self.bound(source, item);
-                if let Some(wanted) = &source.type_name
-                    && !self.is_type(item, wanted)
-                {
-                    continue;
+                match source.type_name.as_ref().map(|wanted| (wanted, self.is_of_type(item, wanted))) {
+                    None | Some((_, Some(true))) => {}
+                    Some((_, Some(false))) => continue,
+                    // Passed over it would be lost without a word.
+                    Some((wanted, None)) => {
+                        let text = format!("nothing here tells whether this is a {wanted}");
+                        let remedy =
+                            "send its type (resourceType, xsi:type), or test what it says with `where`";
+                        return Err(Problem::new("source-type", text, remedy).on(item));
+                    }
                 }
                 if match &source.condition {
                     Some(condition) => self.holds(condition, Some(item))?,

@@ -11,7 +11,7 @@ use crate::source::{NodeId, Value};
 
 use super::execute::{Building, Machine};
 use super::problem::Problem;
-use super::target::{TargetId, Written};
+use super::target::{TargetId, Written, XmlError};
 use super::{Trace, TraceValue};
 
 /// FHIR elements a reader must understand or refuse the whole (FHIR R4 extensibility.html#modifierExtension,
@@ -130,6 +130,7 @@ impl Machine<'_> {
             label: label.unwrap_or_else(|| type_name.to_owned()),
             spans: vec![self.tree.node(building.anchor).span],
             resource: None,
+            xml: None,
             identity: building.identity,
             subject: has_subject.then_some(building.subject),
             findings: Vec::new(),
@@ -164,12 +165,18 @@ impl Machine<'_> {
             Some(text) => {
                 let refused = failed(&unit);
                 let type_id = self.target.get(building.root).map(|node| node.type_id).unwrap_or_default();
-                // Other models are checked while building; only R4 resources have more rules than that.
+                // Of other models types, choices and repetition were checked while building; presence is left.
                 let judged = self.shapes.is_r4(type_id) && self.shapes.is_resource(type_id);
                 let findings = match judged {
                     true => self.validated(&text, building.root, building.anchor, refused),
-                    false => Vec::new(),
+                    false if self.shapes.is_r4(type_id) || refused => Vec::new(),
+                    false => self.missing(building.root),
                 };
+                match self.target.xml(building.root, self.limits.output_bytes_max as usize) {
+                    None => {}
+                    Some(Ok(xml)) => unit.xml = Some(xml),
+                    Some(Err(error)) => unit.add(self.finding(not_xml(&error), building.anchor)),
+                }
                 for finding in findings {
                     unit.add(finding);
                 }
@@ -177,6 +184,25 @@ impl Machine<'_> {
             }
         }
         unit
+    }
+
+    /// What the model of a root other than R4's requires and nobody wrote.
+    fn missing(&self, root: TargetId) -> Vec<Finding> {
+        let most = self.limits.findings_max as usize;
+        let missing = self.target.missing(root).into_iter().take(most);
+        let findings = missing.map(|(parent, path, element)| {
+            let problem = Problem::new(
+                "resource-invalid",
+                format!("{path}.{element}: {element} is required"),
+                "send it, or let the map write it",
+            )
+            .because(format!("required:{path}.{element}"));
+            let origin = self.target.get(parent).map(|node| node.origin);
+            let mut finding = self.finding(problem, origin.map_or(self.tree.root(), |origin| origin.node));
+            finding.rule = origin.map(|origin| self.show(origin.rule));
+            finding
+        });
+        findings.collect()
     }
 
     /// Path and origin of every primitive of a resource.
@@ -240,6 +266,19 @@ impl Machine<'_> {
             findings.push(Finding { path: placed.path, span: placed.span, rule: placed.rule, ..finding });
         }
         findings
+    }
+}
+
+fn not_xml(error: &XmlError) -> Problem {
+    match error {
+        XmlError::TooLong => {
+            Problem::new("limit-output", "the document is too long in XML", "split the document")
+        }
+        XmlError::Character(name) => Problem::new(
+            "xml-character",
+            format!("`{name}` holds a character that XML has no way to write"),
+            "take control characters out of it",
+        ),
     }
 }
 

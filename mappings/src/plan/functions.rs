@@ -1,5 +1,8 @@
 //! Functions of the FHIRPath subset and our own extension functions, over values already computed.
 
+mod collection;
+mod value;
+
 use std::fmt::Write as _;
 
 use crate::bsn::Bsn;
@@ -106,6 +109,14 @@ impl Machine<'_> {
                 }
                 found
             }
+            Function::IsDistinct
+            | Function::Every(_)
+            | Function::Any(_)
+            | Function::Union
+            | Function::Intersect
+            | Function::Exclude
+            | Function::SubsetOf
+            | Function::SupersetOf => self.collection(function, base, arguments)?,
             _ => match self.single_text(&base)? {
                 Some(text) => self.text_function(function, &text, arguments)?,
                 None => Items::Empty,
@@ -168,19 +179,6 @@ impl Machine<'_> {
                 }
                 bounded(text.replace(given, &with))?
             }
-            Function::ToText => Items::text(text),
-            Function::ToInteger => match text.strip_prefix('+').unwrap_or(text).parse::<i32>() {
-                Ok(number) => Items::One(Item::Number(number.to_string().into())),
-                Err(_) => Items::Empty,
-            },
-            Function::ToDecimal => {
-                decimal::normal(text).map_or(Items::Empty, |number| Items::One(Item::Number(number.into())))
-            }
-            Function::ToBoolean => match text.to_ascii_lowercase().as_str() {
-                "true" | "t" | "yes" | "y" | "1" | "1.0" => Items::boolean(true),
-                "false" | "f" | "no" | "n" | "0" | "0.0" => Items::boolean(false),
-                _ => Items::Empty,
-            },
             Function::StartsWith => Items::boolean(text.starts_with(given)),
             Function::EndsWith => Items::boolean(text.ends_with(given)),
             Function::ContainsText => Items::boolean(text.contains(given)),
@@ -190,7 +188,7 @@ impl Machine<'_> {
             Function::Trim => Items::text(text.trim()),
             Function::Split if given.is_empty() => Items::text(text),
             Function::Split => text.split(given).map(|part| Item::Text(part.into())).collect(),
-            _ => Items::Empty,
+            _ => return value::of(function, text, given),
         })
     }
 

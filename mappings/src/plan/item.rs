@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::model::Absent;
 use crate::source::NodeId;
 
 use super::target::TargetId;
@@ -62,6 +63,16 @@ pub(crate) enum Item {
     Number(Arc<str>),
     /// A truth value.
     Boolean(bool),
+}
+
+impl From<&Absent> for Item {
+    fn from(absent: &Absent) -> Item {
+        match absent {
+            Absent::Text(text) => Item::Text(Arc::clone(text)),
+            Absent::Number(number) => Item::Number(Arc::clone(number)),
+            Absent::Boolean(value) => Item::Boolean(*value),
+        }
+    }
 }
 
 /// A collection; nearly always empty or one item, which then needs no allocation.

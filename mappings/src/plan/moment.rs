@@ -208,6 +208,31 @@ impl Shift {
     }
 }
 
+/// The date of a FHIR date or dateTime, with the precision written; `None` when the text is neither.
+pub(crate) fn date_of(text: &str) -> Option<&str> {
+    let date = text.split('T').next()?;
+    (is_date_time(text) && date.len() >= 4).then_some(date)
+}
+
+/// Whether a text is a FHIR date or dateTime (FHIR R4 datatypes.html#dateTime).
+pub(crate) fn is_date_time(text: &str) -> bool {
+    sluis_conformance::path::FhirDateTime::parse(text).is_ok()
+}
+
+/// Whether a text is a time of day, to the hour or more precise (FHIRPath 2.0.0, 2.1.6).
+pub(crate) fn is_time(text: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(3, ':').collect();
+    let sized = parts.iter().take(2).all(|part| part.len() == 2);
+    let seconds =
+        parts.get(2).is_none_or(|part| part.split('.').next().is_some_and(|whole| whole.len() == 2));
+    let padded = match parts.len() {
+        1 => format!("{text}:00:00"),
+        2 => format!("{text}:00"),
+        _ => text.to_owned(),
+    };
+    sized && seconds && !text.contains('-') && padded.parse::<jiff::civil::Time>().is_ok()
+}
+
 /// Whether `zone` is in the time zone database.
 pub(crate) fn is_zone(zone: &str) -> bool {
     TimeZone::get(zone).is_ok()

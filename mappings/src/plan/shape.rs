@@ -11,6 +11,8 @@ use std::sync::{Arc, LazyLock};
 use foldhash::fast::RandomState;
 use sluis_conformance::definitions::{self, Definitions, StructureId, StructureKind};
 
+use crate::model::{Absent, Xml};
+
 /// Where the canonicals of FHIR's own types begin; those of a version are below `<version>/`.
 pub(crate) const FHIR: &str = "http://hl7.org/fhir/";
 
@@ -38,6 +40,12 @@ pub(crate) struct Field {
     pub many: bool,
     /// Whether it is one type of a choice.
     pub choice: bool,
+    /// Whether it must be there; of a choice, one of its types.
+    pub required: bool,
+    /// What its absence says, where the model tells.
+    pub default: Option<Absent>,
+    /// How it is written in XML; of no meaning in FHIR's own types.
+    pub xml: Xml,
     /// Type of its content; `Resource` for any resource.
     pub type_id: TypeId,
 }
@@ -65,6 +73,8 @@ struct Shape {
     structure: Option<StructureId>,
     /// What it specialises, outside R4.
     base: Option<TypeId>,
+    /// Of its XML, for logical models that have one.
+    namespace: Option<Arc<str>>,
     fields: Vec<Field>,
     by_name: HashMap<String, u16, RandomState>,
 }
@@ -130,6 +140,7 @@ impl Shapes {
                 },
                 structure: Some(id),
                 base: None,
+                namespace: None,
                 fields: Vec::new(),
                 by_name: HashMap::default(),
             };
@@ -144,6 +155,9 @@ impl Shapes {
                         order: order as u16,
                         many: element.is_list(),
                         choice: element.is_choice,
+                        required: element.min > 0,
+                        default: None,
+                        xml: Xml::default(),
                         type_id: number(type_.structure, &mut queue),
                     });
                 }
@@ -207,6 +221,31 @@ impl Shapes {
 
     pub(crate) fn is_primitive(&self, id: TypeId) -> bool {
         self.shape(id).kind == Kind::Primitive
+    }
+
+    /// The namespace of its XML; `None` where its definition gives none.
+    pub(crate) fn namespace(&self, id: TypeId) -> Option<&str> {
+        self.shape(id).namespace.as_deref()
+    }
+
+    /// Elements that must be there, a choice once: each with the properties it may be.
+    pub(crate) fn required(&self, of: TypeId) -> Vec<(&str, Vec<FieldId>)> {
+        let mut found: Vec<(&str, Vec<FieldId>)> = Vec::new();
+        for (at, field) in self.shape(of).fields.iter().enumerate().filter(|(_, field)| field.required) {
+            let id = FieldId { of, at: at as u16 };
+            match found.last_mut().filter(|(element, _)| *element == &*field.element) {
+                Some((_, fields)) => fields.push(id),
+                None => found.push((&field.element, vec![id])),
+            }
+        }
+        found
+    }
+
+    /// The logical type of that name whose model is at hand.
+    pub(crate) fn logical(&self, name: &str) -> Option<TypeId> {
+        let mut others = self.types.iter().enumerate().skip(self.r4);
+        let found = others.find(|(_, shape)| &*shape.name == name && shape.kind == Kind::Logical);
+        found.map(|(at, _)| TypeId(at as u16))
     }
 
     /// The type in the definitions of R4; `None` for one of another model.

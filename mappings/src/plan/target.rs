@@ -6,8 +6,10 @@
 
 mod json;
 mod sure;
+mod xml;
 
 pub(crate) use json::Written;
+pub(crate) use xml::XmlError;
 
 use smallvec::SmallVec;
 
@@ -301,6 +303,31 @@ impl<'t> Arena<'t> {
             Leaf::Text(text) | Leaf::Number(text) => Some(text.clone()),
             Leaf::Boolean(value) => Some(Text::Source(if *value { "true" } else { "false" })),
         }
+    }
+
+    /// Elements that a model requires and nobody wrote, below a root of another model than R4: the element they are missing in, its path, and
+    /// their names.
+    pub(crate) fn missing(&self, root: TargetId) -> Vec<(TargetId, String, &'t str)> {
+        let shapes = self.shapes;
+        let mut missing = Vec::new();
+        let mut queue = vec![(root, self.type_name(root).to_owned())];
+        while let Some((id, path)) = queue.pop() {
+            let Some(node) = self.get(id) else { continue };
+            for (element, fields) in shapes.required(node.type_id) {
+                if fields.iter().all(|field| self.there(id, *field).is_empty()) {
+                    missing.push((id, path.clone(), element));
+                }
+            }
+            for &child in &node.children {
+                // What is R4's, a resource in a Bundle of another model, is not judged here.
+                if let Some((child_node, field)) = self.get(child).and_then(|n| Some((n, n.field?)))
+                    && !shapes.is_r4(child_node.type_id)
+                {
+                    queue.push((child, format!("{path}.{}", shapes.field(field).name)));
+                }
+            }
+        }
+        missing
     }
 
     fn push(&mut self, node: TargetNode<'t>) -> Result<TargetId, WriteError> {

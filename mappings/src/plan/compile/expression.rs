@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::fml::{Call, Expression, Kind, Place, nearest};
-use crate::plan::code::{Code, Extension, Function, Operator, Step};
+use crate::plan::code::{Code, Conversion, Extension, Function, Operator, Step};
+use crate::plan::decimal::Cut;
 use crate::plan::item::Item;
 use crate::plan::moment;
 use crate::plan::pattern::Pattern;
@@ -11,7 +12,7 @@ use crate::plan::pattern::Pattern;
 use super::{Compiler, Holds, capital};
 
 /// FHIRPath functions without lazily evaluated arguments: name, function, least and most arguments.
-const FUNCTIONS: [(&str, Function, usize, usize); 31] = [
+const FUNCTIONS: [(&str, Function, usize, usize); 63] = [
     ("first", Function::First, 0, 0),
     ("last", Function::Last, 0, 0),
     ("tail", Function::Tail, 0, 0),
@@ -43,6 +44,38 @@ const FUNCTIONS: [(&str, Function, usize, usize); 31] = [
     ("split", Function::Split, 1, 1),
     ("extension", Function::FhirExtension, 1, 1),
     ("said", Function::Said, 1, 12),
+    ("toDate", Function::ToDate, 0, 0),
+    ("toDateTime", Function::ToDateTime, 0, 0),
+    ("toTime", Function::ToTime, 0, 0),
+    ("convertsToString", Function::Converts(Conversion::Text), 0, 0),
+    ("convertsToInteger", Function::Converts(Conversion::Integer), 0, 0),
+    ("convertsToDecimal", Function::Converts(Conversion::Decimal), 0, 0),
+    ("convertsToBoolean", Function::Converts(Conversion::Boolean), 0, 0),
+    ("convertsToDate", Function::Converts(Conversion::Date), 0, 0),
+    ("convertsToDateTime", Function::Converts(Conversion::DateTime), 0, 0),
+    ("convertsToTime", Function::Converts(Conversion::Time), 0, 0),
+    ("escape", Function::Escape, 1, 1),
+    ("unescape", Function::Unescape, 1, 1),
+    ("encode", Function::Encode, 1, 1),
+    ("decode", Function::Decode, 1, 1),
+    ("toChars", Function::ToChars, 0, 0),
+    ("lastIndexOf", Function::LastIndexOf, 1, 1),
+    ("abs", Function::Absolute, 0, 0),
+    ("truncate", Function::Cut(Cut::Truncate), 0, 0),
+    ("floor", Function::Cut(Cut::Floor), 0, 0),
+    ("ceiling", Function::Cut(Cut::Ceiling), 0, 0),
+    ("round", Function::Cut(Cut::Round), 0, 1),
+    ("power", Function::Power, 1, 1),
+    ("isDistinct", Function::IsDistinct, 0, 0),
+    ("allTrue", Function::Every(true), 0, 0),
+    ("allFalse", Function::Every(false), 0, 0),
+    ("anyTrue", Function::Any(true), 0, 0),
+    ("anyFalse", Function::Any(false), 0, 0),
+    ("union", Function::Union, 1, 1),
+    ("intersect", Function::Intersect, 1, 1),
+    ("exclude", Function::Exclude, 1, 1),
+    ("subsetOf", Function::SubsetOf, 1, 1),
+    ("supersetOf", Function::SupersetOf, 1, 1),
 ];
 
 /// Our own functions: name, function, least and most arguments.
@@ -60,6 +93,9 @@ pub(super) const EXTENSIONS: [(&str, Extension, usize, usize); 12] = [
     ("ordinal", Extension::Ordinal, 1, 1),
     ("lookup", Extension::Lookup, 3, 4),
 ];
+
+/// Functions that ask whether something is there.
+const PRESENCE: [&str; 4] = ["exists", "empty", "count", "hasValue"];
 
 /// Functions that would make the output depend on more than the input.
 const IMPURE: [&str; 6] = ["uuid", "now", "today", "timeOfDay", "resolve", "trace"];
@@ -84,9 +120,16 @@ impl<'p> Compiler<'p> {
                 self.error("focus-missing", place, "`$this` has no meaning here", "name a variable");
                 Code::Empty
             }
+            Kind::Place if focus.is_some() => Code::Place,
+            Kind::Total if self.aggregates > 0 => Code::Total,
+            Kind::Place | Kind::Total => {
+                let help = "`$index` stands in where() and the like, `$total` in aggregate()";
+                self.error("focus-missing", place, "this has no meaning here", help);
+                Code::Empty
+            }
             Kind::Name(name) => match focus {
                 Some(focus) if !self.is_variable(name, focus, place) => {
-                    if self.is_type_itself(focus, name) {
+                    if self.is_type_itself(focus, name) || self.is_selected(focus, name) {
                         return Code::This;
                     }
                     self.member(Code::This, focus, name, place)
@@ -105,8 +148,8 @@ impl<'p> Compiler<'p> {
             Kind::Negative(base) => match &base.kind {
                 Kind::Number(number) => Code::Literal(Item::Number(Arc::from(format!("-{number}")))),
                 _ => {
-                    self.error("operator-unsupported", place, "`-` before anything but a number", "");
-                    Code::Empty
+                    let zero = Box::new(Code::Literal(Item::Number("0".into())));
+                    Code::Binary(Operator::Subtract, zero, Box::new(self.expression(base, focus)))
                 }
             },
             Kind::Binary(left, operator, right) => self.binary(left, operator, right, focus, place),
@@ -126,7 +169,14 @@ impl<'p> Compiler<'p> {
             }
             Holds::Target(_) | Holds::Value => Step::Name(self.name(name)),
         };
-        Code::Member(Box::new(base), step)
+        let absent = match of {
+            Holds::Source(Some(of)) => self.shapes.find(of, name),
+            _ => None,
+        };
+        match absent.and_then(|field| self.shapes.field(field).default.as_ref()) {
+            Some(absent) => Code::MemberOr(Box::new(base), step, Item::from(absent)),
+            None => Code::Member(Box::new(base), step),
+        }
     }
 
     /// Whether a bare name means a variable. In a sender's map a name that may be either is refused: which was meant decides
@@ -139,7 +189,7 @@ impl<'p> Compiler<'p> {
         };
         // The item itself under its own name is no doubt.
         let itself = self.scope.last().is_some_and(|last| last.slot == variable.slot);
-        if element && !itself && self.is_strict() {
+        if element && !itself && self.is_narrow() {
             let text = format!("`{name}` is a variable, and may be an element of what is tested");
             self.error("name-ambiguous", place, text, format!("write `%{name}` or `$this.{name}`"));
         }
@@ -150,6 +200,14 @@ impl<'p> Compiler<'p> {
     fn is_type_itself(&self, focus: Holds, name: &str) -> bool {
         let (Holds::Source(Some(of)) | Holds::Target(of)) = focus else { return false };
         !self.has_element(of, name) && self.shapes.is_a(of, name)
+    }
+
+    /// The tutorial of R4 calls the item a rule selects by the name of its element: `src.a2 as a where a2.length() <= 20`
+    /// (FHIR R4 mapping-tutorial.html, step 3). An element of the item goes before it.
+    fn is_selected(&self, focus: Holds, name: &str) -> bool {
+        let Some((selected, item)) = &self.selected else { return false };
+        let (Holds::Source(Some(of)) | Holds::Target(of)) = focus else { return false };
+        *item == focus && *selected == name && !self.is_narrow() && !self.has_element(of, name)
     }
 
     /// `is`, `as`, `ofType`: of a choice the element of that type, else a test of each item.
@@ -213,8 +271,10 @@ impl<'p> Compiler<'p> {
             return self.moved(left, (value, unit), operator == "-", focus, place);
         }
         let operator = match operator {
-            "=" | "==" | "~" => Operator::Equal,
-            "!=" | "!~" => Operator::NotEqual,
+            "=" | "==" => Operator::Equal,
+            "!=" => Operator::NotEqual,
+            "~" => Operator::Equivalent,
+            "!~" => Operator::NotEquivalent,
             "<" => Operator::Less,
             "<=" => Operator::LessOrEqual,
             ">" => Operator::Greater,
@@ -230,9 +290,12 @@ impl<'p> Compiler<'p> {
             "+" => Operator::Add,
             "-" => Operator::Subtract,
             "*" => Operator::Multiply,
+            "/" => Operator::Divide,
+            "div" => Operator::Quotient,
+            "mod" => Operator::Remainder,
             _ => {
-                let help = "division does not come out even: do it in the source system or after storing; supported: \
-                            = != < <= > >= and or xor implies in contains & | + - *";
+                let help =
+                    "supported: = != ~ !~ < <= > >= and or xor implies in contains & | + - * / div mod";
                 self.error("operator-unsupported", place, format!("operator `{operator}`"), help);
                 return Code::Empty;
             }
@@ -316,7 +379,11 @@ impl<'p> Compiler<'p> {
                 return Code::Empty;
             }
         };
-        let of = Box::new(of);
+        let of = Box::new(match of {
+            // Whether it is there is a question about the document, whatever the model says of its absence.
+            Code::MemberOr(of, step, _) if PRESENCE.contains(&name) => Code::Member(of, step),
+            of => of,
+        });
         let inside = base.map_or(focus, |base| Some(self.typing(base, focus)));
         let only = |this: &mut Self, least: usize| {
             let inner = call.arguments.first().map(|inner| Box::new(this.expression(inner, inside)));
@@ -325,6 +392,17 @@ impl<'p> Compiler<'p> {
         match name {
             "where" => only(self, 1).map_or(Code::Empty, |inner| Code::Where(of, inner)),
             "select" => only(self, 1).map_or(Code::Empty, |inner| Code::Select(of, inner)),
+            "repeat" => only(self, 1).map_or(Code::Empty, |inner| Code::Repeat(of, inner)),
+            "aggregate" => {
+                if !self.arity(call, 1, 2) {
+                    return Code::Empty;
+                }
+                let start = call.arguments.get(1).map_or(Code::Empty, |start| self.expression(start, focus));
+                self.aggregates += 1;
+                let inner = call.arguments.first().map(|inner| self.expression(inner, inside));
+                self.aggregates -= 1;
+                Code::Aggregate(of, Box::new(inner.unwrap_or(Code::Empty)), Box::new(start))
+            }
             "all" => only(self, 1).map_or(Code::Empty, |inner| Code::All(of, inner)),
             "exists" => {
                 let inner = only(self, 0);
@@ -357,8 +435,8 @@ impl<'p> Compiler<'p> {
                     Code::Empty
                 }
             },
-            "matches" => match call.arguments.first().map(|argument| &argument.kind) {
-                Some(Kind::Text(text)) => match Pattern::new(text) {
+            "matches" | "matchesFull" => match call.arguments.first().map(|argument| &argument.kind) {
+                Some(Kind::Text(text)) => match Pattern::new(&whole(text, name == "matchesFull")) {
                     Ok(pattern) => Code::Matches(of, Arc::new(pattern)),
                     Err(why) => {
                         self.error("pattern-unsupported", call.place, format!("in this pattern: {why}"), "");
@@ -366,7 +444,12 @@ impl<'p> Compiler<'p> {
                     }
                 },
                 _ => {
-                    self.error("pattern-unsupported", call.place, "matches() takes a literal pattern", "");
+                    self.error(
+                        "pattern-unsupported",
+                        call.place,
+                        format!("{name}() takes a literal pattern"),
+                        "",
+                    );
                     Code::Empty
                 }
             },
@@ -450,6 +533,11 @@ impl<'p> Compiler<'p> {
         let known = shapes.by_url(url).filter(|id| shapes.is_resource(*id));
         known.map(|id| shapes.type_name(id))
     }
+}
+
+/// A pattern, for a text that it matches from the first to the last letter.
+fn whole(pattern: &str, whole: bool) -> String {
+    if whole { format!("^({pattern})$") } else { pattern.to_owned() }
 }
 
 /// A name a constant uses that is no constant before it.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::fml::{Expression, Source};
 use crate::plan::code::{SourcePlan, Step};
+use crate::plan::item::Item;
 use crate::plan::shape::TypeId;
 
 use super::{Compiler, Holds, UNNAMED};
@@ -22,7 +23,10 @@ impl<'p> Compiler<'p> {
         };
         let mut steps: Vec<Step> = Vec::new();
         let mut type_name = None;
+        let mut absent = None;
         for (at, name) in names.iter().enumerate() {
+            let field = of.and_then(|of| self.shapes.find(of, name));
+            absent = field.and_then(|field| self.shapes.field(field).default.as_ref()).map(Item::from);
             let wanted = source.type_name.as_deref().filter(|_| at + 1 == names.len());
             let (step, to, filter) = match wanted {
                 Some(wanted) => self.typed_step(of, name, wanted, source),
@@ -36,9 +40,12 @@ impl<'p> Compiler<'p> {
             steps.push(step);
         }
         if let (Some(wanted), []) = (source.type_name.as_deref(), names) {
-            // `src : Patient as p`: the item itself.
-            type_name = Some(Arc::from(wanted));
-            of = self.type_named(wanted, source.place, false).or(of);
+            // `src : Patient as p`: the item itself, to be tested where its type is not known already.
+            let named = self.type_named(wanted, source.place, false);
+            let known =
+                named.zip(of).is_some_and(|(named, of)| self.shapes.is_a(of, self.shapes.type_name(named)));
+            type_name = (!known).then(|| Arc::from(wanted));
+            of = named.or(of);
         }
         let holds = match variable.holds {
             Holds::Target(_) => of.map_or(Holds::Value, Holds::Target),
@@ -48,6 +55,8 @@ impl<'p> Compiler<'p> {
             Some(name) => Some(self.declare(name, holds)),
             None => simple.then(|| self.declare(UNNAMED, holds)),
         };
+        let selected = names.last().map(|name| (name.clone(), holds));
+        let outer = std::mem::replace(&mut self.selected, selected);
         let mut compiled = |expression: &'p Option<Expression>, focus: Option<Holds>| {
             expression.as_ref().map(|expression| self.expression(expression, focus))
         };
@@ -55,12 +64,14 @@ impl<'p> Compiler<'p> {
         let check = compiled(&source.check, Some(holds));
         let log = compiled(&source.log, Some(holds));
         let default = compiled(&source.default, None);
+        self.selected = outer;
         Some(SourcePlan {
             slot_from: variable.slot,
             steps,
             type_name,
             path: names.join(".").into(),
             default,
+            absent,
             list_mode: source.list_mode,
             cardinality: source.cardinality,
             slot,

@@ -5,6 +5,7 @@ use crate::fml::{
 };
 use crate::folder::Unmapped;
 use crate::plan::code::{Code, Effect, Extension, Fill, Pick, TargetPlan};
+use crate::plan::item::Item;
 use crate::plan::shape::{FieldId, TypeId};
 
 use super::{Compiler, Holds, capital};
@@ -91,6 +92,9 @@ impl<'p> Compiler<'p> {
             return self.statement(rule, target);
         };
         let Some(variable) = self.variable(first) else {
+            if self.unbound.contains(&first.as_str()) {
+                return Some(self.nowhere(first));
+            }
             self.variable_unknown(first, target.place);
             return None;
         };
@@ -119,6 +123,14 @@ impl<'p> Compiler<'p> {
         self.write(rule, target, variable.slot, fields, type_id, last, calls)
     }
 
+    /// What a rule of an extended group writes where the extending group has no such target: refused when there is something.
+    fn nowhere(&self, name: &str) -> TargetPlan {
+        let said = format!("the group that extends this one has no `{name}` to write this to");
+        let remedy = "name the parameter as the extended group does";
+        let text = |text: &str| Code::Literal(Item::Text(text.into()));
+        TargetPlan::Effect(Effect::Refuse, vec![text(&said), text(remedy)])
+    }
+
     /// `tgt as name` gives the target another name; `tgt = value` is the value of a primitive.
     fn whole(&mut self, target: &'p Target, slot: u16, type_id: TypeId) -> Option<TargetPlan> {
         if let (None, Some(_)) = (&target.transform, &target.variable) {
@@ -130,7 +142,7 @@ impl<'p> Compiler<'p> {
                 Some(TargetPlan::Own(slot, self.expression(expression, None)))
             }
             // `-> tgt then Group(x, tgt)` says only where the group writes.
-            None if !self.is_strict() => None,
+            None if !self.is_narrow() => None,
             _ => {
                 let help = "write `variable.element = ...`";
                 self.error("target-element", target.place, "no element is named", help);
@@ -237,12 +249,12 @@ impl<'p> Compiler<'p> {
         let mut type_id = shapes.field(field).type_id;
         if shapes.is_any_resource(type_id) {
             if let (None, Some((slot, Holds::Source(source))), Fill::Copy(..)) = (&made, taken, &fill)
-                && !self.is_strict()
+                && !self.is_narrow()
             {
                 let table = self.dispatch(source, type_id, target.place);
                 return Some(TargetPlan::Dispatch { slot_from, field, source: slot, table });
             }
-            if let (None, Some((_, Holds::Target(_))), false) = (&made, taken, self.is_strict()) {
+            if let (None, Some((_, Holds::Target(_))), false) = (&made, taken, self.is_narrow()) {
                 let slot = self.bind(target, Holds::Target(type_id));
                 return Some(TargetPlan::Write {
                     slot_from,

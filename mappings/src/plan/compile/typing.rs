@@ -212,12 +212,23 @@ impl<'p> Compiler<'p> {
             },
             Kind::Function(_, call) => match call.name.as_str() {
                 "join" | "toString" | "substring" | "replace" | "upper" | "lower" | "trim" | "append"
-                | "truncate" | "lookup" | "stable" | "reference" | "pointer" => "string",
+                | "lookup" | "stable" | "reference" | "pointer" | "escape" | "unescape" | "encode"
+                | "decode" => "string",
+                // `truncate(text, n)` cuts a text, `number.truncate()` a number.
+                "truncate" if call.arguments.is_empty() => "integer",
+                "truncate" => "string",
                 "exists" | "empty" | "not" | "all" | "startsWith" | "endsWith" | "contains" | "matches"
                 | "hasValue" | "toBoolean" | "is" => "boolean",
-                "count" | "length" | "indexOf" | "toInteger" => "integer",
-                "toDecimal" | "decimalComma" => "decimal",
-                "hl7DateTime" => "dateTime",
+                "isDistinct" | "allTrue" | "allFalse" | "anyTrue" | "anyFalse" | "subsetOf"
+                | "supersetOf" | "matchesFull" => "boolean",
+                name if name.starts_with("convertsTo") => "boolean",
+                "count" | "length" | "indexOf" | "lastIndexOf" | "toInteger" | "floor" | "ceiling" => {
+                    "integer"
+                }
+                "toDecimal" | "decimalComma" | "round" => "decimal",
+                "hl7DateTime" | "toDateTime" => "dateTime",
+                "toDate" => "date",
+                "toTime" => "time",
                 _ => return None,
             },
             _ => return None,

@@ -35,6 +35,7 @@ impl Shapes {
                     kind: if nth == 0 { definition.kind } else { Kind::Complex },
                     structure: None,
                     base: None,
+                    namespace: definition.namespace.clone().filter(|_| nth == 0),
                     fields: Vec::new(),
                     by_name: HashMap::default(),
                 });
@@ -108,6 +109,9 @@ impl Shapes {
                 order,
                 many: element.many,
                 choice: element.choice,
+                required: element.required,
+                default: element.default.clone(),
+                xml: element.xml.clone(),
                 type_id,
             });
         }
@@ -125,6 +129,7 @@ impl Shapes {
             kind: Kind::Complex,
             structure: None,
             base: None,
+            namespace: None,
             fields: Vec::new(),
             by_name: HashMap::default(),
         });
