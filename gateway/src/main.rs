@@ -20,6 +20,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod maps;
 
+/// Much of what a request takes is given back by another thread: its record is made by one, written by a second and moved
+/// into the log by a third. The C library's allocator has a lock for each of its arenas, and they wait for it
+/// (docs/decisions/0017).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(name = "sluis", version, about = "FHIR R4 gateway for data exchange between care lines")]
 struct Arguments {

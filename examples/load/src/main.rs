@@ -30,6 +30,10 @@ use report::Row;
 use serve::{Kind, Served};
 use workload::{Missing, Scene, Workload};
 
+/// The gateway's own, for all servers alike.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Load generator of Sluis.
 #[derive(Parser)]
 struct Command {
