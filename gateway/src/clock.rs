@@ -2,6 +2,7 @@
 //!
 //! Nothing else in the gateway reads a clock or draws a random number.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Microseconds since 1970-01-01T00:00:00Z.
@@ -46,11 +47,18 @@ pub trait Clock: Send + Sync + 'static {
 
     /// A fresh identifier: a UUID in its lower-case hyphened form, ordered by time.
     fn uuid(&self) -> uuid::Uuid {
-        let mut random = [0; 10];
+        let mut random = [0; ID_RANDOM_BYTES];
         self.random(&mut random);
-        let millis = u64::try_from(self.now().0 / 1000).unwrap_or(0);
-        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+        id_at(self.now(), random)
     }
+}
+
+/// Random bytes in an id (RFC 9562 section 5.7).
+const ID_RANDOM_BYTES: usize = 10;
+
+fn id_at(now: Timestamp, random: [u8; ID_RANDOM_BYTES]) -> uuid::Uuid {
+    let millis = u64::try_from(now.0 / 1000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }
 
 /// The machine's clock and random source.
@@ -69,6 +77,38 @@ impl Clock for System {
         if aws_lc_rs::rand::fill(bytes).is_err() {
             std::process::abort();
         }
+    }
+
+    fn uuid(&self) -> uuid::Uuid {
+        let random = AHEAD.with_borrow_mut(|ahead| ahead.next(self));
+        id_at(self.now(), random)
+    }
+}
+
+/// Random bytes drawn for several ids at once: each draw begins by seeding the generator anew, which takes longer than
+/// all else about an id. For ids alone: what must stay secret is drawn when it is needed.
+struct Ahead {
+    drawn: [u8; 32 * ID_RANDOM_BYTES],
+    used: usize,
+}
+
+thread_local! {
+    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { drawn: [0; 32 * ID_RANDOM_BYTES], used: usize::MAX }) };
+}
+
+impl Ahead {
+    fn next(&mut self, clock: &System) -> [u8; ID_RANDOM_BYTES] {
+        if self.used >= self.drawn.len() {
+            clock.random(&mut self.drawn);
+            self.used = 0;
+        }
+        let mut bytes = [0; ID_RANDOM_BYTES];
+        if let Some(drawn) = self.drawn.get_mut(self.used..self.used + ID_RANDOM_BYTES) {
+            // None is given out twice, and none is left behind.
+            bytes.swap_with_slice(drawn);
+        }
+        self.used += ID_RANDOM_BYTES;
+        bytes
     }
 }
 
@@ -103,5 +143,22 @@ impl Clock for Fixed {
             let (head, _) = digest.as_ref().split_at(chunk.len());
             chunk.copy_from_slice(head);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_drawn_ahead_are_all_different() {
+        let ids: HashSet<_> = (0..100).map(|_| System.uuid()).collect();
+        assert_eq!(ids.len(), 100);
+        assert!(ids.iter().all(|id| id.get_version_num() == 7));
+        // The random part too, whatever the moment.
+        let random: HashSet<_> = ids.iter().map(|id| id.as_bytes()[9..].to_vec()).collect();
+        assert_eq!(random.len(), 100);
     }
 }
