@@ -6,6 +6,7 @@ pub mod bundle;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use sluis_conformance::definitions::r4;
 use sluis_conformance::json::{Doc, JsonLimits};
 use sluis_conformance::xml;
@@ -107,6 +108,8 @@ impl Answer {
         let body = if head { Body::empty() } else { Body::full(self.body) };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
+        // Those below, and `Date` and `Content-Length`, besides its own: the map is made once, not grown twice.
+        response.headers_mut().reserve(self.headers.len() + 6);
         for (name, value) in self.headers {
             response.headers_mut().append(name, value);
         }
@@ -170,7 +173,9 @@ fn to_xml(body: &Bytes, pretty: bool) -> Result<Bytes, String> {
 /// HTTP date of RFC 9110 section 5.6.7.
 pub fn http_date(at: Timestamp) -> String {
     let timestamp = jiff::Timestamp::from_microsecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    timestamp.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    let printed = DateTimePrinter::new().timestamp_to_rfc9110_string(&timestamp);
+    // Only a year before 1 cannot be written, and no version is of one.
+    printed.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -234,10 +234,9 @@ pub(super) fn bearer(headers: &HeaderMap, token_bytes_max: u64) -> Result<(Optio
     let Some(value) = values.next() else { return Ok((None, false)) };
     let token = value.to_str().ok().and_then(|text| text.split_once(' ')).and_then(|(scheme, token)| {
         let token = token.trim();
-        let form = !token.is_empty()
-            && token.bytes().all(|b| {
-                b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
-            });
+        // All of it, whatever is found: a loop without a way out is done many bytes at a time.
+        let other = token.bytes().fold(false, |other, byte| other | !is_token_byte(byte));
+        let form = !token.is_empty() && !other;
         (scheme.eq_ignore_ascii_case("bearer") && form).then_some(token)
     });
     match token {
@@ -249,6 +248,11 @@ pub(super) fn bearer(headers: &HeaderMap, token_bytes_max: u64) -> Result<(Optio
         Some(token) => Ok((Some(token.into()), false)),
         None => Ok((None, true)),
     }
+}
+
+/// A byte of a bearer token (RFC 6750 section 2.1, `b64token`).
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
 }
 
 /// `Idempotency-Key`, 1 to 128 printable characters, as a structured string (`"8e03978e"`) or bare
