@@ -97,18 +97,24 @@ impl Alarm {
 
 /// Reading connections, each used by one thread at a time.
 pub(super) struct Pool {
-    idle: Mutex<Vec<Line>>,
+    idle: Mutex<Idle>,
     returned: Condvar,
     wait: Duration,
+}
+
+struct Idle {
+    lines: Vec<Line>,
+    /// Threads that wait for one: waking nobody is a call of the kernel all the same.
+    waiting: usize,
 }
 
 impl Pool {
     /// Opens all connections.
     pub(super) fn open(settings: &Settings) -> Result<Pool, StoreError> {
-        let idle =
+        let lines =
             (0..settings.readers.max(1)).map(|_| Line::open(settings, false)).collect::<Result<_, _>>()?;
         Ok(Pool {
-            idle: Mutex::new(idle),
+            idle: Mutex::new(Idle { lines, waiting: 0 }),
             returned: Condvar::new(),
             wait: Duration::from_millis(settings.query_ms_max),
         })
@@ -127,12 +133,17 @@ impl Pool {
     }
 
     fn take(&self) -> Result<Line, StoreError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = idle.lines.pop() {
+            return Ok(line);
+        }
+        idle.waiting += 1;
         let (mut idle, _) = self
             .returned
-            .wait_timeout_while(idle, self.wait, |idle| idle.is_empty())
+            .wait_timeout_while(idle, self.wait, |idle| idle.lines.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
-        idle.pop().ok_or(StoreError::Busy)
+        idle.waiting -= 1;
+        idle.lines.pop().ok_or(StoreError::Busy)
     }
 }
 
@@ -153,7 +164,12 @@ impl Drop for Lent<'_> {
                 return;
             }
         }
-        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        self.pool.returned.notify_one();
+        let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.lines.push(line);
+        let is_awaited = idle.waiting > 0;
+        drop(idle);
+        if is_awaited {
+            self.pool.returned.notify_one();
+        }
     }
 }
