@@ -3,19 +3,20 @@
 //!
 //! A look changes nothing in the database, and a commit for its record alone makes every reading connection forget its
 //! pages besides. So one thread writes what waits to the end of a file that has its full size already, syncs it once
-//! and answers all. The writer moves what is durable into the log at the start of each of its commits, with the number of
+//! and answers all; where many ask at once, it waits a moment for them ([`company`]). The writer moves what is durable into the log at the start of each of its commits, with the number of
 //! the last record moved in the same transaction: after a crash each record is moved once, whatever was cut.
 //!
 //! Whatever cannot be taken here (no room, a file that failed, a log that takes no records) is given back, and the
 //! writer appends it itself: refused there, nothing is told to the caller. docs/decisions/0014.
 
 mod batch;
+mod company;
 mod file;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -24,6 +25,7 @@ use crate::decision::filter::Filter;
 use crate::store::writer::{Task, WriterThread};
 use crate::store::{StoreError, WriteReceipt};
 
+use company::Company;
 pub(super) use file::{Contents, JournalFile, beside};
 
 /// Records that wait before the writer is asked to move them.
@@ -50,6 +52,8 @@ struct State {
     queue: Vec<(AuditRecord, oneshot::Sender<Result<(), StoreError>>)>,
     /// Bytes they take.
     queued: usize,
+    /// How many of them the journal's thread waits for before it writes; it is woken for the first and for this one.
+    wanted: usize,
     /// Durable records that are not in the log; the last has the number `written`.
     durable: VecDeque<AuditRecord>,
     /// Number of the last durable record.
@@ -82,6 +86,7 @@ impl Shared {
         let state = State {
             queue: Vec::new(),
             queued: 0,
+            wanted: 1,
             durable: contents.waiting.into(),
             written: contents.last,
             appending: false,
@@ -147,9 +152,10 @@ impl Shared {
         let (answer, answered) = oneshot::channel();
         state.queued += bytes;
         state.queue.push((record, answer));
-        let first = state.queue.len() == 1;
+        let waiting = state.queue.len();
+        let wakes = waiting == 1 || waiting == state.wanted;
         drop(state);
-        if first {
+        if wakes {
             self.wake.notify_one();
         }
         Ok(Box::pin(async move {
@@ -215,6 +221,7 @@ impl Drop for Journal {
 fn run(mut file: JournalFile, shared: &Shared, writer: &WriterThread) {
     // Nobody waits for the answer: the writer takes what is here at the start of any commit.
     let ask = || drop(writer.queue(Filter::own_work(), Task::Work(Box::new(|_| Ok(())))));
+    let mut company = Company::default();
     loop {
         let mut state = shared.state();
         while state.queue.is_empty() {
@@ -235,6 +242,10 @@ fn run(mut file: JournalFile, shared: &Shared, writer: &WriterThread) {
                 state = shared.state();
             }
         }
+        state.wanted = company.wanted();
+        let alone = |state: &mut State| state.queue.len() < state.wanted && !state.closing;
+        let gathered = shared.wake.wait_timeout_while(state, company.patience(), alone);
+        let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         let place = state.start();
         let taken = std::mem::take(&mut state.queue);
         state.queued = 0;
@@ -242,10 +253,13 @@ fn run(mut file: JournalFile, shared: &Shared, writer: &WriterThread) {
         let first = state.written + 1;
         drop(state);
 
+        let began = Instant::now();
         let done = file.append(place, first, taken.iter().map(|(record, _)| record));
+        let took = began.elapsed();
         let mut answers = Vec::with_capacity(taken.len());
         let mut state = shared.state();
         state.appending = false;
+        company.met(taken.len(), state.queue.len(), took);
         let failed = match done {
             Ok(end) => {
                 state.place = end;
