@@ -40,24 +40,35 @@ pub struct Sql {
     pub values: Vec<Bind>,
     /// How the text is spelt.
     pub dialect: Dialect,
+    /// The text is known already: only the values are kept.
+    silent: bool,
 }
 
 impl Sql {
     /// An empty statement.
     pub fn new(dialect: Dialect) -> Sql {
-        Sql { text: String::new(), values: Vec::new(), dialect }
+        Sql { text: String::new(), values: Vec::new(), dialect, silent: false }
+    }
+
+    /// A statement whose text is known from an earlier one: what is pushed is left away, what is bound is kept.
+    pub fn of_values(dialect: Dialect) -> Sql {
+        Sql { values: Vec::with_capacity(32), silent: true, ..Sql::new(dialect) }
     }
 
     /// Appends text. It never holds anything a client wrote.
     pub fn push(&mut self, text: &str) -> &mut Sql {
-        self.text.push_str(text);
+        if !self.silent {
+            self.text.push_str(text);
+        }
         self
     }
 
     /// Appends a bound value.
     pub fn bind(&mut self, value: impl Into<Bind>) -> &mut Sql {
         let value = value.into();
-        self.dialect.placeholder(&mut self.text, self.values.len() + 1, &value);
+        if !self.silent {
+            self.dialect.placeholder(&mut self.text, self.values.len() + 1, &value);
+        }
         self.values.push(value);
         self
     }

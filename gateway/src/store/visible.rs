@@ -9,6 +9,9 @@ use crate::decision::filter::{Arm, CareRelation, Filter};
 use crate::ids::PatientKey;
 use crate::search::sql::Sql;
 
+/// Recipients for which one statement has places.
+const PARTIES_PADDED: usize = 4;
+
 /// What may be seen, ready to be written into statements.
 #[derive(Debug)]
 pub enum Visible<'f> {
@@ -63,6 +66,27 @@ impl<'f> Visible<'f> {
         }
     }
 
+    /// Number of the text that [`Visible::write`] gives, below [`Visible::SHAPES`]: two of one number differ in their values
+    /// alone. `None`: one that has no number.
+    pub fn shape(&self) -> Option<usize> {
+        match self {
+            Visible::All => Some(Visible::SHAPES - 1),
+            Visible::Probed(filter) if filter.recipients.len() <= PARTIES_PADDED => {
+                let flags = [
+                    filter.own,
+                    filter.self_patient.is_some_and(|patient| patient.0 > 0),
+                    !filter.recipients.is_empty(),
+                    filter.care_relation,
+                ];
+                Some(flags.iter().fold(0, |number, flag| number * 2 + usize::from(*flag)))
+            }
+            Visible::Probed(_) | Visible::Granted(..) => None,
+        }
+    }
+
+    /// Texts that [`Visible::shape`] tells apart.
+    pub const SHAPES: usize = 17;
+
     /// Whether no row of one patient can be visible, so that none need be looked at.
     pub fn nothing(&self) -> bool {
         match self {
@@ -93,7 +117,7 @@ impl<'f> Visible<'f> {
                 sql.push("(");
                 without_grant(sql, filter, alias);
                 if !arms.is_empty() {
-                    sql.push(&format!(" OR ({alias}.patient = ")).bind(patient.0).push(" AND (");
+                    sql.push(" OR (").push(alias).push(".patient = ").bind(patient.0).push(" AND (");
                     sql.join(arms, " OR ", |sql, arm| constant(sql, filter, arm, alias));
                     sql.push("))");
                 }
@@ -105,58 +129,57 @@ impl<'f> Visible<'f> {
 
 /// Own rows, rows of no patient in an open category, the patient's own compartment.
 fn without_grant(sql: &mut Sql, filter: &Filter, alias: &str) {
-    sql.push(&format!("({alias}.patient = 0 AND {alias}.category & ")).bind(bits(filter.open_categories));
-    sql.push(" <> 0)");
+    sql.push("(").push(alias).push(".patient = 0 AND ").push(alias).push(".category & ");
+    sql.bind(bits(filter.open_categories)).push(" <> 0)");
     if filter.own {
-        sql.push(&format!(" OR {alias}.author = ")).bind(filter.organisation.0);
+        sql.push(" OR ").push(alias).push(".author = ").bind(filter.organisation.0);
     }
     // Key 0 stands for "no patient" in the column.
     if let Some(PatientKey(patient)) = filter.self_patient.filter(|p| p.0 > 0) {
-        sql.push(&format!(" OR {alias}.patient = ")).bind(patient);
+        sql.push(" OR ").push(alias).push(".patient = ").bind(patient);
     }
 }
 
 /// A grant that opens the row, looked up by primary key.
 fn probe(sql: &mut Sql, filter: &Filter, alias: &str) {
-    sql.push(&format!("{alias}.category & ")).bind(bits(filter.categories)).push(" <> 0");
-    sql.push(&format!(" AND {alias}.labels & ")).bind(bits(filter.deny_labels)).push(" = 0");
-    sql.push(&format!(" AND {alias}.confidentiality <= ")).bind(i64::from(filter.confidentiality_max));
+    sql.push(alias).push(".category & ").bind(bits(filter.categories)).push(" <> 0");
+    sql.push(" AND ").push(alias).push(".labels & ").bind(bits(filter.deny_labels)).push(" = 0");
+    sql.push(" AND ").push(alias).push(".confidentiality <= ").bind(i64::from(filter.confidentiality_max));
     if filter.care_relation {
-        sql.push(&format!(" AND EXISTS (SELECT 1 FROM care_relation c WHERE c.patient = {alias}.patient"));
+        sql.push(" AND EXISTS (SELECT 1 FROM care_relation c WHERE c.patient = ")
+            .push(alias)
+            .push(".patient");
         sql.push(" AND c.party = ").bind(filter.organisation.0);
         sql.push(" AND c.valid_from <= ").bind(filter.now.0);
         sql.push(" AND c.valid_to > ").bind(filter.now.0).push(")");
     }
-    sql.push(&format!(
-        " AND EXISTS (SELECT 1 FROM grant_arm g WHERE g.patient = {alias}.patient AND g.purpose = "
-    ));
-    sql.bind(i64::from(filter.purpose)).push(" AND g.recipient IN (");
-    // Padded to four, so that actors with fewer keys share the statement.
+    sql.push(" AND EXISTS (SELECT 1 FROM grant_arm g WHERE g.patient = ").push(alias);
+    sql.push(".patient AND g.purpose = ").bind(i64::from(filter.purpose)).push(" AND g.recipient IN (");
+    // Padded, so that actors with fewer keys share the statement.
     let last = filter.recipients.last().copied();
-    let padding = std::iter::repeat_n(last, 4usize.saturating_sub(filter.recipients.len())).flatten();
+    let padding = PARTIES_PADDED.saturating_sub(filter.recipients.len());
+    let padding = std::iter::repeat_n(last, padding).flatten();
     sql.join(filter.recipients.iter().copied().chain(padding), ", ", |sql, party| {
         sql.bind(party.0);
     });
     sql.push(") AND g.valid_from <= ").bind(filter.now.0).push(" AND g.valid_to > ").bind(filter.now.0);
-    sql.push(&format!(" AND g.categories & {alias}.category & ")).bind(bits(filter.categories)).push(" <> 0");
-    sql.push(&format!(
-        " AND g.deny_labels & {alias}.labels = 0 AND {alias}.confidentiality <= g.confidentiality_max \
-         AND {alias}.day BETWEEN g.day_from AND g.day_to AND (g.author = 0 OR g.author = {alias}.author))"
-    ));
+    sql.push(" AND g.categories & ").push(alias).push(".category & ").bind(bits(filter.categories));
+    sql.push(" <> 0 AND g.deny_labels & ").push(alias).push(".labels = 0 AND ").push(alias);
+    sql.push(".confidentiality <= g.confidentiality_max AND ").push(alias);
+    sql.push(".day BETWEEN g.day_from AND g.day_to AND (g.author = 0 OR g.author = ").push(alias);
+    sql.push(".author))");
 }
 
 /// A grant of the patient as constants, merged with what the role may see.
 fn constant(sql: &mut Sql, filter: &Filter, arm: &Arm, alias: &str) {
-    sql.push(&format!("({alias}.category & ")).bind(bits(arm.categories & filter.categories)).push(" <> 0");
-    sql.push(&format!(" AND {alias}.labels & "))
-        .bind(bits(arm.deny_labels | filter.deny_labels))
-        .push(" = 0");
+    sql.push("(").push(alias).push(".category & ").bind(bits(arm.categories & filter.categories));
+    sql.push(" <> 0 AND ").push(alias).push(".labels & ").bind(bits(arm.deny_labels | filter.deny_labels));
     let confidentiality = arm.confidentiality_max.min(filter.confidentiality_max);
-    sql.push(&format!(" AND {alias}.confidentiality <= ")).bind(i64::from(confidentiality));
-    sql.push(&format!(" AND {alias}.day BETWEEN ")).bind(i64::from(arm.day_from));
+    sql.push(" = 0 AND ").push(alias).push(".confidentiality <= ").bind(i64::from(confidentiality));
+    sql.push(" AND ").push(alias).push(".day BETWEEN ").bind(i64::from(arm.day_from));
     sql.push(" AND ").bind(i64::from(arm.day_to));
     if let Some(author) = arm.author {
-        sql.push(&format!(" AND {alias}.author = ")).bind(author.0);
+        sql.push(" AND ").push(alias).push(".author = ").bind(author.0);
     }
     sql.push(")");
 }
@@ -169,4 +192,57 @@ pub(crate) fn bits(mask: u64) -> i64 {
 /// A mask read back.
 pub(crate) fn mask(bits: i64) -> u64 {
     u64::from_ne_bytes(bits.to_ne_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::ids::PartyKey;
+    use crate::search::sql::Dialect;
+
+    /// Filters of every shape, and of each several that differ in their values.
+    fn filters() -> Vec<Filter> {
+        let mut all = vec![Filter { system: true, ..Filter::own_work() }];
+        for flags in 0..16u8 {
+            for (value, recipients) in [(1, 1), (2, 3), (3, 4), (4, 6)] {
+                let patient = if flags & 2 == 0 { 0 } else { value };
+                all.push(Filter {
+                    now: Timestamp(value),
+                    organisation: PartyKey(value),
+                    own: flags & 1 != 0,
+                    self_patient: Some(PatientKey(patient)),
+                    recipients: (0..if flags & 4 == 0 { 0 } else { recipients }).map(PartyKey).collect(),
+                    care_relation: flags & 8 != 0,
+                    categories: value.unsigned_abs(),
+                    ..Filter::own_work()
+                });
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn texts_of_one_shape_are_one_and_values_alone_are_the_same() {
+        for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+            let mut texts = BTreeMap::new();
+            for filter in filters() {
+                let visible = Visible::probed(&filter);
+                let (mut whole, mut silent) = (Sql::new(dialect), Sql::of_values(dialect));
+                visible.write(&mut whole, "r");
+                visible.write(&mut silent, "r");
+                assert_eq!((silent.text, &silent.values), (String::new(), &whole.values));
+                let Some(shape) = visible.shape() else {
+                    assert!(filter.recipients.len() > PARTIES_PADDED);
+                    continue;
+                };
+                assert!(shape < Visible::SHAPES);
+                let first = texts.entry(shape).or_insert_with(|| whole.text.clone());
+                assert_eq!(*first, whole.text, "{filter:?}");
+            }
+            assert_eq!(texts.len(), Visible::SHAPES);
+        }
+    }
 }

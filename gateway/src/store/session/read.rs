@@ -1,6 +1,7 @@
 //! Rows by their name: current version, versions, identifiers, a whole compartment.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use sluis_conformance::definitions::{self, SearchKind};
 
@@ -15,26 +16,33 @@ use crate::store::{StoreError, Stored};
 pub(super) const VERSION_COLUMNS: &str = "r.key, r.kind, r.id, v.version, v.updated, v.deleted, v.method, v.patient, \
                                v.category, v.labels, v.confidentiality, v.day, v.author, v.body";
 
+/// Texts of the statement that reads a current version, by dialect and shape of the predicate. They depend on nothing else,
+/// and writing one takes longer than finding its row.
+static CURRENT: [[OnceLock<String>; Visible::SHAPES]; 2] =
+    [const { [const { OnceLock::new() }; Visible::SHAPES] }; 2];
+
 impl Session<'_> {
     pub(super) fn read_current(
         &mut self,
         kind: ResourceType,
         id: &ResourceId,
     ) -> Result<Option<Stored>, StoreError> {
-        let mut sql = Sql::new(self.base.dialect());
-        sql.push("SELECT ").push(COLUMNS);
-        sql.push(" FROM resource r")
-            .pin("resource_id")
-            .then()
-            .push("body b ON b.key = r.key")
-            .beside("b", "r");
-        sql.push(" WHERE r.kind = ")
-            .bind(self.names.kind(kind))
-            .push(" AND r.id = ")
-            .bind(id.as_str().to_owned())
-            .push(" AND ");
-        Visible::probed(self.filter).write(&mut sql, "r");
-        self.one(&sql)
+        let dialect = self.base.dialect();
+        let visible = Visible::probed(self.filter);
+        let write = |mut sql: Sql| {
+            sql.push("SELECT ").push(COLUMNS);
+            sql.push(" FROM resource r").pin("resource_id");
+            sql.then().push("body b ON b.key = r.key").beside("b", "r");
+            sql.push(" WHERE r.kind = ").bind(self.names.kind(kind));
+            sql.push(" AND r.id = ").bind(id.as_str()).push(" AND ");
+            visible.write(&mut sql, "r");
+            sql
+        };
+        let place = visible.shape().and_then(|shape| CURRENT.get(dialect as usize)?.get(shape));
+        let Some(place) = place else { return self.one(&write(Sql::new(dialect))) };
+        let text = place.get_or_init(|| write(Sql::new(dialect)).text);
+        let sql = write(Sql::of_values(dialect));
+        self.first(text, &sql.bound())
     }
 
     /// The current version must be visible too: a label added later hides the past (FHIR R4 http.html#vread leaves
@@ -155,7 +163,11 @@ impl Session<'_> {
     }
 
     fn one(&mut self, sql: &Sql) -> Result<Option<Stored>, StoreError> {
-        match self.base.one(&sql.text, &sql.bound(), |row| self.stored(row))? {
+        self.first(&sql.text, &sql.bound())
+    }
+
+    fn first(&mut self, text: &str, values: &[Value<'_>]) -> Result<Option<Stored>, StoreError> {
+        match self.base.one(text, values, |row| self.stored(row))? {
             None => Ok(None),
             Some(stored) => self.admit(stored),
         }
