@@ -167,7 +167,8 @@ impl Head {
     {
         let bytes = match self.route.kind.body() {
             BodyKind::None => Vec::new(),
-            kind => body::read(body, kind, limits).await?,
+            // Boxed, so that a request without a body does not carry the state of reading one.
+            kind => Box::pin(body::read(body, kind, limits)).await?,
         };
         self.finish(bytes, limits)
     }

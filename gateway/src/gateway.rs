@@ -154,7 +154,7 @@ impl Gateway {
         seen.interaction = request.interaction.name();
         seen.format = request.format;
         match caller {
-            None => self.open(&request).await,
+            None => Box::pin(self.open(&request)).await,
             Some(caller) => self.perform_recorded(&caller, &request).await,
         }
     }
@@ -165,7 +165,7 @@ impl Gateway {
         match perform(self, caller, &request.interaction, &aside).await {
             Ok(answer) => Ok(answer),
             Err(refusal) => {
-                self.record_refusal(caller, &request.interaction, &aside, &refusal).await?;
+                Box::pin(self.record_refusal(caller, &request.interaction, &aside, &refusal)).await?;
                 Err(refusal)
             }
         }

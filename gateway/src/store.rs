@@ -59,8 +59,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Queues one record for the audit log and answers once it is durable. Records of several callers, and works, share
     /// a commit; a record that cannot be written is refused alone, and nothing of it is there.
-    fn append(&self, permit: Permit, record: AuditRecord) -> WriteReceipt {
-        self.write(permit, Box::new(move |writer| writer.append_audit(&record).map(|_| ())))
+    fn append(&self, permit: &Permit, record: AuditRecord) -> WriteReceipt {
+        self.write(permit.clone(), Box::new(move |writer| writer.append_audit(&record).map(|_| ())))
     }
 
     /// Key of an organisation, organisation kind or `ANY`, interned on first use, for which it waits for a commit: inside

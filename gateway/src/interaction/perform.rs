@@ -89,6 +89,9 @@ impl Aside {
 
 /// Performs a request that needs a token.
 ///
+/// A request's state is as large as that of the largest interaction awaited in place, and is moved several times before
+/// its first step. So a look alone is awaited in place: it is most of what is asked, and costs the least itself.
+///
 /// Errors: the refusal of the whole; nothing was changed.
 pub async fn perform(
     gateway: &Gateway,
@@ -101,7 +104,7 @@ pub async fn perform(
     }
     // Each entry of a Bundle is decided on its own.
     if let Interaction::Bundle(doc) = interaction {
-        return transaction::entries(gateway, caller, doc, aside).await;
+        return Box::pin(transaction::entries(gateway, caller, doc, aside)).await;
     }
     let permit = gateway.permit(caller, interaction, aside.now)?;
     match interaction {
@@ -109,10 +112,10 @@ pub async fn perform(
             Err(Refusal::new(Reason::ParameterUnknown, "The log is read whole.").at("_summary"))
         }
         Interaction::Read(kind, id) if *kind == kinds().audit_event => {
-            audit_event::read(gateway, &permit, id, aside).await
+            Box::pin(audit_event::read(gateway, &permit, id, aside)).await
         }
         Interaction::Search(kind, parameters) if *kind == kinds().audit_event => {
-            audit_event::search(gateway, &permit, parameters, aside).await
+            Box::pin(audit_event::search(gateway, &permit, parameters, aside)).await
         }
         Interaction::Read(..)
         | Interaction::Vread(..)
@@ -135,28 +138,36 @@ pub async fn perform(
         | Interaction::PatchWhere(..)
         | Interaction::MetaChange(..)
         | Interaction::Delete(..)
-        | Interaction::DeleteWhere(..) => change(gateway, caller, &permit, interaction, aside).await,
-        Interaction::Ingest(document) => ingest::ingest(gateway, &permit, document, interaction, aside).await,
+        | Interaction::DeleteWhere(..) => {
+            Box::pin(change(gateway, caller, &permit, interaction, aside)).await
+        }
+        Interaction::Ingest(document) => {
+            Box::pin(ingest::ingest(gateway, &permit, document, interaction, aside)).await
+        }
         Interaction::Quarantine(parameters) => {
-            ingest::waiting(gateway, &permit, parameters, interaction, aside).await
+            Box::pin(ingest::waiting(gateway, &permit, parameters, interaction, aside)).await
         }
         Interaction::Replay(parameters) => {
-            ingest::replay(gateway, caller, &permit, parameters, interaction, aside).await
+            Box::pin(ingest::replay(gateway, caller, &permit, parameters, interaction, aside)).await
         }
         Interaction::Discard(parameters) => {
-            ingest::discard(gateway, &permit, parameters, interaction, aside).await
+            Box::pin(ingest::discard(gateway, &permit, parameters, interaction, aside)).await
         }
         Interaction::Unmapped(_) | Interaction::UnmappedFile(_) => {
-            ingest::unmapped(gateway, &permit, interaction, aside).await
+            Box::pin(ingest::unmapped(gateway, &permit, interaction, aside)).await
         }
         Interaction::Shadow(parameters) => {
-            ingest::shadow(gateway, &permit, parameters, interaction, aside).await
+            Box::pin(ingest::shadow(gateway, &permit, parameters, interaction, aside)).await
         }
-        Interaction::Trace(kind, id) => ingest::trace(gateway, &permit, *kind, id, interaction, aside).await,
+        Interaction::Trace(kind, id) => {
+            Box::pin(ingest::trace(gateway, &permit, *kind, id, interaction, aside)).await
+        }
         Interaction::ExportStart(..)
         | Interaction::ExportStatus(_)
         | Interaction::ExportFile(..)
-        | Interaction::ExportCancel(_) => export::export(gateway, &permit, interaction, aside).await,
+        | Interaction::ExportCancel(_) => {
+            Box::pin(export::export(gateway, &permit, interaction, aside)).await
+        }
         Interaction::Bundle(_)
         | Interaction::Capabilities
         | Interaction::Versions
@@ -441,7 +452,7 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
 
 /// Appends a record and waits until it is durable: no log, no data.
 pub async fn append(gateway: &Gateway, permit: &Permit, record: AuditRecord) -> Result<(), Refusal> {
-    gateway.parts().store.append(permit.clone(), record).await.map_err(write::refusal)
+    gateway.parts().store.append(permit, record).await.map_err(write::refusal)
 }
 
 impl Gateway {

@@ -159,7 +159,7 @@ impl Store for PostgresStore {
         self.writer.queue(permit.filter().clone(), Task::Work(work))
     }
 
-    fn append(&self, permit: Permit, record: AuditRecord) -> WriteReceipt {
+    fn append(&self, permit: &Permit, record: AuditRecord) -> WriteReceipt {
         self.writer.queue(permit.filter().clone(), Task::Record(record))
     }
 

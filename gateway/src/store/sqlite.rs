@@ -196,7 +196,7 @@ impl Store for SqliteStore {
         self.writer.queue(permit.filter().clone(), Task::Work(work))
     }
 
-    fn append(&self, permit: Permit, record: AuditRecord) -> WriteReceipt {
+    fn append(&self, permit: &Permit, record: AuditRecord) -> WriteReceipt {
         let record = match &self.journal {
             Some(journal) => match journal.append(record) {
                 Ok(receipt) => return receipt,

@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -51,8 +50,8 @@ where
 {
     // What a panic leaves half-done is either owned by the future, which is dropped, or guarded by the store's
     // transactions, which are undone.
-    let future = catch_unwind(AssertUnwindSafe(call)).ok()?;
-    let mut future = pin!(future);
+    // On the heap: a handler's state is large, and would be moved with every future around it.
+    let mut future = Box::pin(catch_unwind(AssertUnwindSafe(call)).ok()?);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(Poll::Ready(output)) => Poll::Ready(Some(output)),
         Ok(Poll::Pending) => Poll::Pending,

@@ -191,7 +191,7 @@ fn a_record_that_cannot_be_written_is_refused_alone() {
         patients: (0..n % 3).map(|patient| PatientKey(i64::from(patient) + 1)).collect(),
         body: vec![n],
     };
-    let receipts: Vec<_> = (1..=40).map(|n| (n, store.append(permit(&system()), record(n)))).collect();
+    let receipts: Vec<_> = (1..=40).map(|n| (n, store.append(&permit(&system()), record(n)))).collect();
     for (n, receipt) in receipts {
         assert_eq!(wait(receipt).is_err(), n.is_multiple_of(5), "{n}");
     }

@@ -111,7 +111,7 @@ fn the_log_reads_alike_before_and_after_its_index_is_made() {
             patients: touched(n),
             body: vec![u8::try_from(n).unwrap()],
         };
-        wait(store.append(permit(&system()), record)).unwrap();
+        wait(store.append(&permit(&system()), record)).unwrap();
     };
     let (mut first, mut last) = (i64::MAX, 0);
     {

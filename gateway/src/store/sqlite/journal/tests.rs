@@ -51,7 +51,7 @@ fn look(n: u32, bytes: usize) -> AuditRecord {
 }
 
 fn append(store: &SqliteStore, n: u32) -> Result<(), StoreError> {
-    wait(store.append(permit(&system()), look(n, 4)))
+    wait(store.append(&permit(&system()), look(n, 4)))
 }
 
 /// The log, its chain checked; the numbers in its records.
@@ -163,12 +163,12 @@ fn a_copy_takes_what_a_killed_gateway_left() {
 fn a_full_journal_is_gone_round() {
     let folder = Folder::new();
     let store = folder.open_with(4_096);
-    let receipts: Vec<_> = (0..200).map(|n| store.append(permit(&system()), look(n, 600))).collect();
+    let receipts: Vec<_> = (0..200).map(|n| store.append(&permit(&system()), look(n, 600))).collect();
     for receipt in receipts {
         wait(receipt).unwrap();
     }
     // One record larger than the whole file.
-    wait(store.append(permit(&system()), look(200, 10_000))).unwrap();
+    wait(store.append(&permit(&system()), look(200, 10_000))).unwrap();
     let mut kept = log(&store);
     kept.sort_unstable();
     assert_eq!(kept, (0..=200).collect::<Vec<_>>());
