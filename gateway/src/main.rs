@@ -22,7 +22,7 @@ mod maps;
 
 /// Much of what a request takes is given back by another thread: its record is made by one, written by a second and moved
 /// into the log by a third. The C library's allocator has a lock for each of its arenas, and they wait for it
-/// (docs/decisions/0017).
+/// (docs/decisions/0018).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
