@@ -536,7 +536,7 @@ fn intern_party(base: &dyn Base, name: &str) -> Result<PartyKey, StoreError> {
     if let Some(key) = find_party(base, name)? {
         return Ok(key);
     }
-    base.number("INSERT INTO party (name) VALUES ($1) RETURNING key", values![name]).map(PartyKey)
+    base.insert("INSERT INTO party (name) VALUES ($1)", values![name]).map(PartyKey)
 }
 
 /// Key of a party already known.

@@ -331,6 +331,11 @@ impl Base for Line<'_> {
         })
     }
 
+    fn insert(&self, text: &str, values: &[Value<'_>]) -> Result<i64, StoreError> {
+        let base: &dyn Base = self;
+        base.number(&format!("{text} RETURNING key"), values)
+    }
+
     fn add(&self, table: &'static Table, values: &[Value<'_>]) -> Result<(), StoreError> {
         let full = {
             let mut gathered = self.gathered.borrow_mut();

@@ -22,6 +22,9 @@ pub(crate) trait Base {
     /// Runs a statement without rows; how many it changed.
     fn execute(&self, text: &str, values: &[Value<'_>]) -> Result<u64, StoreError>;
 
+    /// Runs an INSERT of one row into a table whose column `key` counts by itself; the row's key.
+    fn insert(&self, text: &str, values: &[Value<'_>]) -> Result<i64, StoreError>;
+
     /// Adds a row to a table, unless it is there. It may be sent later, but before any statement that names the table.
     fn add(&self, table: &'static Table, values: &[Value<'_>]) -> Result<(), StoreError>;
 

@@ -313,7 +313,7 @@ impl Session<'_> {
             base.one("SELECT key FROM symbol WHERE text = $1", values![text], |row| row.integer(0))?;
         let key = match known {
             Some(key) => key,
-            None => base.number("INSERT INTO symbol (text) VALUES ($1) RETURNING key", values![text])?,
+            None => base.insert("INSERT INTO symbol (text) VALUES ($1)", values![text])?,
         };
         if symbols.len() >= SYMBOLS_MAX {
             symbols.clear();

@@ -94,10 +94,10 @@ impl Session<'_> {
         columns: &Previous,
         sequence: i64,
     ) -> Result<i64, StoreError> {
-        let key = self.base.number(
+        let key = self.base.insert(
             "INSERT INTO resource (kind, id, version, updated, deleted, method, patient, category, labels, \
              confidentiality, day, author, created, changed) \
-             VALUES ($1,$2,$3,$4,0,$5,$6,$7,$8,$9,$10,$11,$12,$12) RETURNING key",
+             VALUES ($1,$2,$3,$4,0,$5,$6,$7,$8,$9,$10,$11,$12,$12)",
             values![
                 kind,
                 record.id.as_str(),

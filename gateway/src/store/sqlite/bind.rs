@@ -1,7 +1,9 @@
 //! SQLite as a session's base: prepared statements kept, rows added at once.
 
+use std::cell::RefCell;
+
 use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::{CachedStatement, Connection, ToSql, params_from_iter};
 
 use crate::search::sql::Dialect;
 use crate::store::StoreError;
@@ -30,6 +32,13 @@ impl Base for Connection {
         Ok(u64::try_from(self.prepare_cached(text)?.execute(params_from_iter(values))?).unwrap_or(0))
     }
 
+    // Not by RETURNING: SQLite then keeps a journal of the statement, and walks all that the work's savepoint holds to
+    // cut it off again.
+    fn insert(&self, text: &str, values: &[Value<'_>]) -> Result<i64, StoreError> {
+        Base::execute(self, text, values)?;
+        Ok(self.last_insert_rowid())
+    }
+
     fn add(&self, table: &'static Table, values: &[Value<'_>]) -> Result<(), StoreError> {
         let values = values.get(..table.sqlite_columns).unwrap_or(values);
         Base::execute(self, table.sqlite, values)?;
@@ -45,6 +54,62 @@ impl Base for Connection {
             statement.execute(params_from_iter(row))?;
         }
         Ok(())
+    }
+}
+
+/// The writer's connection within one transaction: the statements that add rows, of which a resource has dozens, are not
+/// looked up for each.
+pub(super) struct Adding<'c> {
+    connection: &'c Connection,
+    statements: RefCell<Vec<(&'static str, CachedStatement<'c>)>>,
+}
+
+impl<'c> Adding<'c> {
+    pub(super) fn to(connection: &'c Connection) -> Adding<'c> {
+        Adding { connection, statements: RefCell::default() }
+    }
+}
+
+impl Base for Adding<'_> {
+    fn dialect(&self) -> Dialect {
+        Base::dialect(self.connection)
+    }
+
+    fn query(
+        &self,
+        text: &str,
+        values: &[Value<'_>],
+        each: &mut dyn FnMut(&dyn Row) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        Base::query(self.connection, text, values, each)
+    }
+
+    fn execute(&self, text: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
+        Base::execute(self.connection, text, values)
+    }
+
+    fn insert(&self, text: &str, values: &[Value<'_>]) -> Result<i64, StoreError> {
+        Base::insert(self.connection, text, values)
+    }
+
+    fn add(&self, table: &'static Table, values: &[Value<'_>]) -> Result<(), StoreError> {
+        let values = values.get(..table.sqlite_columns).unwrap_or(values);
+        let mut statements = self.statements.borrow_mut();
+        let at = match statements.iter().position(|(name, _)| *name == table.name) {
+            Some(at) => at,
+            None => {
+                statements.push((table.name, self.connection.prepare_cached(table.sqlite)?));
+                statements.len() - 1
+            }
+        };
+        if let Some((_, statement)) = statements.get_mut(at) {
+            statement.execute(params_from_iter(values))?;
+        }
+        Ok(())
+    }
+
+    fn fill(&self, table: &str, columns: &[(&str, &str)], rows: &[Vec<Value<'_>>]) -> Result<(), StoreError> {
+        Base::fill(self.connection, table, columns, rows)
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::bind::Adding;
 use super::journal::Shared;
 use super::pool::Line;
 use super::{Settings, checkpoint};
@@ -110,6 +111,7 @@ fn group(
     let moved = journal.and_then(|journal| Some((journal, journal.take()?)));
     let fold = moved.as_ref().map(|(_, (records, last))| fold(line, names, settings, records, *last, hand));
     let started = Instant::now();
+    let adding = Adding::to(&line.connection);
     let apply_all = |before: i64| -> Result<(), StoreError> {
         let mut sequence = before;
         let mut next = Some(first);
@@ -119,7 +121,7 @@ fn group(
                 sequence += 1;
             }
             let pen = Pen { sequence, hand: &mut *hand };
-            let session = Session::new(&line.connection, names, settings.bounds(), &filter, Some(pen));
+            let session = Session::new(&adding, names, settings.bounds(), &filter, Some(pen));
             line.start(settings.query_ms_max);
             let result = apply(&line.connection, session, task);
             line.stop();
