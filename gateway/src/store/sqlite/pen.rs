@@ -8,10 +8,12 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rusqlite::hooks::Wal;
 
 use super::bind::Adding;
 use super::journal::Shared;
@@ -26,18 +28,27 @@ use crate::store::{StoreError, WriteWork};
 
 /// Starts the writer on its own connection, and the thread that moves what it commits into the file.
 pub(super) fn start(
-    line: Line,
+    mut line: Line,
     names: Arc<NameTable>,
     settings: Arc<Settings>,
     journal: Option<Arc<Shared>>,
 ) -> Result<WriterThread, StoreError> {
     let (committed, commits) = channel();
+    let pages = Arc::new(AtomicI64::new(0));
+    let there = Arc::clone(&pages);
+    line.connection.wal_hook(Some(move |_: &mut Wal, pages: i32| {
+        there.store(pages.into(), Ordering::Relaxed);
+        Ok(())
+    }))?;
     let keeper = match settings.checkpoint_external {
         true => None,
         false => Some(checkpoint::start(Arc::clone(&settings), commits)?),
     };
     WriterThread::start(settings.queue_max, move |jobs| {
-        run(&line, &names, &settings, journal.as_deref(), &jobs, &committed);
+        let tell = || {
+            let _ = committed.send(pages.load(Ordering::Relaxed));
+        };
+        run(&line, &names, &settings, journal.as_deref(), &jobs, &tell);
         // The checkpointer ends when nobody can tell it of a commit any more.
         drop(committed);
         if let Some(keeper) = keeper {
@@ -52,7 +63,7 @@ fn run(
     settings: &Settings,
     journal: Option<&Shared>,
     jobs: &Receiver<Job>,
-    committed: &Sender<()>,
+    committed: &dyn Fn(),
 ) {
     let mut hand = Hand::default();
     // Records since the log's index entries were last made; those of an earlier run are counted at the first commit.
@@ -60,7 +71,7 @@ fn run(
     // Ends when the store is dropped and the queue is empty.
     while let Ok(first) = jobs.recv() {
         group(line, names, settings, journal, jobs, first, &mut hand);
-        let _ = committed.send(());
+        committed();
         tail = tail.saturating_add(std::mem::take(&mut hand.records));
         if tail >= settings.audit_tail_max {
             tail = index_log(line, settings).unwrap_or_else(|error| {
