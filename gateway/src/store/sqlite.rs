@@ -79,7 +79,7 @@ impl Settings {
             readers: 4,
             queue_max: 1024,
             group_max: 256,
-            group_ms_max: 10,
+            group_ms_max: 50,
             query_ms_max: 5_000,
             busy_ms_max: 5_000,
             synchronous_full: true,
