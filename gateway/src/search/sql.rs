@@ -160,8 +160,35 @@ impl Writer<'_> {
         match (segment, self.plan.driver) {
             (Segment::Sorted, Driver::Dates | Driver::Changes) => self.walk(after, mark, limit),
             (Segment::Sorted, _) if !self.plan.order.is_empty() => self.sorted(after, mark, limit),
-            _ => self.by_key(segment, after, mark, limit),
+            _ => self.by_key(segment, after, mark, limit, None),
         }
+    }
+
+    /// As [`Writer::page`], of the rows up to this key, which is that of [`Writer::stretch`].
+    pub fn page_until(&self, mark: Option<i64>, limit: u32, last: i64) -> Sql {
+        self.by_key(Segment::Sorted, self.plan.after.as_ref(), mark, limit, Some(last))
+    }
+
+    /// Key of the row that many rows of the type further on; no row: there are not that many.
+    pub fn stretch(&self, rows: u32) -> Sql {
+        let mut sql = Sql::new(self.dialect);
+        sql.push("SELECT r.key FROM resource r").pin("resource_kind").push(" WHERE r.kind = ");
+        sql.bind(self.names.kind(self.plan.kind)).push(" AND r.deleted = 0");
+        if let Some(cursor) = &self.plan.after {
+            sql.push(" AND r.key > ").bind(cursor.key);
+        }
+        sql.push(" ORDER BY r.key LIMIT 1 OFFSET ").bind(i64::from(rows));
+        sql
+    }
+
+    /// How many candidates the driving criterion has, counted up to `limit`.
+    pub fn candidates(&self, limit: u32) -> Option<Sql> {
+        let Driver::Criterion(at) = self.plan.driver else { return None };
+        let mut sql = Sql::new(self.dialect);
+        sql.push("SELECT count(*) FROM (SELECT * FROM (");
+        self.found(&mut sql, &self.root(), self.patient, self.plan.criteria.get(at)?);
+        sql.push(") c LIMIT ").bind(i64::from(limit)).push(") c");
+        Some(sql)
     }
 
     /// Segments of the plan, in order. The first page has no changed rows: its snapshot is the mark.
@@ -329,7 +356,14 @@ impl Writer<'_> {
     }
 
     /// By row key: an unsorted search, the rows a walk leaves out, and the rows changed since page 1.
-    fn by_key(&self, segment: Segment, after: Option<&Cursor>, mark: Option<i64>, limit: u32) -> Sql {
+    fn by_key(
+        &self,
+        segment: Segment,
+        after: Option<&Cursor>,
+        mark: Option<i64>,
+        limit: u32,
+        last: Option<i64>,
+    ) -> Sql {
         let mut sql = Sql::new(self.dialect);
         sql.push("SELECT r.key FROM ");
         self.rows(&mut sql);
@@ -355,6 +389,9 @@ impl Writer<'_> {
         }
         if let Some(cursor) = after {
             sql.push(" AND r.key > ").bind(cursor.key);
+        }
+        if let Some(last) = last {
+            sql.push(" AND r.key <= ").bind(last);
         }
         sql.push(" ORDER BY r.key LIMIT ").bind(i64::from(limit));
         sql

@@ -75,6 +75,7 @@ pub const ALL: &[Check] = checks![
     links::circles_and_long_rows_of_includes_end,
     pages::pages_hold_every_row_once,
     pages::a_walked_index_gives_every_row_once,
+    pages::rows_judged_one_by_one_are_those_found_by_value,
     pages::later_pages_see_the_state_of_the_first,
     pages::a_tampered_place_is_refused,
     pages::totals_count_what_is_visible,

@@ -103,6 +103,18 @@ const WALKS: &[&str] = &[
     "Observation?component-value-quantity=eb7",
 ];
 
+/// What is asked by criteria that no index gives an order of: of few rows, and of most.
+const JUDGED: &[&str] = &[
+    "Observation?subject:Patient.name=a",
+    "Observation?subject:Patient.name:contains=a",
+    "Observation?subject:Patient.gender=female",
+    "Observation?subject:Patient.name=c&component-value-quantity=gt2",
+    "Observation?patient.name=b",
+    "Patient?_has:Observation:patient:status=final",
+    "Patient?_has:CarePlan:patient:activity-date=ge2025-01-06",
+    "Patient?_has:CarePlan:patient:instantiates-uri=http://x/a/11",
+];
+
 fn fill_walks(store: &dyn Store) -> Filter {
     write(store, |w| {
         for n in 0..12 {
@@ -162,6 +174,24 @@ pub fn a_walked_index_gives_every_row_once(store: &dyn Store) {
         let mut whole = whole;
         whole.sort_unstable();
         assert_eq!(whole, expected, "{query}");
+        assert_eq!(found(store, &nobody(), query), Vec::<String>::new(), "{query}");
+    }
+}
+
+/// Rows judged one by one, rows collected, and first the one and then the other give the same pages.
+pub fn rows_judged_one_by_one_are_those_found_by_value(store: &dyn Store) {
+    let filter = fill_walks(store);
+    for query in JUDGED {
+        let mut expected = found(store, &filter, &format!("{query}&_sort=_id&_count=1000"));
+        assert!(!expected.is_empty(), "{query}");
+        for count in [1, 2, 5, 1000] {
+            let query = format!("{query}&_count={count}");
+            let first = search(store, &filter, &query);
+            let mut all = rest(store, &filter, &query, first);
+            all.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(all, expected, "{query}");
+        }
         assert_eq!(found(store, &nobody(), query), Vec::<String>::new(), "{query}");
     }
 }

@@ -7,10 +7,27 @@ use super::base::Value;
 use super::{COLUMNS, Session};
 use crate::ids::{PatientKey, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
-use crate::search::plan::{Cursor, Found, Plan, Segment, SortValue};
-use crate::search::sql::{self, Writer};
+use crate::search::plan::{Cursor, Driver, Found, Plan, Segment, SortValue};
+use crate::search::sql::{self, Sql, Writer};
 use crate::store::visible::Visible;
 use crate::store::{StoreError, Stored};
+
+/// Candidates of a criterion that are collected whatever the page needs of them.
+const FEW: u32 = if cfg!(test) { 4 } else { 200 };
+
+/// Rows judged one by one before what is left is found by value.
+const STRETCHES: &[u32] = if cfg!(test) { &[2, 3] } else { &[256, 1_024, 4_096] };
+
+/// How far a page came by rows judged one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    /// Not at all: the rows are few, or come in an order of their own.
+    Not,
+    /// It is full, or the type has no further rows.
+    Full,
+    /// The matches up to this row are on it, and so few that the rest is better found by value.
+    Until(i64),
+}
 
 /// Rounds of iterated includes after the first.
 const ROUNDS_MAX: u32 = 16;
@@ -133,6 +150,22 @@ impl Session<'_> {
                 self.walk(writer, earlier, &mut places)?;
                 continue;
             }
+            let judged = match segment {
+                Segment::Sorted => self.judge(writer, earlier, &mut places)?,
+                Segment::Missing | Segment::Changed => Judged::Not,
+            };
+            if judged == Judged::Full {
+                continue;
+            }
+            if let Judged::Until(key) = judged {
+                // What is left of the type is found by value.
+                let cursor = Cursor { mark: earlier.unwrap_or_default(), segment, values: Vec::new(), key };
+                let rest = Plan { after: Some(cursor), ..plan.clone() };
+                let missing = wanted.saturating_sub(u32::try_from(places.len()).unwrap_or(u32::MAX));
+                let sql = Writer { plan: &rest, ..*writer }.page(segment, earlier, missing);
+                self.keys(&sql, segment, &mut places)?;
+                continue;
+            }
             let sql = writer.page(segment, earlier, missing);
             // A key-ordered part gives keys alone.
             let sorted = segment == Segment::Sorted && !plan.order.is_empty();
@@ -146,6 +179,50 @@ impl Session<'_> {
             })?;
         }
         Ok(places)
+    }
+
+    /// Rows of the type judged one by one in the order of creation, where the driving criterion has too many candidates
+    /// to be collected for a page: by stretches, each longer than the one before, until the page is full.
+    fn judge(
+        &self,
+        writer: &Writer<'_>,
+        earlier: Option<i64>,
+        places: &mut Vec<Place>,
+    ) -> Result<Judged, StoreError> {
+        let plan = writer.plan;
+        if !plan.order.is_empty() || writer.patient.is_some() {
+            return Ok(Judged::Not);
+        }
+        let Some(candidates) = writer.candidates(FEW) else { return Ok(Judged::Not) };
+        if self.base.number(&candidates.text, &candidates.bound())? < i64::from(FEW) {
+            return Ok(Judged::Not);
+        }
+        let mut by_row = Plan { driver: Driver::Kind, ..plan.clone() };
+        let wanted = plan.count.saturating_add(1);
+        for rows in STRETCHES {
+            let writer = Writer { plan: &by_row, ..*writer };
+            let missing = wanted.saturating_sub(u32::try_from(places.len()).unwrap_or(u32::MAX));
+            let end = writer.stretch(*rows);
+            let end = self.base.one(&end.text, &end.bound(), |row| row.integer(0))?;
+            let sql = match end {
+                Some(end) => writer.page_until(earlier, missing, end),
+                None => writer.page(Segment::Sorted, earlier, missing),
+            };
+            self.keys(&sql, Segment::Sorted, places)?;
+            let full = places.len() >= usize::try_from(wanted).unwrap_or(usize::MAX);
+            let Some(key) = end.filter(|_| !full) else { return Ok(Judged::Full) };
+            let mark = earlier.unwrap_or_default();
+            by_row.after = Some(Cursor { mark, segment: Segment::Sorted, values: Vec::new(), key });
+        }
+        Ok(by_row.after.map_or(Judged::Not, |cursor| Judged::Until(cursor.key)))
+    }
+
+    /// The places of rows in the order of their keys.
+    fn keys(&self, sql: &Sql, segment: Segment, places: &mut Vec<Place>) -> Result<(), StoreError> {
+        self.base.query(&sql.text, &sql.bound(), &mut |row| {
+            places.push(Place { segment, key: row.integer(0)?, values: Vec::new(), stored: None });
+            Ok(())
+        })
     }
 
     /// The places of rows in the order of an index, test by test.
