@@ -184,6 +184,11 @@ impl Definitions {
         &self.invariant_rows
     }
 
+    /// Whether a resource of the type may have a narrative: it is a DomainResource (FHIR R4 domainresource.html).
+    pub fn has_narrative(&self, type_: TypeId) -> bool {
+        self.is_a(self.resource_structure(type_), "DomainResource")
+    }
+
     /// Whether a structure is, or specialises, the type of that name.
     pub fn is_a(&self, structure: &Structure, type_name: &str) -> bool {
         let mut at = Some(structure);

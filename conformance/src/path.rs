@@ -6,7 +6,7 @@
 //! engine fails on `Observation.component.value as Quantity` as soon as there are two components.
 //!
 //! This is no general FHIRPath engine: an expression outside the subset does not compile, and says so. Values inside
-//! contained resources are not indexed.
+//! contained resources are not indexed, their texts are (`text.rs`).
 
 mod compile;
 mod date;
@@ -14,6 +14,7 @@ mod number;
 mod read;
 mod reference;
 mod step;
+mod text;
 mod value;
 
 pub use compile::{Path, PathError, compile};
@@ -22,6 +23,7 @@ pub use number::Precise;
 pub use reference::{ReferenceTarget, Tail, parse_reference};
 pub(crate) use reference::{has_scheme, is_id};
 pub use step::Plans;
+pub use text::{Texts, texts};
 pub use value::IndexValue;
 
 use crate::definitions::{Definitions, ParamId, TypeId};

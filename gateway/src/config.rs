@@ -40,6 +40,9 @@ pub struct Config {
     /// `:not-in`, `:above` and `:below`; default: none but those stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<PathBuf>,
+    /// `[search]`: what is indexed.
+    #[serde(default)]
+    pub search: Search,
     /// `[[mllp]]`: addresses that take HL7v2 messages over MLLP.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mllp: Vec<Mllp>,
@@ -53,6 +56,14 @@ pub struct Config {
 
 fn cohort_min() -> u32 {
     10
+}
+
+/// What is indexed. A change has every row indexed anew, in the background, while the gateway serves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Search {
+    /// Words of narratives and other texts, for `_text` and `_content`; default: none (docs/decisions/0018).
+    pub content: bool,
 }
 
 /// TLS files, PEM.

@@ -41,13 +41,15 @@ pub struct Options {
     pub tls: bool,
     /// Where its records are kept.
     pub store: config::Store,
+    /// Words of texts are indexed.
+    pub content: bool,
 }
 
 impl Options {
-    /// As the demo has it: TLS, access control, and a file beside the settings.
+    /// TLS, access control, and a file beside the settings; of the settings that cost something, none.
     pub fn at(port: u16) -> Options {
         let file = config::Sqlite { file: "sluis.db".into(), synchronous: Synchronous::Full };
-        Options { port, tls: true, store: config::Store::Sqlite(file) }
+        Options { port, tls: true, store: config::Store::Sqlite(file), content: false }
     }
 }
 
@@ -87,9 +89,15 @@ impl Context {
 }
 
 /// Makes a region's files: keys, certificates, registries, settings. Existing files are not touched: a folder that holds
-/// settings already is taken as it is.
+/// settings already is taken as it is. With words of texts indexed, and search parameters of an operator among
+/// the definitions, which hold for the whole process.
 pub fn prepare(folder: &Path, port: u16) -> Result<()> {
-    prepare_with(folder, &Options::at(port))
+    let new = !folder.join("sluis.toml").exists();
+    prepare_with(folder, &Options { content: true, ..Options::at(port) })?;
+    if new {
+        write_packages(folder, &PARAMETERS)?;
+    }
+    Ok(())
 }
 
 /// As [`prepare`], with options.
@@ -114,9 +122,7 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
     // Its user edits a code table and sends SIGHUP.
     map::write_shipped(&folder.join("mappings"))?;
     std::fs::create_dir_all(folder.join("packages"))?;
-    for (name, text) in PACKAGES {
-        std::fs::write(folder.join("packages").join(name), text)?;
-    }
+    write_packages(folder, &PACKAGES)?;
     let config = Config {
         base: format!("{scheme}://localhost:{}/fhir", options.port),
         listen: ([127, 0, 0, 1], options.port).into(),
@@ -133,6 +139,7 @@ pub fn prepare_with(folder: &Path, options: &Options) -> Result<()> {
         policy: None,
         mappings: Some("mappings".into()),
         packages: Some("packages".into()),
+        search: config::Search { content: options.content },
         mllp: Vec::new(),
         limits: Limits::default(),
         cohort_min: 10,
@@ -146,6 +153,25 @@ const PACKAGES: [(&str, &str); 2] = [
     ("codesystem-demo-device.json", include_str!("demo/packages/codesystem-demo-device.json")),
     ("valueset-demo-respiratory.json", include_str!("demo/packages/valueset-demo-respiratory.json")),
 ];
+
+/// What an operator adds so that the query set of the BgZ runs as it is published, and what STU3 clients ask besides.
+const PARAMETERS: [(&str, &str); 2] = [
+    (
+        "searchparameter-medicationdispense-category.json",
+        include_str!("demo/packages/searchparameter-medicationdispense-category.json"),
+    ),
+    (
+        "searchparameter-observation-related-target.json",
+        include_str!("demo/packages/searchparameter-observation-related-target.json"),
+    ),
+];
+
+fn write_packages(folder: &Path, packages: &[(&str, &str)]) -> Result<()> {
+    for (name, text) in packages {
+        std::fs::write(folder.join("packages").join(name), text)?;
+    }
+    Ok(())
+}
 
 /// A made-up authority and a server certificate for `localhost`.
 fn certificates(folder: &Path) -> Result<()> {

@@ -254,12 +254,14 @@ impl Gateway {
 const VERSIONS: &str = r#"{"resourceType":"Parameters","parameter":[{"name":"version","valueCode":"4.0"},{"name":"default","valueCode":"4.0"}]}"#;
 
 /// The CapabilityStatement of this version.
-pub fn capabilities(base: &str, started: Timestamp) -> Bytes {
+/// `content`: whether words of texts are searched by.
+pub fn capabilities(base: &str, started: Timestamp, content: bool) -> Bytes {
     let statement = Statement {
         base,
         version: env!("CARGO_PKG_VERSION"),
         date: &started.to_instant(),
         guides: &["http://hl7.org/fhir/smart-app-launch/ImplementationGuide/hl7.fhir.uv.smart-app-launch"],
+        content,
         searchable: &|kind, parameter| {
             if kind == kinds().audit_event {
                 audit_event::SEARCHABLE.contains(&parameter.code)

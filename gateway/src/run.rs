@@ -261,7 +261,7 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
     if anew > 0 {
         tracing::info!(patients = anew, "policy or registry changed: all grants were compiled anew");
     }
-    let indexing = Arc::new(Indexing::default());
+    let indexing = Arc::new(Indexing::of(config.search.content));
     reindex::begin(&store, &decision::system(&policy, clock.now(), "reindex"), &indexing).await?;
     let rules = Arc::new(Rules {
         policy: Arc::clone(&policy),
@@ -280,8 +280,8 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         export::Settings { cohort_min: config.cohort_min, ..export::Settings::default() },
     ));
     Ok(Gateway::new(Parts {
-        capabilities: capabilities(&base, clock.now()),
-        search_limits: search_limits(&limits),
+        capabilities: capabilities(&base, clock.now(), config.search.content),
+        search_limits: search_limits(&limits, config.search.content),
         intake: follow::intake(config.mappings.as_deref())?,
         library,
         indexing,
@@ -310,12 +310,13 @@ fn library(config: &Config) -> Result<Library> {
 }
 
 /// Limits of searches, from the one table of limits.
-fn search_limits(limits: &Limits) -> SearchLimits {
+fn search_limits(limits: &Limits, content: bool) -> SearchLimits {
     let default = SearchLimits::default();
     let count_max = u32::try_from(limits.count_max).unwrap_or(u32::MAX);
     SearchLimits {
         parameters_max: usize::try_from(limits.search_parameters_max).unwrap_or(usize::MAX),
         count_max,
+        content,
         count_default: default.count_default.min(count_max),
         ..default
     }

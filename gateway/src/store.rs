@@ -318,6 +318,8 @@ pub struct Record<'r> {
     pub body: &'r [u8],
     /// Index entries of the new content; empty for a deletion.
     pub entries: &'r [sluis_conformance::path::Entry<'r>],
+    /// The new content, read: its texts are indexed by their words. `None` for a deletion.
+    pub root: Option<sluis_conformance::json::Node<'r>>,
 }
 
 /// Shelves of small documents.

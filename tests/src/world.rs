@@ -84,7 +84,7 @@ impl World {
         let name = format!("sluis-world-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
         let folder = parent.join(name);
         // The port is part of the audience of tokens, so it is chosen before the region is made.
-        let mut options = Options::at(free_port()?);
+        let mut options = Options { content: true, ..Options::at(free_port()?) };
         let database = database.map(|(database, store)| {
             options.store = store;
             Arc::new(database)

@@ -351,6 +351,11 @@ fn resource(fact: &Fact, month: u8, psy: bool, subject: &Value) -> Value {
             "period": { "start": date },
         })
     };
+    let written = format!("in maand{month}{}", if psy { " besloten" } else { "" });
+    resource["note"] = json!([{ "text": written }]);
+    resource["text"] = json!({
+        "status": "generated", "div": format!("<div xmlns=\"http://www.w3.org/1999/xhtml\">{written}</div>"),
+    });
     if psy {
         resource["meta"] = json!({ "security": [{
             "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "PSY",
@@ -530,7 +535,12 @@ fn remove_hidden(twin: &Tables, case: &Case, written: &Written) -> Result<(usize
             continue;
         }
         hidden += 1;
+        let words = match twin {
+            Tables::File(_) => "rowid",
+            Tables::Server(_) => "row",
+        };
         for (table, column) in [
+            ("index_text", words),
             ("resource", "key"),
             ("body", "key"),
             ("version", "key"),
@@ -549,7 +559,7 @@ fn remove_hidden(twin: &Tables, case: &Case, written: &Written) -> Result<(usize
     Ok((rows.len() - hidden, hidden))
 }
 
-const QUESTIONS: usize = 33;
+const QUESTIONS: usize = 34;
 
 /// A question from the grammar: what it is about, then how it is sorted, cut and joined.
 fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, usize, usize)) -> String {
@@ -675,6 +685,19 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
             CODES[b % CODES.len()].1,
             1 + row % 3
         ),
+        33 => format!(
+            "{}&_total=accurate&_sort={sort}",
+            [
+                format!("Observation?_content=maand{} or {code}", 1 + b),
+                format!("Observation?_content=not \"in maand{}\"&patient={patient}", 1 + b),
+                format!("Observation?_text=maand* not maand{}&_count=2", 1 + b),
+                format!("Observation?patient._has:Condition:patient:_content=maand{}", 1 + a),
+                "Observation?_content=besloten&_summary=count".to_owned(),
+                "Observation?subject:Patient._has:Observation:subject:_text=besloten".to_owned(),
+            ][row % 6]
+        )
+        .replace(' ', "%20")
+        .replace('"', "%22"),
         28 => format!(
             "Patient/{patient}/{kind}?_count={}{}",
             1 + b % 3,
@@ -746,7 +769,7 @@ async fn compare(folder: &Path, number: usize, case: &Case, tally: &mut Tally) -
 #[test]
 fn a_caller_cannot_tell_hidden_data_from_data_that_never_was() -> Result<()> {
     let folder = std::env::temp_dir().join(format!("sluis-twin-{}", std::process::id()));
-    demo::prepare_with(&folder, &demo::Options { tls: false, ..demo::Options::at(8443) })?;
+    demo::prepare_with(&folder, &demo::Options { tls: false, content: true, ..demo::Options::at(8443) })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let settings = Cases { cases: 16, max_shrink_iters: 8, failure_persistence: None, ..Cases::default() };
     let mut runner = TestRunner::new_with_rng(settings, TestRng::deterministic_rng(RngAlgorithm::ChaCha));

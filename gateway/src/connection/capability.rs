@@ -18,6 +18,8 @@ pub struct Statement<'s> {
     pub date: &'s str,
     /// Canonical addresses of the implementation guides followed.
     pub guides: &'s [&'s str],
+    /// Whether words of texts are searched by (`_text`, `_content`).
+    pub content: bool,
     /// Whether a search by this parameter is offered.
     pub searchable: &'s dyn Fn(ResourceType, &SearchParameter) -> bool,
 }
@@ -125,7 +127,11 @@ impl Statement<'_> {
                 // Whatever reference parameter may lead to the type: every one of them, of every type.
                 resource["searchRevInclude"] = json!(["*"]);
             }
-            resource["searchParam"] = parameters.into_iter().map(search_parameter).collect();
+            let mut listed: Vec<Value> = parameters.into_iter().map(search_parameter).collect();
+            if self.content && name != "AuditEvent" {
+                listed.extend(texts(kind));
+            }
+            resource["searchParam"] = listed.into();
         }
         Some(resource)
     }
@@ -180,6 +186,22 @@ fn search_parameter(parameter: &SearchParameter) -> Value {
         "type": parameter.kind.code(),
         "documentation": parameter.expression,
     })
+}
+
+/// `_text` and `_content`, which have no expression (FHIR R4 search.html#all).
+fn texts(kind: ResourceType) -> Vec<Value> {
+    let of = |code: &str, base: &str| {
+        json!({
+            "name": code,
+            "definition": format!("http://hl7.org/fhir/SearchParameter/{base}-{}", code.trim_start_matches('_')),
+            "type": "string",
+        })
+    };
+    let mut texts = vec![of("_content", "Resource")];
+    if definitions::r4().has_narrative(kind) {
+        texts.push(of("_text", "DomainResource"));
+    }
+    texts
 }
 
 #[cfg(test)]

@@ -52,8 +52,14 @@ pub fn check_within(permit: &Permit, kind: ResourceType) -> Result<(), Refusal> 
     Ok(())
 }
 
+/// The parameter of free text that a name asks, itself or past a reference.
+fn text_parameter(name: &str) -> Option<&str> {
+    name.split([':', '.']).find(|part| matches!(*part, "_text" | "_content"))
+}
+
 /// Refuses to search by what the role may not see, with the words for an unknown parameter: a mask that can be searched
-/// by can be bisected. At the far end of a reference (`_has:Group:member:...`) as in the type itself.
+/// by can be bisected. At the far end of a reference (`_has:Group:member:...`) as in the type itself. Free text is never
+/// pseudonymised, so such a role searches none.
 pub fn check_search(permit: &Permit, parameters: &Parameters) -> Result<(), Refusal> {
     let named = |name: &str| name.split([':', '.']).any(|part| part == "member");
     let asks = parameters.pairs.iter().any(|(name, value)| {
@@ -64,8 +70,10 @@ pub fn check_search(permit: &Permit, parameters: &Parameters) -> Result<(), Refu
             || (name.starts_with("_include") || name.starts_with("_revinclude"))
                 && value.split(':').any(|part| matches!(part, "member" | "*"))
     });
-    if asks && permit.role().is_some_and(|role| role.pseudonymise) {
-        return Err(Refusal::new(Reason::ParameterUnknown, "").at("member"));
+    let asks = asks.then_some("member");
+    let asked = asks.or_else(|| parameters.pairs.iter().find_map(|(name, _)| text_parameter(name)));
+    if let Some(asked) = asked.filter(|_| permit.role().is_some_and(|role| role.pseudonymise)) {
+        return Err(Refusal::new(Reason::ParameterUnknown, "").at(asked));
     }
     Ok(())
 }

@@ -87,17 +87,19 @@ pub(super) fn understand(
     Ok(request)
 }
 
-/// Refuses to search by an operator's parameter before every row is indexed: it would find less than there is.
+/// Refuses to search by an operator's parameter, or by words of texts, before every row is indexed: it would find less
+/// than there is.
 fn indexed(scene: &Scene<'_>, request: &SearchRequest) -> Result<(), Refusal> {
     if scene.indexing.is_whole() {
         return Ok(());
     }
     let own = |parameter: &&Parameter| definitions::r4().is_own(parameter.id);
-    match request.parameters().iter().find(own) {
+    let own = request.parameters().iter().find(own).map(|parameter| parameter.code);
+    match own.or_else(|| request.text_parameter()) {
         None => Ok(()),
-        Some(parameter) => {
+        Some(code) => {
             let text = format!("It has come to {} percent.", scene.indexing.percent());
-            Err(Refusal::new(Reason::Indexing, text).at(parameter.code))
+            Err(Refusal::new(Reason::Indexing, text).at(code))
         }
     }
 }

@@ -218,6 +218,7 @@ pub fn put_draft(
         derived,
         body: doc.text().as_bytes(),
         entries: &extracted,
+        root: Some(root),
     })?;
     let derived = if draft.kind == kinds().patient {
         Derived { patient: Some(PatientKey(key)), ..derived }
@@ -278,6 +279,7 @@ pub fn put_deletion(
         derived: old.derived,
         body: &[],
         entries: &[],
+        root: None,
     })?;
     compile_grants(writer, desk, kind, old.derived.patient)?;
     Ok(Written {

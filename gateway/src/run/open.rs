@@ -34,6 +34,7 @@ pub(super) fn store(config: &Config) -> Result<Arc<dyn Store>> {
 pub(super) fn sqlite(config: &Config, settings: &config::Sqlite) -> sqlite::Settings {
     let mut made = sqlite::Settings::at(&settings.file, &config.base);
     made.synchronous_full = settings.synchronous == Synchronous::Full;
+    made.content = config.search.content;
     made
 }
 
@@ -63,6 +64,7 @@ pub(super) fn postgres(config: &Config, settings: &config::Postgres) -> Result<p
         readers: usize::try_from(settings.connections).unwrap_or(usize::MAX),
         connect_ms_max: settings.connect_ms,
         query_ms_max: settings.query_ms,
+        content: config.search.content,
         ..postgres::Settings::at(connection, &config.base)
     })
 }

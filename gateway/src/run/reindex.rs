@@ -1,9 +1,9 @@
 //! Writes the index of all rows anew, in the background, when what is indexed has changed since it was last whole: the
-//! operator's search parameters, or what this program keeps of a value.
+//! operator's search parameters, whether words of texts are, or what this program keeps of a value.
 //!
 //! Rows are taken in order of their keys, a batch in a transaction with the place reached, so a restart goes on there and
 //! writes go on between batches; what is written meanwhile is indexed as it is written. A pass that finds nothing to
-//! change is the proof of the one before; only then are the operator's parameters searched by.
+//! change is the proof of the one before; only then are the operator's parameters and the words of texts searched by.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +100,7 @@ pub(super) async fn run(
 
 /// One batch, with the place reached, in one transaction.
 async fn step(store: &Arc<dyn Store>, permit: &Permit, indexing: &Indexing, rows: u32) -> Result<State> {
-    let fingerprint = fingerprint();
+    let fingerprint = fingerprint(indexing.has_content());
     let (state, of) = commit(&**store, permit, move |writer| {
         let mut state = read(writer, &fingerprint)?;
         if state.whole {
@@ -134,9 +134,12 @@ fn read(writer: &mut dyn Writer, fingerprint: &str) -> Result<State, StoreError>
     }))
 }
 
-/// What is indexed, in short: the program's form of it, and the operator's parameters.
-fn fingerprint() -> String {
+/// What is indexed, in short: the program's form of it, whether words of texts are, and the operator's parameters.
+fn fingerprint(content: bool) -> String {
     let mut text = format!("{FORM}");
+    if content {
+        text.push_str("\ncontent");
+    }
     for own in definitions::r4().own_parameters() {
         text.push_str(&format!("\n{own:?}"));
     }

@@ -8,6 +8,7 @@ use sluis_conformance::definitions::{self, ParamId, SearchKind};
 use crate::connection::request::Shape;
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::refusal::Refusal;
+use crate::search::words::TextTest;
 
 /// A search, understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +46,11 @@ impl SearchRequest {
         }));
         all.extend(self.includes.iter().filter_map(|include| include.parameter));
         all
+    }
+
+    /// The parameter of words of texts that a criterion asks, at the far ends of references too.
+    pub fn text_parameter(&self) -> Option<&'static str> {
+        self.criteria.iter().find_map(Criterion::text_parameter)
     }
 
     /// Whether a criterion names a value set or a place in a hierarchy, to be settled before a plan is made.
@@ -88,6 +94,8 @@ pub enum Criterion {
     All(Vec<Criterion>),
     /// This does not hold (`not`).
     Not(Box<Criterion>),
+    /// `_text`, `_content`: words of the resource's texts.
+    Text(TextTest),
 }
 
 /// A resource at the other end of a reference, and what must hold of it.
@@ -103,7 +111,7 @@ impl Criterion {
     fn parameters(&self, all: &mut Vec<Parameter>) {
         match self {
             Criterion::Index(parameter, _) => all.push(*parameter),
-            Criterion::Id(_) | Criterion::Updated(_) => {}
+            Criterion::Id(_) | Criterion::Updated(_) | Criterion::Text(_) => {}
             Criterion::Chain(parameter, links) => {
                 all.push(*parameter);
                 links.iter().for_each(|link| link.criterion.parameters(all));
@@ -117,6 +125,17 @@ impl Criterion {
         }
     }
 
+    fn text_parameter(&self) -> Option<&'static str> {
+        match self {
+            Criterion::Text(test) => Some(if test.narrative { "_text" } else { "_content" }),
+            Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => None,
+            Criterion::All(some) | Criterion::AnyOf(some) => some.iter().find_map(Criterion::text_parameter),
+            Criterion::Chain(_, links) => links.iter().find_map(|link| link.criterion.text_parameter()),
+            Criterion::Has(_, link) => link.criterion.text_parameter(),
+            Criterion::Not(one) => one.text_parameter(),
+        }
+    }
+
     fn terms<'c>(&'c self, terms: &mut Vec<&'c Terms>) {
         match self {
             Criterion::Index(_, Condition::Any(tests) | Condition::NotAny(tests)) => {
@@ -125,7 +144,7 @@ impl Criterion {
                     _ => None,
                 }));
             }
-            Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => {}
+            Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) | Criterion::Text(_) => {}
             Criterion::AnyOf(each) => each.iter().for_each(|criterion| criterion.terms(terms)),
             Criterion::Chain(_, links) => links.iter().for_each(|link| link.criterion.terms(terms)),
             Criterion::Has(_, link) => link.criterion.terms(terms),
@@ -137,7 +156,7 @@ impl Criterion {
     fn each_tests<E>(&mut self, visit: &mut dyn FnMut(&mut Vec<Test>) -> Result<(), E>) -> Result<(), E> {
         match self {
             Criterion::Index(_, Condition::Any(tests) | Condition::NotAny(tests)) => visit(tests),
-            Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => Ok(()),
+            Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) | Criterion::Text(_) => Ok(()),
             Criterion::AnyOf(each) => each.iter_mut().try_for_each(|criterion| criterion.each_tests(visit)),
             Criterion::Chain(_, links) => {
                 links.iter_mut().try_for_each(|link| link.criterion.each_tests(visit))
@@ -153,7 +172,7 @@ impl Criterion {
     /// Errors: the refusal of the first, where none is left: a chain of which nothing may be followed.
     pub fn prune<E>(&mut self, reach: &dyn Fn(ResourceType) -> Result<(), E>) -> Result<(), E> {
         match self {
-            Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => Ok(()),
+            Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) | Criterion::Text(_) => Ok(()),
             Criterion::AnyOf(each) => each.iter_mut().try_for_each(|criterion| criterion.prune(reach)),
             Criterion::All(some) => some.iter_mut().try_for_each(|one| one.prune(reach)),
             Criterion::Not(one) => one.prune(reach),
@@ -230,6 +249,8 @@ pub enum Test {
     Reference(Option<ResourceType>, ResourceId),
     /// A reference to an absolute address elsewhere, or to a canonical one.
     Address(String),
+    /// `:below` of a canonical address with its version: that version, and those within it (`|1` has `|1.1`).
+    Versions(String),
     /// A URI, letter by letter.
     Uri(String),
     /// `:below`: a URI that starts with this one.

@@ -8,16 +8,32 @@ pub struct Indexing {
     whole: AtomicBool,
     done: AtomicI64,
     of: AtomicI64,
+    content: bool,
 }
 
 impl Default for Indexing {
     /// Nothing to do.
     fn default() -> Indexing {
-        Indexing { whole: AtomicBool::new(true), done: AtomicI64::new(0), of: AtomicI64::new(0) }
+        Indexing {
+            whole: AtomicBool::new(true),
+            done: AtomicI64::new(0),
+            of: AtomicI64::new(0),
+            content: false,
+        }
     }
 }
 
 impl Indexing {
+    /// Nothing to do; `content`: words of texts are indexed.
+    pub fn of(content: bool) -> Indexing {
+        Indexing { content, ..Indexing::default() }
+    }
+
+    /// Whether words of texts are indexed.
+    pub fn has_content(&self) -> bool {
+        self.content
+    }
+
     /// Not all rows are known to be indexed.
     pub fn begin(&self) {
         self.whole.store(false, Ordering::Release);

@@ -5,7 +5,9 @@
 
 mod chain;
 mod filter;
+mod fulltext;
 mod include;
+mod list;
 mod nearest;
 mod range;
 mod result;
@@ -18,7 +20,7 @@ use crate::connection::request::Shape;
 use crate::ids::ResourceType;
 use crate::response::refusal::{Reason, Refusal};
 use crate::search::criterion::{
-    Condition, Criterion, Link, Order, OrderKey, Parameter, SearchRequest, SystemTest, Test, TokenTest, Total,
+    Condition, Criterion, Order, OrderKey, Parameter, SearchRequest, SystemTest, Test, TokenTest, Total,
 };
 
 /// Bounds on one search.
@@ -38,6 +40,8 @@ pub struct SearchLimits {
     pub links_max: usize,
     /// Sort keys.
     pub sorts_max: usize,
+    /// Whether words of texts are indexed, and so searched by `_text` and `_content`.
+    pub content: bool,
     /// Matches on a page when `_count` is absent.
     pub count_default: u32,
     /// Matches on a page at most; a larger `_count` gets this many (FHIR R4 search.html#count allows fewer).
@@ -57,6 +61,7 @@ impl Default for SearchLimits {
             // Each is an alias with a permit's predicate of its own: some thirty variables.
             links_max: 64,
             sorts_max: 4,
+            content: false,
             count_default: 50,
             count_max: 1000,
         }
@@ -128,9 +133,13 @@ pub fn parse(
                 request.applied.push((name.clone(), text.clone()));
                 return Ok(());
             }
-            let criterion = asked.criterion(kind, name, 0)?;
-            request.criteria.extend(narrowed(&criterion));
-            request.criteria.push(criterion);
+            match asked.criterion(kind, name, 0)? {
+                Criterion::All(all) => request.criteria.extend(all),
+                criterion => {
+                    request.criteria.extend(narrowed(&criterion));
+                    request.criteria.push(criterion);
+                }
+            }
             request.applied.push((name.clone(), text.clone()));
             Ok(())
         };
@@ -172,7 +181,10 @@ fn criterion(kind: ResourceType, end: &str, asked: &chain::Asked<'_>) -> Result<
         return Err(unsupported(name, what));
     }
     if code == "_list" {
-        return list(modifier, asked);
+        return list::read(asked, kind, modifier);
+    }
+    if matches!(code, "_text" | "_content") {
+        return fulltext::read(asked, kind, code, modifier);
     }
     let definition = find(kind, code, name)?;
     let parameter = parameter_of(kind, definition);
@@ -222,34 +234,10 @@ fn criterion(kind: ResourceType, end: &str, asked: &chain::Asked<'_>) -> Result<
     Ok(Criterion::Index(parameter, if not { Condition::NotAny(tests) } else { Condition::Any(tests) }))
 }
 
-/// `_list=[id]`: what a visible List refers to (FHIR R4 search.html#list).
-fn list(modifier: Option<&str>, asked: &chain::Asked<'_>) -> Result<Criterion, Refusal> {
-    let chain::Asked { name, text, .. } = *asked;
-    if modifier.is_some() {
-        return Err(no_modifier(name, "This parameter takes no modifier."));
-    }
-    if text.starts_with('$') {
-        return Err(unsupported(
-            name,
-            "Functional lists ($current-...) are not offered; name a List by its id.",
-        ));
-    }
-    let ids = split_values(text, ',').into_iter().map(|text| {
-        let text = unescape(text);
-        value::id(name, text.strip_prefix("List/").unwrap_or(&text))
-    });
-    let ids: Vec<_> = ids.collect::<Result<_, _>>()?;
-    let Some(kind) = definitions::r4().resource_type("List") else { return Err(unsupported(name, "")) };
-    asked.follow(0)?;
-    let item = parameter_of(kind, find(kind, "item", name)?);
-    Ok(Criterion::Has(item, Link { kind, criterion: Box::new(Criterion::Id(ids)) }))
-}
-
 /// Parameters of R4 that are known and not offered, and what to do instead.
 fn not_offered(code: &str) -> Option<&'static str> {
     Some(match code {
         "_filter" => "A filter stands alone as `_filter`, and is about the type searched.",
-        "_text" | "_content" => "Full text search is not offered; use the string parameters of the type.",
         "_query" => "Named queries are not offered; use the parameters of the type.",
         "_type" => "One type is searched at a time: [base]/[type]?...",
         _ => return None,

@@ -250,13 +250,14 @@ fn width(criterion: &Criterion) -> Option<Width> {
                 width => Some(width.max(Width::Text)),
             };
         }
+        Criterion::Text(_) => return Some(Width::Text),
         Criterion::Id(_) | Criterion::Updated(_) | Criterion::Index(..) => return None,
         Criterion::All(_) | Criterion::Not(_) => return None,
     };
     let mut widest = Width::Target;
     for test in tests {
         let width = match test {
-            Test::Reference(..) | Test::Address(_) | Test::Uri(_) => Width::Target,
+            Test::Reference(..) | Test::Address(_) | Test::Versions(_) | Test::Uri(_) => Width::Target,
             Test::Token(token) => match (&token.code, &token.system) {
                 (Some(_), _) => Width::Code,
                 (None, SystemTest::Is(_)) => Width::Wide,

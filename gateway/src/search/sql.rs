@@ -500,6 +500,7 @@ impl Writer<'_> {
                 sql.push("NOT ");
                 self.any(sql, site, parameter, tests);
             }
+            Criterion::Text(test) => test::text(sql, r, test),
             Criterion::Chain(parameter, links) => self.chain(sql, site, parameter, links),
             Criterion::Has(parameter, link) => self.has(sql, site, parameter, link),
             Criterion::All(some) => self.joined(sql, site, some, " AND "),

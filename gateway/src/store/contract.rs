@@ -10,6 +10,7 @@ pub mod links;
 pub mod pages;
 pub mod quarantine;
 pub mod search;
+pub mod texts;
 pub mod versions;
 pub mod visibility;
 pub mod world;
@@ -62,6 +63,9 @@ pub const ALL: &[Check] = checks![
     search::includes_come_once_and_have_a_limit,
     search::absent_values_sort_last,
     search::the_largest_search_runs,
+    texts::words_and_phrases_find_their_rows,
+    texts::words_go_with_their_row,
+    texts::words_of_hidden_rows_find_nothing,
     history::a_history_of_a_type_shows_every_version_in_order,
     history::a_history_of_a_type_passes_over_other_types,
     history::a_history_keeps_to_its_moments,

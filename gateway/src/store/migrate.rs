@@ -50,6 +50,7 @@ pub const SQLITE: &[Migration] = &[
         name: "0007_quarantine",
         sql: include_str!("../../migrations/sqlite/0007_quarantine.sql"),
     },
+    Migration { number: 8, name: "0008_text", sql: include_str!("../../migrations/sqlite/0008_text.sql") },
 ];
 
 /// The files of the PostgreSQL store, in order.
@@ -79,6 +80,7 @@ pub const POSTGRES: &[Migration] = &[
         name: "0005_quarantine",
         sql: include_str!("../../migrations/postgres/0005_quarantine.sql"),
     },
+    Migration { number: 6, name: "0006_text", sql: include_str!("../../migrations/postgres/0006_text.sql") },
 ];
 
 /// Applies what is missing; returns how many files that was.

@@ -64,6 +64,8 @@ pub struct Settings {
     pub query_ms_max: u64,
     /// Included resources on a page at most.
     pub includes_max: u32,
+    /// Words of texts are indexed, for `_text` and `_content`.
+    pub content: bool,
     /// Records at the end of the audit log that may wait for their index entries: so many a search of the log walks.
     pub audit_tail_max: u64,
 }
@@ -95,12 +97,13 @@ impl Settings {
             connect_ms_max: 5_000,
             query_ms_max: 5_000,
             includes_max: 1_000,
+            content: true,
             audit_tail_max: 4_096,
         }
     }
 
     fn bounds(&self) -> Bounds<'_> {
-        Bounds { address: &self.base, includes_max: self.includes_max }
+        Bounds { address: &self.base, includes_max: self.includes_max, content: self.content }
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct Bounds<'s> {
     pub(crate) address: &'s str,
     /// Included resources on a page at most.
     pub(crate) includes_max: u32,
+    /// Words of texts are indexed.
+    pub(crate) content: bool,
 }
 
 /// What it takes to write.

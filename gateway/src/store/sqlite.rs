@@ -64,6 +64,8 @@ pub struct Settings {
     pub checkpoint_external: bool,
     /// Included resources on a page at most.
     pub includes_max: u32,
+    /// Words of texts are indexed, for `_text` and `_content`.
+    pub content: bool,
     /// Records at the end of the audit log that may wait for their index entries: so many a search of the log walks.
     pub audit_tail_max: u64,
     /// Size of the journal of looks, bytes: records that may wait for the log. 0: none, each look has a commit of its own.
@@ -87,6 +89,7 @@ impl Settings {
             mmap_bytes: 0,
             checkpoint_external: false,
             includes_max: 1_000,
+            content: true,
             audit_tail_max: 4_096,
             journal_bytes: 8 << 20,
         }
@@ -95,7 +98,7 @@ impl Settings {
 
 impl Settings {
     fn bounds(&self) -> Bounds<'_> {
-        Bounds { address: &self.base, includes_max: self.includes_max }
+        Bounds { address: &self.base, includes_max: self.includes_max, content: self.content }
     }
 }
 

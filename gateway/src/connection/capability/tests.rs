@@ -10,6 +10,7 @@ fn statement() -> Value {
         version: "0.1.0",
         date: "2026-11-23",
         guides: &["http://hl7.org/fhir/smart-app-launch/ImplementationGuide/hl7.fhir.uv.smart-app-launch"],
+        content: true,
         searchable: &|_, parameter| parameter.kind != SearchKind::Special,
     }
     .to_json();

@@ -142,6 +142,7 @@ fn a_deleted_patient_is_withheld_and_her_delivery_withdrawn() {
             derived,
             body: &[],
             entries: &[],
+            root: None,
         })
     });
     let (job, lines) = world.export(&researcher(), "cohort", &[]);

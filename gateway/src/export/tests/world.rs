@@ -164,6 +164,7 @@ impl World {
                 derived,
                 body: doc.text().as_bytes(),
                 entries: &entries,
+                root: None,
             })
         });
         PatientKey(key)

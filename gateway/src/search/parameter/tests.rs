@@ -41,6 +41,47 @@ fn leniency_leaves_out_what_is_not_known_alone() {
     assert_eq!(lenient(&many).unwrap_err().reason, Reason::TooCostly);
 }
 
+/// Words of texts: what is wrong is said with its place, what is too much is refused.
+#[test]
+fn expressions_of_words_are_read_or_refused_with_their_place() {
+    let limits = SearchLimits { content: true, ..SearchLimits::default() };
+    let ask = |kind: &str, name: &str, text: &str| {
+        let kind = definitions::r4().resource_type(kind).unwrap();
+        parse(kind, &[(name.to_owned(), text.to_owned())], &limits, &CONTEXT)
+    };
+    for text in
+        ["a", "or*", "\"or\"", "and-or", "a\\b", "(a)", "not(a)", "a,b", "A'B", "a (b)", "a\"b\"c", "\\a"]
+    {
+        assert!(ask("Observation", "_content", text).is_ok(), "{text}");
+    }
+    for (text, place) in [
+        ("!", "character 1 "),
+        ("a or", "character 5 "),
+        ("or a", "character 3 "),
+        ("a and or b", "character 9 "),
+        ("a (b", "character 5 "),
+        ("a) b", "character 2 "),
+        ("é \"b", "character 4 "),
+        ("a-b*", "character 5 "),
+        ("*", "character 1 "),
+        ("a,", "character 3 "),
+        ("a *", "character 3 "),
+        ("not", "character 4 "),
+        ("\"--\"", "character 2 "),
+    ] {
+        let refusal = ask("Observation", "_content", text).unwrap_err();
+        assert_eq!(refusal.reason, Reason::ParameterInvalid, "{text}");
+        assert!(refusal.details.contains(place), "{text}: {}", refusal.details);
+    }
+    for text in ["a ".repeat(65), "(".repeat(17) + "a", "not ".repeat(17) + "a", "\"a b c\" ".repeat(22)] {
+        assert_eq!(ask("Observation", "_content", &text).unwrap_err().reason, Reason::TooCostly, "{text}");
+    }
+    assert_eq!(ask("Observation", "_content:exact", "a").unwrap_err().reason, Reason::ModifierUnknown);
+    assert_eq!(ask("Binary", "_text", "a").unwrap_err().reason, Reason::ParameterUnknown);
+    assert!(ask("Binary", "_content", "a").is_ok());
+    assert_eq!(ask("Observation", "_sort", "_content").unwrap_err().reason, Reason::ParameterUnknown);
+}
+
 /// Filters without end are refused before they are read to it.
 #[test]
 fn filters_have_limits() {
@@ -112,9 +153,11 @@ fn what_is_not_understood_is_refused_with_what_would_be() {
         ("_filter", "not(not(", Reason::ParameterInvalid, "name of a search parameter"),
         ("_filter:not", "code eq a", Reason::ParameterUnknown, "stands alone"),
         ("patient._filter", "code eq a", Reason::ParameterUnknown, "stands alone"),
-        ("_text", "x", Reason::ParameterUnknown, "Full text"),
-        ("_content", "x", Reason::ParameterUnknown, "Full text"),
-        ("_list", "$current-problems", Reason::ParameterUnknown, "Functional lists"),
+        ("_text", "x", Reason::ParameterUnknown, "search.content"),
+        ("_content", "x", Reason::ParameterUnknown, "search.content"),
+        ("_list", "$current-problems", Reason::ParameterInvalid, "is a list of Condition"),
+        ("_list", "$current-drug-allergies", Reason::ParameterUnknown, "R4 names no code"),
+        ("_list", "$current", Reason::ParameterUnknown, "the id of a List, or $current-problems"),
         ("_list", "a b", Reason::ParameterInvalid, "An id is"),
         ("_list:not", "x", Reason::ModifierUnknown, "no modifier"),
         ("code:below", "x", Reason::ParameterInvalid, "system|code"),

@@ -1,6 +1,7 @@
 //! One value of a parameter, by the parameter's kind.
 
 use sluis_conformance::definitions::{self, SearchKind, SearchParameter};
+use sluis_conformance::path;
 
 use crate::ids::ResourceId;
 use crate::response::refusal::Refusal;
@@ -99,12 +100,18 @@ impl Reader<'_> {
         }
     }
 
-    /// `:below`, `:above` (FHIR R4 search.html#reference): by the hierarchy of what is referred to.
+    /// `:below`, `:above` (FHIR R4 search.html#recursive): by the hierarchy of what is referred to; `:below` of a canonical
+    /// address by its versions.
     fn places(&self, below: bool, text: &str) -> Result<Test, Refusal> {
         match self.reference(None, text)? {
             Test::Reference(Some(kind), id) if super::part_of(kind).is_some() => {
                 Ok(Test::Terms(Terms::Places { name: self.name.to_owned(), kind, id, below }))
             }
+            // FHIR R4 search.html#versions: without a version every one; an address is found without it as well.
+            Test::Address(address) if below && self.is_canonical() => match address.rsplit_once('|') {
+                Some((_, version)) if !version.is_empty() => Ok(Test::Versions(address)),
+                _ => Ok(Test::Address(address)),
+            },
             Test::Reference(None, _) => Err(invalid(
                 self.name,
                 "Name the type: Location/[id], Organization/[id], Encounter/[id].".to_owned(),
@@ -114,6 +121,16 @@ impl Reader<'_> {
                 "Of what is referred to, Location, Organization and Encounter stand in a hierarchy.",
             )),
         }
+    }
+
+    /// Whether what the parameter looks at are canonical addresses.
+    fn is_canonical(&self) -> bool {
+        let definitions = definitions::r4();
+        let mut kinds = self.definition.bases.iter().filter_map(|base| definitions.resource_type(base));
+        kinds.any(|kind| {
+            path::compile(definitions, kind, self.definition.expression)
+                .is_ok_and(|paths| paths.iter().any(|path| path.type_name() == "canonical"))
+        })
     }
 
     /// `:of-type=system|code|value` (FHIR R4 search.html#token): type of the identifier and its value, none left out.

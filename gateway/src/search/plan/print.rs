@@ -13,6 +13,7 @@ use crate::search::criterion::{
 };
 
 use super::{Driver, Plan};
+use crate::search::sql::Dialect;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,6 +57,7 @@ impl Plan {
                 Some(Criterion::Has(_, link)) => {
                     format!("the {} that refer here", definitions.type_name(link.kind))
                 }
+                Some(Criterion::Text(_)) => "the index of words".to_owned(),
                 Some(Criterion::AnyOf(_)) => "the indexes of each".to_owned(),
                 _ => "the index".to_owned(),
             },
@@ -141,6 +143,13 @@ fn print_criterion(f: &mut fmt::Formatter<'_>, criterion: &Criterion, values: bo
             f.write_str("not ")?;
             print_criterion(f, one, values)
         }
+        Criterion::Text(test) => {
+            f.write_str(if test.narrative { "_text" } else { "_content" })?;
+            match values {
+                true => write!(f, " {}", test.spelt(Dialect::Sqlite)),
+                false => Ok(()),
+            }
+        }
         Criterion::Id(ids) => {
             write!(f, "_id")?;
             print_list(f, ids, values, |f, id| write!(f, "{id}"))
@@ -211,6 +220,7 @@ fn print_test(f: &mut fmt::Formatter<'_>, test: &Test) -> fmt::Result {
             write!(f, "{name}/{id}")
         }
         Test::Address(address) | Test::Uri(address) => write!(f, "{address:?}"),
+        Test::Versions(address) => write!(f, "versions of {address:?}"),
         Test::UriBelow(address) => write!(f, "below {address:?}"),
         Test::UriAbove(addresses) => write!(f, "one of {addresses:?}"),
         Test::OfType { system, code, value } => write!(f, "{value} of type {system}|{code}"),

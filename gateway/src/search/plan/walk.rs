@@ -84,7 +84,9 @@ pub(crate) fn walk(test: &Test) -> Option<Walk> {
         Test::Number(NumberTest { prefix, .. }) | Test::Quantity(NumberTest { prefix, .. }, _) => {
             way(*prefix).map(|falling| Walk { columns: &[Column::Low, Column::High], falling })
         }
-        Test::Unlike(_) | Test::Address(_) | Test::UriAbove(_) | Test::Codes { .. } => None,
+        Test::Unlike(_) | Test::Address(_) | Test::Versions(_) | Test::UriAbove(_) | Test::Codes { .. } => {
+            None
+        }
         Test::OfType { .. } | Test::Terms(_) | Test::Composite(_) => None,
     }
 }

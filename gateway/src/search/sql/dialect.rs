@@ -34,6 +34,7 @@ impl Dialect {
                     Bind::Blob(_) => "::bytea",
                     Bind::Keys(_) => "::bigint[]",
                     Bind::Texts(_) => "::text[]",
+                    Bind::Words(_) => "::text::tsquery",
                 };
                 // Writing into a String cannot fail.
                 let _ = write!(text, "${place}{cast}");
@@ -70,6 +71,8 @@ pub enum Bind {
     Keys(Vec<i64>),
     /// A list of texts: as a list of keys.
     Texts(Vec<String>),
+    /// An expression for the index of words, as the database spells it.
+    Words(String),
 }
 
 impl From<i64> for Bind {
@@ -174,6 +177,7 @@ mod tests {
         "Condition?subject:missing=true",
         "Patient?_id=p1&_revinclude=Observation:*&_revinclude=*&_include=*&_include:iterate=Observation:performer",
         "Observation?patient.identifier=urn:m|1&encounter.location.name=a",
+        "Observation?_text=a (b or \"c d\")&_content=not e*&_content=not f g&patient.organization._content=h&_sort=-code",
         "Patient?_has:Observation:patient:code=c&_has:Observation:patient:value-quantity:missing=true",
     ];
 
@@ -182,12 +186,12 @@ mod tests {
     fn each_dialect_keeps_to_its_words() {
         for query in SEARCHES {
             let server = written(query, Dialect::Postgres, None);
-            for foreign in ["INDEXED", "json_each", "instr(", "sqlite_", "?"] {
+            for foreign in ["INDEXED", "json_each", "instr(", "sqlite_", "MATCH", "rowid", "?"] {
                 assert!(!server.contains(foreign), "{foreign} in {server}");
             }
             assert!(server.contains("$1::bigint"), "{server}");
             let embedded = written(query, Dialect::Sqlite, None);
-            for foreign in ["unnest", "strpos", "::", "$"] {
+            for foreign in ["unnest", "strpos", "@@", "::", "$"] {
                 assert!(!embedded.contains(foreign), "{foreign} in {embedded}");
             }
         }

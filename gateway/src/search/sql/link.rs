@@ -112,6 +112,7 @@ impl Writer<'_> {
                 sql.push(")");
                 self.there(sql, &to);
             }
+            Criterion::Text(test) => test::text_rows(sql, self.names.kind(site.kind), test),
             // These are judged row by row: no plan is driven by them.
             Criterion::Updated(_) | Criterion::Index(..) | Criterion::All(_) | Criterion::Not(_) => {
                 sql.push("SELECT f.key FROM resource f WHERE f.kind = ").bind(self.names.kind(site.kind));

@@ -5,8 +5,9 @@ use sluis_conformance::definitions::SearchKind;
 use crate::ids::PatientKey;
 use crate::search::criterion::{DateTest, NumberTest, Prefix, SystemTest, Test, TokenTest, UnitTest};
 use crate::search::text::{after_prefix, normalise};
+use crate::search::words::TextTest;
 
-use super::{Dialect, Names, Sql};
+use super::{Bind, Dialect, Names, Sql};
 
 /// Tables that may hold entries of a parameter of this kind.
 pub(super) fn tables(kind: SearchKind) -> &'static [&'static str] {
@@ -74,6 +75,30 @@ pub(super) fn of_type(sql: &mut Sql, r: &str, facet: i64, type_: (&str, &str), v
 /// ends it (FHIR R4 datatypes.html#code leaves `|` possible; such a code finds what is spelt alike).
 pub(crate) fn typed(code: &str, value: &str) -> String {
     format!("{code}|{value}")
+}
+
+/// Whether the words of the row of alias `r` are as asked.
+pub(super) fn text(sql: &mut Sql, r: &str, test: &TextTest) {
+    let (row, matches) = match sql.dialect {
+        Dialect::Sqlite => ("rowid", "t.index_text MATCH "),
+        Dialect::Postgres => ("row", "t.words @@ "),
+    };
+    sql.push(&format!("EXISTS (SELECT 1 FROM index_text t WHERE t.{row} = {r}.key")).beside("t", r);
+    let spelt = Bind::Words(test.spelt(sql.dialect));
+    sql.push(" AND ").push(matches).bind(spelt).push(")");
+}
+
+/// Row keys of a type whose words are as asked, through the index of words, which holds those of every type.
+pub(super) fn text_rows(sql: &mut Sql, kind: i64, test: &TextTest) {
+    let spelt = Bind::Words(test.spelt(sql.dialect));
+    sql.push("SELECT f.key FROM index_text d").then();
+    match sql.dialect {
+        Dialect::Sqlite => sql.push("resource f NOT INDEXED ON f.key = d.rowid WHERE d.index_text MATCH "),
+        Dialect::Postgres => {
+            sql.push("resource f ON f.key = d.row").beside("f", "d").push(" WHERE d.words @@ ")
+        }
+    };
+    sql.bind(spelt).push(" AND f.kind = ").bind(kind);
 }
 
 /// Whether one repetition of the row of alias `r` passes all parts.
@@ -201,7 +226,7 @@ fn homes(test: &Test) -> &'static [&'static str] {
         Test::Number(_) => &["index_number"],
         Test::Quantity(..) => &["index_quantity"],
         Test::Reference(..) => &["index_reference"],
-        Test::Address(_) => &["index_reference", "index_uri"],
+        Test::Address(_) | Test::Versions(_) => &["index_reference", "index_uri"],
         Test::Uri(_) | Test::UriBelow(_) | Test::UriAbove(_) => &["index_uri"],
     }
 }
@@ -284,11 +309,20 @@ pub(super) fn values(sql: &mut Sql, names: &dyn Names, t: &str, table: &str, tes
                 None => sql.push(&format!(" AND {t}.kind > 0)")),
             };
         }
-        Test::Address(address) if table == "index_reference" => {
+        Test::Address(address) | Test::Versions(address) if table == "index_reference" => {
             sql.push(&format!("({t}.id = ")).bind(address.clone()).push(&format!(" AND {t}.kind = 0)"));
         }
         Test::Address(text) | Test::Uri(text) => {
             sql.push(&format!("{t}.value = ")).bind(text.clone());
+        }
+        Test::Versions(address) => {
+            sql.push(&format!("({t}.value = ")).bind(address.clone());
+            let within = format!("{address}.");
+            sql.push(&format!(" OR ({t}.value >= ")).bind(within.clone());
+            if let Some(to) = after_prefix(&within) {
+                sql.push(&format!(" AND {t}.value < ")).bind(to);
+            }
+            sql.push("))");
         }
         Test::UriAbove(addresses) => {
             sql.push(&format!("{t}.value IN ("));

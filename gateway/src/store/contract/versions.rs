@@ -73,6 +73,7 @@ pub fn a_version_out_of_turn_is_refused(store: &dyn Store) {
                 derived: derived(None, AUTHOR),
                 body: b"{}",
                 entries: &[],
+                root: None,
             })
         })
     };

@@ -151,6 +151,7 @@ pub fn put(writer: &mut dyn Writer, text: &str, derived: Derived, method: Method
         derived,
         body: if method == Method::Delete { &[] } else { text.as_bytes() },
         entries: &entries,
+        root: Some(root).filter(|_| method != Method::Delete),
     })
 }
 
@@ -185,7 +186,7 @@ fn parsed(query: &str) -> SearchRequest {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let context = SearchContext { base: BASE, now: NOW, lenient: false };
-    parse(kind(name), &pairs, &SearchLimits::default(), &context).unwrap()
+    parse(kind(name), &pairs, &SearchLimits { content: true, ..SearchLimits::default() }, &context).unwrap()
 }
 
 /// Plans as [`planned`], with every value set and place of a hierarchy standing for these tests.

@@ -152,9 +152,9 @@ impl<'l> Line<'l> {
         if tables.is_empty() {
             return Ok(());
         }
-        let (many, few): (Vec<_>, Vec<_>) = tables
-            .into_values()
-            .partition(|(_, columns)| columns.first().is_some_and(|column| column.len() >= COPY_ROWS_MIN));
+        let (many, few): (Vec<_>, Vec<_>) = tables.into_values().partition(|(table, columns)| {
+            copies(table) && columns.first().is_some_and(|column| column.len() >= COPY_ROWS_MIN)
+        });
         let sends = few.into_iter().map(|(table, columns)| async move {
             let statement = self.client.prepare_cached(&insertion(table)).await?;
             let values: Vec<&(dyn ToSql + Sync)> = columns
@@ -177,7 +177,7 @@ impl<'l> Line<'l> {
             Kind::Integer => Type::INT8,
             Kind::Small => Type::INT4,
             Kind::Real => Type::FLOAT8,
-            Kind::Text => Type::TEXT,
+            Kind::Text | Kind::Words => Type::TEXT,
         };
         let types: Vec<Type> = table.columns.iter().map(kind).collect();
         let names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
@@ -282,6 +282,11 @@ impl<'r> LogRows<'r> {
     }
 }
 
+/// Whether rows of a table may be sent by COPY: words go as text, which only a statement makes a `tsvector` of.
+fn copies(table: &Table) -> bool {
+    table.columns.iter().all(|(_, kind)| *kind != Kind::Words)
+}
+
 fn insertion(table: &Table) -> String {
     let mut names = String::new();
     let mut arrays = String::new();
@@ -291,6 +296,7 @@ fn insertion(table: &Table) -> String {
             Kind::Integer | Kind::Small => "bigint[]",
             Kind::Real => "double precision[]",
             Kind::Text => "text[]",
+            Kind::Words => "text[]::tsvector[]",
         };
         // Writing into a String cannot fail.
         let _ = write!(names, "{comma}{name}");
@@ -344,12 +350,15 @@ impl Base for Line<'_> {
                 let column = |(_, kind): &(&str, Kind)| match kind {
                     Kind::Integer | Kind::Small => Column::Integers(Vec::new()),
                     Kind::Real => Column::Reals(Vec::new()),
-                    Kind::Text => Column::Texts(Vec::new()),
+                    Kind::Text | Kind::Words => Column::Texts(Vec::new()),
                 };
                 (table, table.columns.iter().map(column).collect())
             });
-            for (column, value) in columns.iter_mut().zip(values) {
+            for ((column, value), (_, kind)) in columns.iter_mut().zip(values).zip(table.columns) {
                 match (column, value) {
+                    (Column::Texts(values), Value::Text(value)) if *kind == Kind::Words => {
+                        values.push((*value).to_owned())
+                    }
                     (Column::Integers(values), Value::Integer(value)) => values.push(*value),
                     (Column::Reals(values), Value::Real(value)) => values.push(*value),
                     (Column::Texts(values), Value::Text(value)) => {

@@ -6,6 +6,7 @@ use sluis_conformance::{definitions, path};
 
 use super::Session;
 use super::base::{impossible, values};
+use crate::search::sql::Dialect;
 use crate::store::{Reindexed, StoreError};
 
 /// A row to be indexed.
@@ -60,11 +61,17 @@ impl Session<'_> {
         let doc =
             Doc::parse(body, JsonLimits::default()).map_err(|_| impossible("a body that is no JSON"))?;
         let entries = path::extract(definitions::r4(), kind, doc.root());
-        self.write_entries(kind, key, patient, &entries)
+        self.write_entries(kind, key, patient, &entries)?;
+        self.write_words(key, patient, doc.root())
     }
 
     /// Index entries of a row.
     fn count_entries(&self, row: i64) -> Result<i64, StoreError> {
+        let words = match self.base.dialect() {
+            Dialect::Sqlite => "SELECT count(*) FROM index_text WHERE rowid = $1",
+            Dialect::Postgres => "SELECT count(*) FROM index_text WHERE row = $1",
+        };
+        let words = self.base.number(words, values![row])?;
         let text = "SELECT (SELECT count(*) FROM index_token WHERE row = $1) \
                     + (SELECT count(*) FROM index_string WHERE row = $1) \
                     + (SELECT count(*) FROM index_date WHERE row = $1) \
@@ -72,6 +79,6 @@ impl Session<'_> {
                     + (SELECT count(*) FROM index_quantity WHERE row = $1) \
                     + (SELECT count(*) FROM index_reference WHERE row = $1) \
                     + (SELECT count(*) FROM index_uri WHERE row = $1)";
-        self.base.number(text, values![row])
+        Ok(words + self.base.number(text, values![row])?)
     }
 }

@@ -81,6 +81,8 @@ pub(crate) enum Kind {
     Real,
     /// Text.
     Text,
+    /// Words in their places, as text.
+    Words,
 }
 
 impl dyn Base + '_ {
@@ -161,7 +163,7 @@ impl Sql {
             &Bind::Null => Value::Null,
             &Bind::Integer(integer) => Value::Integer(integer),
             &Bind::Real(real) => Value::Real(real),
-            Bind::Text(text) => Value::Text(text),
+            Bind::Text(text) | Bind::Words(text) => Value::Text(text),
             Bind::Blob(bytes) => Value::Blob(bytes),
             Bind::Keys(keys) => Value::Keys(keys),
             Bind::Texts(texts) => Value::Texts(texts),

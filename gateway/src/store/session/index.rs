@@ -2,12 +2,14 @@
 //!
 //! References are brought to one spelling, so that every way to write one is found by equality; systems are interned;
 //! text is normalised. A component of a composite stands in the table of its kind under a facet of its own, the
-//! repetition it belongs to in `part`.
+//! repetition it belongs to in `part`. Words of texts are in a table of their own, where the settings want them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sluis_conformance::path::{Entry, IndexValue, Precise, ReferenceTarget};
+use sluis_conformance::definitions;
+use sluis_conformance::json::Node;
+use sluis_conformance::path::{self, Entry, IndexValue, Precise, ReferenceTarget};
 
 use super::Session;
 use super::base::{Kind, Table, values};
@@ -15,6 +17,7 @@ use crate::ids::ResourceType;
 use crate::search::sql::{Dialect, Names, indexed, mirrored, typed};
 use crate::search::text::normalise;
 use crate::search::unit::{Canonical, UCUM};
+use crate::search::words::Indexed;
 use crate::store::StoreError;
 
 /// Interned systems kept at hand; there are few, unless senders make them up.
@@ -129,6 +132,14 @@ static URI: Table = Table {
     sqlite_columns: 4,
 };
 
+/// Words of texts. In the embedded database the table is one of FTS5, which has no further columns.
+static TEXT: Table = Table {
+    name: "index_text",
+    columns: &[("row", Kind::Integer), ("words", Kind::Words), ("patient", Kind::Integer)],
+    sqlite: "INSERT INTO index_text (rowid, narrative, rest) VALUES (?,?,?)",
+    sqlite_columns: 3,
+};
+
 const ERASE: [&str; 7] = [
     "DELETE FROM index_token WHERE row = $1",
     "DELETE FROM index_string WHERE row = $1",
@@ -145,7 +156,29 @@ impl Session<'_> {
         for statement in ERASE {
             self.base.execute(statement, values![row])?;
         }
+        self.base.execute(
+            match self.base.dialect() {
+                Dialect::Sqlite => "DELETE FROM index_text WHERE rowid = $1",
+                Dialect::Postgres => "DELETE FROM index_text WHERE row = $1",
+            },
+            values![row],
+        )?;
         Ok(())
+    }
+
+    /// Writes the words of a row's texts, where the settings have them indexed.
+    pub(super) fn write_words(&self, row: i64, patient: i64, root: Node<'_>) -> Result<(), StoreError> {
+        if !self.bounds.content {
+            return Ok(());
+        }
+        let words = Indexed::of(&path::texts(definitions::r4(), root));
+        if words.is_empty() {
+            return Ok(());
+        }
+        match self.base.dialect() {
+            Dialect::Sqlite => self.base.add(&TEXT, values![row, &*words.narrative, &*words.rest]),
+            Dialect::Postgres => self.base.add(&TEXT, values![row, &*words.vector(), patient]),
+        }
     }
 
     /// Writes the entries of a row.

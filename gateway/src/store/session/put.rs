@@ -83,6 +83,9 @@ impl Session<'_> {
         }
         if !deletes {
             self.write_entries(record.kind, key, patient, record.entries)?;
+            if let Some(root) = record.root {
+                self.write_words(key, patient, root)?;
+            }
         }
         Ok(key)
     }
