@@ -17,8 +17,9 @@ use sluis_conformance::definitions::r4;
 use sluis_conformance::fhirpath::{Compiled, Context, Item};
 use sluis_conformance::json::{Doc, JsonLimits, Node};
 use sluis_conformance::{path, validate, xml};
+use sluis_mappings::fml::{self, Profile};
+use sluis_mappings::source::csv::Options;
 use sluis_mappings::source::{self, Limits, Parsed};
-use sluis_mappings::{fml, source::csv::Options};
 
 pub use door::Door;
 
@@ -26,7 +27,7 @@ pub use door::Door;
 pub type Property = fn(&[u8]) -> bool;
 
 /// Every property that needs no gateway, by the name of its fuzz target.
-pub const PURE: [(&str, Property); 10] = [
+pub const PURE: [(&str, Property); 11] = [
     ("json", json),
     ("xml", xml),
     ("fhirpath", fhirpath),
@@ -37,6 +38,7 @@ pub const PURE: [(&str, Property); 10] = [
     ("source_json", source_json),
     ("source_xml", source_xml),
     ("fml", fml),
+    ("structure_map", structure_map),
 ];
 
 /// JSON is read or refused; what is read comes back byte for byte, can be judged and indexed, and where XML can carry it,
@@ -100,7 +102,8 @@ pub fn query(data: &[u8]) -> bool {
     };
     let context =
         SearchContext { base: "https://sluis.example/fhir", now: Timestamp(0), lenient: first % 2 == 1 };
-    match parameter::parse(kind, &pairs.pairs, &SearchLimits::default(), &context) {
+    let limits = SearchLimits { content: true, ..SearchLimits::default() };
+    match parameter::parse(kind, &pairs.pairs, &limits, &context) {
         Ok(request) => {
             assert_eq!(request.applied.len() + request.ignored.len() > 0, !pairs.pairs.is_empty());
             true
@@ -182,14 +185,32 @@ fn tree(data: &[u8], parsed: &Parsed) -> bool {
 /// A map loads, or every error says where.
 pub fn fml(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
-    match fml::load("map.fml", text, &[]) {
-        Ok(_) => true,
-        Err(errors) => {
-            assert!(!errors.is_empty(), "refused without a reason");
-            for error in errors {
-                assert!(error.line > 0 && error.column > 0 && !error.text.is_empty(), "{error:?}");
-            }
-            false
-        }
+    loaded(fml::load("map.fml", text, &[])).is_some()
+}
+
+/// A StructureMap, as JSON or XML, loads, or every error says where; built again, and read back, it is the same map.
+pub fn structure_map(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let Some(program) = loaded(fml::load_as(Profile::Open, "map.json", text, &[])) else { return false };
+    // What R4 has no room for is not built.
+    if let Ok(built) = fml::structure_map(&program.files, &program.maps[0]) {
+        let again = fml::load_as(Profile::Open, "built.json", &built, &[]);
+        let again =
+            again.unwrap_or_else(|errors| panic!("what was built does not load: {errors:?}\n{built}"));
+        let twice = fml::structure_map(&again.files, &again.maps[0]);
+        assert_eq!(twice.ok().as_deref(), Some(built.as_str()), "a built map is a fixed point");
     }
+    true
+}
+
+fn loaded(map: Result<fml::Program, Vec<fml::MapError>>) -> Option<fml::Program> {
+    let errors = match map {
+        Ok(program) => return Some(program),
+        Err(errors) => errors,
+    };
+    assert!(!errors.is_empty(), "refused without a reason");
+    for error in errors {
+        assert!(error.line > 0 && error.column > 0 && !error.text.is_empty(), "{error:?}");
+    }
+    None
 }
