@@ -153,6 +153,12 @@ impl Shadows {
         text
     }
 
+    /// As if as many bytes waited as may.
+    #[cfg(test)]
+    pub(super) fn fill(&self) {
+        self.waiting.store(QUEUE_BYTES, Ordering::Release);
+    }
+
     /// Waits until everything handed over was looked at.
     #[cfg(test)]
     pub(super) fn settle(&self) {

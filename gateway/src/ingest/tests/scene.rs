@@ -240,6 +240,15 @@ impl Scene {
         self.runtime.block_on(work).map(|(_, body, _)| body)
     }
 
+    /// Puts a document on a shelf of a sender, past the stage.
+    pub(super) fn put(&self, ura: &str, shelf: Shelf, key: &'static str, document: String) {
+        let (permit, party) = (self.permit(ura), self.party(ura));
+        let work = crate::interaction::write::commit(&*self.store, &permit, move |writer| {
+            writer.shelf_put(shelf, party, key, document.as_bytes())
+        });
+        self.runtime.block_on(work).unwrap();
+    }
+
     pub(super) fn limit(&mut self, limits: IntakeLimits) {
         self.intake = Intake::new(Maps::shipped().unwrap()).limited(limits);
     }

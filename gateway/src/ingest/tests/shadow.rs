@@ -69,3 +69,13 @@ fn a_difference_is_told_by_element_with_the_last_document() {
     scene.mend("umc-lab", "mapping.toml", |text| text.replace("title = \"", "title = \"Nieuw "));
     assert!(!scene.shadow_report(UMC).contains("umc-lab"));
 }
+
+#[test]
+fn what_does_not_fit_the_queue_is_counted_and_its_answer_is_the_same() {
+    let scene = Scene::new();
+    scene.shadow_of("umc-lab", "map.fml", |map| map.replace("'procedure', 'Procedure')", "'exam', 'Exam')"));
+    scene.intake.shadows.fill();
+    let answer = scene.ingest(UMC, "application/hl7-v2", &oru(1001, &[SNIP]));
+    assert!(answer.status.is_success() && answer.body.contains("1 created"), "{}", answer.body);
+    assert!(scene.intake.shadow_exposition().contains(r#"result="skipped"} 1"#));
+}

@@ -4,7 +4,9 @@ use serde_json::Value;
 use sluis_mappings::codes::fill::fill;
 
 use super::scene::{GESP, Scene, UMC, oru};
+use crate::ingest::unmapped::CODES_MAX;
 use crate::response::refusal::Reason;
+use crate::store::Shelf;
 
 fn codes(scene: &Scene, ura: &str) -> Vec<(String, i64)> {
     let told: Value = serde_json::from_str(&scene.unmapped(ura, &[]).unwrap()).unwrap();
@@ -86,4 +88,16 @@ fn a_report_comes_in_pages_and_a_file_that_is_none_is_not_there() {
     assert_eq!(scene.unmapped(UMC, &[("table", "tests")]).unwrap_err().reason, Reason::ParameterInvalid);
     assert_eq!(scene.unmapped_file(UMC, "tests.csv").unwrap_err().reason, Reason::NotFound);
     assert_eq!(scene.unmapped_file(UMC, "umc-lab.nergens.csv").unwrap().lines().count(), 1);
+}
+
+#[test]
+fn past_its_limit_a_code_is_counted_and_not_kept() {
+    let scene = Scene::new();
+    let obx = |code: &str| format!("OBX|1|NM|{code}^x^99ALS||45|cmH2O|||||F|||20260310094500");
+    scene.ingest(UMC, "application/hl7-v2", &oru(1001, &[&obx("A1")]));
+    scene.put(UMC, Shelf::Unmapped, "", format!(r#"{{"codes":{CODES_MAX},"withheld":0,"beyond":0}}"#));
+    scene.ingest(UMC, "application/hl7-v2", &oru(1002, &[&obx("A1")]));
+    scene.ingest(UMC, "application/hl7-v2", &oru(1003, &[&obx("A2")]));
+    assert_eq!(codes(&scene, UMC), [("urn:oid:2.999.90000101.5|A1".to_owned(), 2)]);
+    assert!(scene.unmapped(UMC, &[]).unwrap().contains(r#"{"name":"notKept","valueInteger":1}"#));
 }
