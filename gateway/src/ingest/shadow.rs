@@ -21,6 +21,7 @@ use super::difference::Pair;
 use super::digest::sha256_hex;
 use super::map::{Compiled, Maps};
 use super::note::without_indexes;
+use super::unmapped::to_resource;
 use crate::clock::Timestamp;
 use crate::ids::Ura;
 
@@ -120,11 +121,7 @@ impl Shadows {
             .collect();
         told.sort_by_key(|(id, _)| *id);
         let parameters: Vec<Value> = told.into_iter().map(|(_, tally)| to_parameter(tally)).collect();
-        match parameters.is_empty() {
-            // Parameters without any is valid, an empty list is not (FHIR R4 json.html).
-            true => json!({ "resourceType": "Parameters" }).to_string(),
-            false => json!({ "resourceType": "Parameters", "parameter": parameters }).to_string(),
-        }
+        to_resource(parameters)
     }
 
     /// Counts of all senders for a scraper, by shadow.

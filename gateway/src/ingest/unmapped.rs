@@ -310,7 +310,15 @@ fn to_parameters(rows: &[(String, Seen)], totals: Totals, next: Option<String>) 
     }
     told.extend(rows.iter().map(|(_, seen)| to_part(seen)));
     told.extend(next.map(|link| json!({ "name": "next", "valueString": link })));
-    json!({ "resourceType": "Parameters", "parameter": told }).to_string()
+    to_resource(told)
+}
+
+/// A Parameters resource. One without any is valid, an empty list is not (FHIR R4 json.html).
+pub(super) fn to_resource(told: Vec<Value>) -> String {
+    match told.is_empty() {
+        true => json!({ "resourceType": "Parameters" }).to_string(),
+        false => json!({ "resourceType": "Parameters", "parameter": told }).to_string(),
+    }
 }
 
 fn to_part(seen: &Seen) -> Value {

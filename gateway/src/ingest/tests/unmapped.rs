@@ -10,7 +10,7 @@ use crate::store::Shelf;
 
 fn codes(scene: &Scene, ura: &str) -> Vec<(String, i64)> {
     let told: Value = serde_json::from_str(&scene.unmapped(ura, &[]).unwrap()).unwrap();
-    let codes = told["parameter"].as_array().unwrap().iter().filter(|p| p["name"] == "code");
+    let codes = told["parameter"].as_array().into_iter().flatten().filter(|p| p["name"] == "code");
     let of = |code: &Value, name: &str| {
         code["part"].as_array().unwrap().iter().find(|part| part["name"] == name).cloned().unwrap_or_default()
     };
