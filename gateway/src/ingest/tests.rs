@@ -5,6 +5,7 @@ mod als;
 mod batch;
 mod bulk;
 mod corrections;
+mod crash;
 mod linking;
 mod measurement;
 mod order;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const HEADER: &str = "bsn;bezoekdatum;soort;code;omschrijving;waarde;eenheid;taak;categorie;eigenaar_ura;uitvoerder_ura;status";
 
-fn csv(rows: &[&str]) -> Vec<u8> {
+pub(super) fn csv(rows: &[&str]) -> Vec<u8> {
     let mut text = HEADER.to_owned();
     for row in rows {
         text.push_str("\r\n");
@@ -18,7 +18,7 @@ fn csv(rows: &[&str]) -> Vec<u8> {
 }
 
 /// Adds the code `SNIF` to the team's list, as a copy of the row for `SNIP`.
-fn with_snif(table: String) -> String {
+pub(super) fn with_snif(table: String) -> String {
     let row = table.lines().find(|line| line.contains(",SNIP,")).unwrap().replace(",SNIP,", ",SNIF,");
     format!("{}\n{row}\n", table.trim_end())
 }

@@ -82,6 +82,23 @@ impl Scene {
     pub(super) fn new() -> Scene {
         let folder = temporary_folder();
         std::fs::create_dir_all(&folder).unwrap();
+        Scene::at(folder)
+    }
+
+    /// Closes the store and leaves its folder, for [`Scene::at`].
+    pub(super) fn close(mut self) -> PathBuf {
+        // Dropped without its folder, it takes nothing away.
+        std::mem::take(&mut self.folder)
+    }
+
+    /// Passes over so many ids, which the fixed clock would draw once more in another process.
+    pub(super) fn draw(&self, ids: usize) {
+        for _ in 0..ids {
+            self.clock.uuid();
+        }
+    }
+
+    pub(super) fn at(folder: PathBuf) -> Scene {
         let settings = Settings {
             synchronous_full: false,
             ..Settings::at(folder.join("t.db"), "https://sluis.example/fhir")
