@@ -33,6 +33,8 @@ pub mod patient_match;
 
 pub mod validate;
 
+pub mod transform;
+
 pub mod meta;
 
 pub mod idempotency;

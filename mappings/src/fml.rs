@@ -187,8 +187,8 @@ fn matches(wanted: &str, url: &str) -> bool {
     }
 }
 
-/// The url a map declares, `map "url" = "name"` or `/// url = "url"`, without reading the whole.
-fn declared_url(text: &str) -> &str {
+/// The url a map declares, `map "url" = "name"` or `/// url = "url"`, without reading the whole; empty when there is none.
+pub fn declared_url(text: &str) -> &str {
     if resource::is_resource(text) {
         return resource::declared_url(text).unwrap_or("");
     }

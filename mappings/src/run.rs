@@ -170,6 +170,11 @@ impl CompiledFolder {
         table.is_some_and(|table| !matches!(table.lookup(system, code), Lookup::Unmapped))
     }
 
+    /// Canonical of the folder's map; empty when it declares none.
+    pub fn url(&self) -> &str {
+        fml::declared_url(&self.folder.map)
+    }
+
     /// The compiled map.
     pub fn plan(&self) -> &Plan {
         &self.plan

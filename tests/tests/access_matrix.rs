@@ -136,6 +136,12 @@ fn body(route: &Route, known: &Known, kind: &str) -> (&'static str, String) {
             json!({ "resourceType": "Parameters", "parameter": [{ "name": "resource", "resource": sent }] })
                 .to_string()
         }),
+        Kind::Transform => (FHIR, {
+            let source = json!({ "name": "source", "valueUri": "https://sluis.care/fhir/StructureMap/gp-stu3" });
+            let content = json!({ "resourceType": "Flag", "id": "matrix" });
+            let content = json!({ "name": "content", "resource": content });
+            json!({ "resourceType": "Parameters", "parameter": [source, content] }).to_string()
+        }),
         Kind::Validate => (FHIR, known.body(kind, Some(known.id(kind))).to_string()),
         Kind::MetaAdd | Kind::MetaDelete => (FHIR, {
             let tag =

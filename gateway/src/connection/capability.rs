@@ -138,11 +138,16 @@ impl Statement<'_> {
 }
 
 /// Operations of the rows: name, definition, where.
-const OPERATIONS: [(&str, &str, &str); 9] = [
+const OPERATIONS: [(&str, &str, &str); 10] = [
     ("export", "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export", "Group/[id]/$export"),
     ("everything", "http://hl7.org/fhir/OperationDefinition/Patient-everything", "Patient/[id]/$everything"),
     ("lastn", "http://hl7.org/fhir/OperationDefinition/Observation-lastn", "Observation/$lastn"),
     ("match", "http://hl7.org/fhir/OperationDefinition/Patient-match", "Patient/$match, by BSN"),
+    (
+        "transform",
+        "http://hl7.org/fhir/OperationDefinition/StructureMap-transform",
+        "StructureMap/$transform, with the maps of the mapping folders",
+    ),
     (
         "validate",
         "http://hl7.org/fhir/OperationDefinition/Resource-validate",

@@ -94,6 +94,8 @@ pub enum Interaction {
     LastN(Parameters),
     /// `POST Patient/$match` with its Parameters
     Match(Arc<Doc>),
+    /// `POST StructureMap/$transform` with its Parameters
+    Transform(Arc<Doc>),
     /// `GET [base]/$versions`
     Versions,
     /// `GET [base]/$outcome?key=`: what became of the write with this key
@@ -158,6 +160,7 @@ impl Interaction {
             Interaction::Everything(..) => "everything",
             Interaction::LastN(_) => "lastn",
             Interaction::Match(_) => "match",
+            Interaction::Transform(_) => "transform",
             Interaction::Versions => "versions",
             Interaction::Outcome(_) => "outcome",
             Interaction::Validate(..) => "validate",

@@ -97,6 +97,7 @@ pub enum Kind {
     LastN,
     LastNByBody,
     Match,
+    Transform,
     Versions,
     Outcome,
     Validate,
@@ -176,7 +177,7 @@ impl Kind {
     pub fn body(self) -> BodyKind {
         use Kind::*;
         match self {
-            Create | Update | UpdateWhere | Bundle | Match | Validate | MetaAdd | MetaDelete => {
+            Create | Update | UpdateWhere | Bundle | Match | Transform | Validate | MetaAdd | MetaDelete => {
                 BodyKind::Resource
             }
             Patch | PatchWhere => BodyKind::Patch,
@@ -429,8 +430,8 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         ExportStatus => Interaction::ExportStatus(captures.id()?),
         ExportFile => Interaction::ExportFile(captures.id()?, captures.file()?),
         ExportCancel => Interaction::ExportCancel(captures.id()?),
-        Create | Update | UpdateWhere | Patch | PatchWhere | Bundle | Match | Validate | MetaAdd
-        | MetaDelete | Token | Ingest | Absent(_) => {
+        Create | Update | UpdateWhere | Patch | PatchWhere | Bundle | Match | Transform | Validate
+        | MetaAdd | MetaDelete | Token | Ingest | Absent(_) => {
             // These are built from their body, or refused by `find`; arriving here is a fault of this file.
             return Err(Refusal::new(Reason::Internal, "").because("a row with a body was built without it"));
         }
@@ -456,7 +457,7 @@ pub(super) fn build_resource(
         return malformed("The body has no resourceType.".into(), "resourceType");
     };
     let expected = match captures.kind {
-        _ if matches!(kind, Kind::Match | Kind::MetaAdd | Kind::MetaDelete) => "Parameters",
+        _ if matches!(kind, Kind::Match | Kind::Transform | Kind::MetaAdd | Kind::MetaDelete) => "Parameters",
         // It may come as one of several parameters.
         Some(_) if kind == Kind::Validate && named == "Parameters" => "Parameters",
         Some(resource_type) => definitions::r4().type_name(resource_type),
@@ -470,6 +471,7 @@ pub(super) fn build_resource(
     }
     match kind {
         Kind::Match => Ok(Interaction::Match(Arc::new(doc))),
+        Kind::Transform => Ok(Interaction::Transform(Arc::new(doc))),
         Kind::Validate => {
             let kind = captures.resource_type()?;
             let asked = validation(kind, &parameters, doc)?;

@@ -70,6 +70,8 @@ impl Need {
                 (Some("update"), _) | (None, Some(_)) => (Action::Update, Some(*kind)),
                 _ => (Action::Create, Some(*kind)),
             },
+            // Who may read maps may run one on what is their own already.
+            Interaction::Transform(_) => (Action::Read, Some(known_kind("StructureMap"))),
             Interaction::Meta(kind, _) => (Action::Read, Some(*kind)),
             Interaction::MetaChange(kind, ..) => (Action::Update, Some(*kind)),
             Interaction::LastN(_) => (Action::Search, Some(known_kind("Observation"))),

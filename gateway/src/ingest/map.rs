@@ -50,6 +50,15 @@ pub struct Bad {
     pub errors: Vec<String>,
 }
 
+/// Why a map was not run on a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTransformed {
+    /// No map in force has this canonical, or not of this version.
+    Unknown,
+    /// It reads another notation than JSON.
+    Format(&'static str),
+}
+
 /// A document mapped.
 #[derive(Debug)]
 pub struct Mapped {
@@ -176,6 +185,21 @@ impl Maps {
         Some((self.compiled.get(&active)?, self.shadows.get(&shadow)?))
     }
 
+    /// Runs the map with this canonical (`url` or `url|version`) on a resource, JSON. Stores nothing.
+    pub fn transform(&self, source: &str, bytes: &[u8]) -> Result<Output, NotTransformed> {
+        let (url, version) =
+            source.split_once('|').map_or((source, None), |(url, version)| (url, Some(version)));
+        let compiled = self.compiled.values().find(|compiled| {
+            let manifest = &compiled.folder.folder().manifest;
+            compiled.folder.url() == url && version.is_none_or(|version| version == manifest.version)
+        });
+        let compiled = compiled.ok_or(NotTransformed::Unknown)?;
+        match compiled.folder.folder().format() {
+            Format::Json => Ok(compiled.folder.run(bytes)),
+            other => Err(NotTransformed::Format(other.as_str())),
+        }
+    }
+
     /// Maps a document of a sender. Total: whatever the bytes are, units and findings come out.
     pub fn map(&self, sender: &Ura, format: Format, bytes: &[u8]) -> Mapped {
         let facts = folder::facts(format, bytes);
@@ -292,6 +316,24 @@ fn content_hash(files: &Files) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_in_force_is_found_by_its_canonical_and_version() {
+        let maps = Maps::shipped().unwrap();
+        let url = "https://sluis.care/fhir/StructureMap/gp-stu3";
+        let version = maps.compiled["gp-stu3"].folder.folder().manifest.version.clone();
+        let content = br#"{"resourceType":"AllergyIntolerance","id":"a1","clinicalStatus":"active","verificationStatus":"confirmed","code":{"text":"x"},"patient":{"reference":"Patient/1"}}"#;
+        for source in [url.to_owned(), format!("{url}|{version}")] {
+            let output = maps.transform(&source, content).unwrap();
+            let resource = output.units[0].resource.as_deref().unwrap();
+            assert!(resource.starts_with(r#"{"resourceType":"AllergyIntolerance""#), "{resource}");
+        }
+        for unknown in ["", "https://sluis.care/fhir/StructureMap/none", &format!("{url}|0.0.0")] {
+            assert_eq!(maps.transform(unknown, content).unwrap_err(), NotTransformed::Unknown);
+        }
+        let lab = maps.transform("https://sluis.care/fhir/StructureMap/umc-lab", content);
+        assert_eq!(lab.unwrap_err(), NotTransformed::Format("hl7v2"));
+    }
 
     #[test]
     fn the_shipped_mappings_compile_and_equal_their_folder() {

@@ -14,7 +14,7 @@ use super::reference::Links;
 use super::write::{self, Desk, commit, kinds};
 use super::{
     Facts, Outcome, Scene, audit_event, everything, export, history, ingest, lastn, meta, obligation,
-    patient_match, read, search, several, transaction, validate,
+    patient_match, read, search, several, transaction, transform, validate,
 };
 use crate::audit::entry::{AuditRecord, Done, Entry};
 use crate::clock::Timestamp;
@@ -162,6 +162,9 @@ pub async fn perform(
         Interaction::Trace(kind, id) => {
             Box::pin(ingest::trace(gateway, &permit, *kind, id, interaction, aside)).await
         }
+        Interaction::Transform(doc) => {
+            Box::pin(transform::transform(gateway, &permit, doc, interaction, aside)).await
+        }
         Interaction::ExportStart(..)
         | Interaction::ExportStatus(_)
         | Interaction::ExportFile(..)
@@ -213,7 +216,7 @@ async fn look(
 }
 
 /// Runs what may take a while, letting the runtime's other tasks move to another thread meanwhile.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     let threads = tokio::runtime::Handle::try_current()
         .is_ok_and(|handle| handle.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
     if threads { tokio::task::block_in_place(work) } else { work() }
@@ -401,6 +404,10 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
             let mode = asked.mode.as_deref().unwrap_or("none");
             let said = format!("$validate?mode={mode}");
             aside.entry(Done::Operation).about(*kind, id.as_ref(), None).asking(&said)
+        }
+        // Which map, not what was sent.
+        Interaction::Transform(_) => {
+            kind_only(Done::Operation, &known_kind("StructureMap")).asking("StructureMap/$transform")
         }
         Interaction::Meta(kind, id) => aside.entry(Done::Read).about(*kind, Some(id), None),
         Interaction::MetaChange(kind, id, ..) => aside.entry(Done::Update).about(*kind, Some(id), None),

@@ -84,6 +84,7 @@ pub static TABLE: &[Route] = &[
     row(GET, &[B, Text("Patient"), Id, Text("$everything")], Kind::Everything),
     row(POST, &[B, Text("Patient"), Id, Text("$everything")], Kind::EverythingByBody),
     row(POST, &[B, Text("Patient"), Text("$match")], Kind::Match),
+    row(POST, &[B, Text("StructureMap"), Text("$transform")], Kind::Transform),
     row(GET, &[B, Text("Observation"), Text("$lastn")], Kind::LastN),
     row(POST, &[B, Text("Observation"), Text("$lastn")], Kind::LastNByBody),
     row(POST, &[B, Type, Text("$validate")], Kind::Validate),

@@ -64,6 +64,7 @@ fn paths_of_fhir_find_their_interaction() {
         ("GET", "/fhir/Patient/p1/$everything", Kind::Everything),
         ("POST", "/fhir/Observation/$lastn", Kind::LastNByBody),
         ("POST", "/fhir/Patient/$match", Kind::Match),
+        ("POST", "/fhir/StructureMap/$transform", Kind::Transform),
         ("GET", "/fhir/$versions", Kind::Versions),
         ("POST", "/fhir/Patient", Kind::Create),
         ("POST", "/fhir/Patient/_search", Kind::SearchByForm),
