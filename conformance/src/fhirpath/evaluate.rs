@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use regex_lite::{Regex, RegexBuilder};
 
 use super::item::{Item, Plain, Value};
+use super::text as shared;
 use super::{Expr, FhirPathError as Error, Function as F, Operator as O};
 use crate::definitions::Definitions;
 
@@ -402,11 +403,50 @@ impl<'d> Run<'_, 'd> {
             }
             F::Resolve => self.resolve(&input)?,
             F::Trace => input,
-            F::ToInteger => match single(&input)? {
+            F::SubsetOf | F::SupersetOf => {
+                let other = other()?;
+                self.charge_pairs(&input, &other)?;
+                let (part, whole) = if function == F::SubsetOf { (&input, &other) } else { (&other, &input) };
+                vec![Value::Bool(part.iter().all(|item| has(whole, item)))]
+            }
+            F::Join => {
+                let separator = self.text(first, this)?.unwrap_or_default();
+                let texts: Vec<Cow<'_, str>> = input.iter().filter_map(|item| text_of(item)).collect();
+                self.charge(texts.iter().map(|text| text.len() + separator.len()).sum())?;
+                if texts.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![Value::Text(Cow::Owned(texts.join(&*separator)))]
+                }
+            }
+            F::ToInteger => single(&input)?.and_then(|plain| to_integer(&plain)).into_iter().collect(),
+            F::ToDecimal => single(&input)?.and_then(|plain| to_decimal(&plain)).into_iter().collect(),
+            F::ToBoolean => single(&input)?.and_then(|plain| to_boolean(&plain)).into_iter().collect(),
+            F::ConvertsToInteger => converts(&input, to_integer)?,
+            F::ConvertsToDecimal => converts(&input, to_decimal)?,
+            F::ConvertsToBoolean => converts(&input, to_boolean)?,
+            F::ConvertsToText => {
+                single(&input)?;
+                input.iter().map(|item| Value::Bool(item.plain().is_some())).collect()
+            }
+            F::Absolute | F::Ceiling | F::Floor | F::Truncate => match single(&input)? {
+                None => Vec::new(),
+                Some(Plain::Integer(value)) if function == F::Absolute => {
+                    value.checked_abs().map(Value::Integer).into_iter().collect()
+                }
                 Some(Plain::Integer(value)) => vec![Value::Integer(value)],
-                Some(Plain::Bool(value)) => vec![Value::Integer(i64::from(value))],
-                Some(Plain::Text(text)) => text.parse().ok().map(Value::Integer).into_iter().collect(),
-                _ => Vec::new(),
+                Some(Plain::Decimal(value)) if function == F::Absolute => vec![Value::Decimal(value.abs())],
+                Some(Plain::Decimal(value)) => {
+                    let whole = match function {
+                        F::Ceiling => value.ceil(),
+                        F::Floor => value.floor(),
+                        _ => value.trunc(),
+                    };
+                    // Beyond that a double is no whole number one can count with.
+                    let fits = whole.abs() < 9.0e15;
+                    if fits { vec![Value::Integer(whole as i64)] } else { Vec::new() }
+                }
+                Some(_) => return Err(Error::Operand),
             },
             F::ToText => match (single(&input)?, input.first()) {
                 // The digits as they are written.
@@ -441,6 +481,10 @@ impl<'d> Run<'_, 'd> {
             F::Length => {
                 return Ok(vec![Value::Integer(i64::try_from(of.chars().count()).unwrap_or(i64::MAX))]);
             }
+            F::Trim => return Ok(owned(of.trim().to_owned())),
+            F::ToChars => {
+                return Ok(of.chars().map(|letter| Value::Text(Cow::Owned(letter.to_string()))).collect());
+            }
             F::Upper => return Ok(owned(of.to_uppercase())),
             F::Lower => return Ok(owned(of.to_lowercase())),
             F::Substring => {
@@ -466,6 +510,19 @@ impl<'d> Run<'_, 'd> {
             F::StartsWith => vec![Value::Bool(of.starts_with(first.as_ref()))],
             F::EndsWith => vec![Value::Bool(of.ends_with(first.as_ref()))],
             F::Contains => vec![Value::Bool(of.contains(first.as_ref()))],
+            F::LastIndexOf => {
+                let at = of.rfind(first.as_ref()).map(|at| of.get(..at).unwrap_or_default().chars().count());
+                vec![Value::Integer(at.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1))]
+            }
+            F::Split if first.is_empty() => owned(of.into_owned()),
+            F::Split => {
+                of.split(first.as_ref()).map(|part| Value::Text(Cow::Owned(part.to_owned()))).collect()
+            }
+            // What it is not, gives nothing.
+            F::Escape => shared::escape(&of, &first).map(owned).unwrap_or_default(),
+            F::Unescape => shared::unescape(&of, &first).map(owned).unwrap_or_default(),
+            F::Encode => shared::encode(&of, &first).map(owned).unwrap_or_default(),
+            F::Decode => shared::decode(&of, &first).map(owned).unwrap_or_default(),
             F::IndexOf => {
                 let at = of.find(first.as_ref()).map(|at| of.get(..at).unwrap_or_default().chars().count());
                 vec![Value::Integer(at.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1))]
@@ -576,6 +633,62 @@ fn text<'d>(items: &[Value<'d>]) -> Result<Option<Cow<'d, str>>, Error> {
         Some(Plain::Text(text)) => Ok(Some(text)),
         Some(_) => Err(Error::Operand),
     }
+}
+
+/// A value as `join()` takes it.
+fn text_of<'d>(value: &Value<'d>) -> Option<Cow<'d, str>> {
+    match value.plain()? {
+        Plain::Text(text) => Some(text),
+        Plain::Bool(value) => Some(Cow::Owned(value.to_string())),
+        Plain::Integer(value) => Some(Cow::Owned(value.to_string())),
+        Plain::Decimal(value) => Some(Cow::Owned(value.to_string())),
+    }
+}
+
+/// Whether a conversion gives something; nothing of nothing (FHIRPath 5.5).
+fn converts<'d>(input: &[Value<'d>], to: fn(&Plain<'d>) -> Option<Value<'d>>) -> Result<Items<'d>, Error> {
+    single(input)?;
+    Ok(input.iter().map(|item| Value::Bool(item.plain().is_some_and(|plain| to(&plain).is_some()))).collect())
+}
+
+fn to_integer<'d>(plain: &Plain<'d>) -> Option<Value<'d>> {
+    match plain {
+        Plain::Integer(value) => Some(Value::Integer(*value)),
+        Plain::Bool(value) => Some(Value::Integer(i64::from(*value))),
+        Plain::Text(text) => text.parse().ok().map(Value::Integer),
+        Plain::Decimal(_) => None,
+    }
+}
+
+fn to_decimal<'d>(plain: &Plain<'d>) -> Option<Value<'d>> {
+    match plain {
+        Plain::Integer(value) => Some(Value::Decimal(*value as f64)),
+        Plain::Decimal(value) => Some(Value::Decimal(*value)),
+        Plain::Bool(value) => Some(Value::Decimal(if *value { 1.0 } else { 0.0 })),
+        // Rust reads `inf` and `1.` as numbers, FHIRPath does not.
+        Plain::Text(text) => {
+            let is_digits = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte));
+            let ends = text.ends_with(|c: char| c.is_ascii_digit());
+            text.parse().ok().filter(|_| is_digits && ends).map(Value::Decimal)
+        }
+    }
+}
+
+fn to_boolean<'d>(plain: &Plain<'d>) -> Option<Value<'d>> {
+    let value = match plain {
+        Plain::Bool(value) => *value,
+        Plain::Integer(1) => true,
+        Plain::Integer(0) => false,
+        Plain::Decimal(value) if *value == 1.0 => true,
+        Plain::Decimal(value) if *value == 0.0 => false,
+        Plain::Text(text) => match text.to_ascii_lowercase().as_str() {
+            "true" | "t" | "yes" | "y" | "1" | "1.0" => true,
+            "false" | "f" | "no" | "n" | "0" | "0.0" => false,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(Value::Bool(value))
 }
 
 fn number(plain: &Plain<'_>) -> Option<f64> {
