@@ -513,6 +513,28 @@ fn a_long_query_is_stopped() {
     assert!(found(&store, &system(), "Basic?").is_empty(), "the only connection came back");
 }
 
+/// Readers that wait for the only connection each get it, and none sleeps on.
+#[test]
+fn who_waits_for_a_connection_is_woken() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(Settings { readers: 1, ..folder.settings() }).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    store
+                        .snapshot(&Filter::own_work(), |session| {
+                            // Long enough for the others to come and wait.
+                            std::thread::yield_now();
+                            session.mark()
+                        })
+                        .unwrap();
+                }
+            });
+        }
+    });
+}
+
 /// More waiting writes than the queue holds are answered at once.
 #[test]
 fn a_full_queue_is_busy() {
