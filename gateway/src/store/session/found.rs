@@ -12,11 +12,8 @@ use crate::search::sql::{self, Sql, Writer};
 use crate::store::visible::Visible;
 use crate::store::{StoreError, Stored};
 
-/// Candidates of a criterion that are collected whatever the page needs of them.
-const FEW: u32 = if cfg!(test) { 4 } else { 200 };
-
 /// Rows judged one by one before what is left is found by value.
-const STRETCHES: &[u32] = if cfg!(test) { &[2, 3] } else { &[256, 1_024, 4_096] };
+const STRETCHES: &[u32] = if cfg!(test) { &[2, 3] } else { &[256, 1_024] };
 
 /// How far a page came by rows judged one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,8 +190,12 @@ impl Session<'_> {
         if !plan.order.is_empty() || writer.patient.is_some() {
             return Ok(Judged::Not);
         }
-        let Some(candidates) = writer.candidates(FEW) else { return Ok(Judged::Not) };
-        if self.base.number(&candidates.text, &candidates.bound())? < i64::from(FEW) {
+        if !matches!(plan.driver, Driver::Criterion(_)) {
+            return Ok(Judged::Not);
+        }
+        let few = self.few()?;
+        let Some(candidates) = writer.candidates(few) else { return Ok(Judged::Not) };
+        if self.base.number(&candidates.text, &candidates.bound())? < i64::from(few) {
             return Ok(Judged::Not);
         }
         let mut by_row = Plan { driver: Driver::Kind, ..plan.clone() };
@@ -215,6 +216,17 @@ impl Session<'_> {
             by_row.after = Some(Cursor { mark, segment: Segment::Sorted, values: Vec::new(), key });
         }
         Ok(by_row.after.map_or(Judged::Not, |cursor| Judged::Until(cursor.key)))
+    }
+
+    /// Candidates of a criterion that are collected whatever the page needs of them. Of C candidates among N rows a page
+    /// of twenty has N * 20 / C rows judged, each at about three times what a candidate costs: the two meet where C is
+    /// some root of N.
+    fn few(&self) -> Result<u32, StoreError> {
+        if cfg!(test) {
+            return Ok(4);
+        }
+        let rows = self.base.number("SELECT coalesce(max(key), 0) FROM resource", &[])?;
+        Ok(u32::try_from(rows.max(0).saturating_mul(32).isqrt()).unwrap_or(u32::MAX))
     }
 
     /// The places of rows in the order of their keys.
