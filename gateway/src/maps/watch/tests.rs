@@ -1,10 +1,5 @@
-//! The page as its browser gets it, and as its browser shows it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test stops at the first surprise"
-)]
+//! The page as its browser gets it. What a browser makes of it: `tests/clients/watch_in_chromium.py`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -162,49 +157,4 @@ async fn a_save_is_seen_compiled_tested_and_told() {
     let failed = told["state"]["cases"].as_array().unwrap().iter().find(|case| case["passed"] == false);
     let shown = failed.unwrap()["differences"].to_string();
     assert!(shown.contains("amended") && shown.contains("map.fml"), "{shown}");
-}
-
-/// The page in a browser: `SLUIS_CHROMIUM` names one, or `chromium` is found. Loudly skipped otherwise.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_browser_shows_a_document_beside_its_resources_and_lights_what_belongs_together() {
-    let named = std::env::var_os("SLUIS_CHROMIUM").map(PathBuf::from);
-    let found = std::env::var_os("PATH").and_then(|path| {
-        let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
-        std::env::split_paths(&path)
-            .flat_map(|at| names.map(|name| at.join(name)))
-            .find(|file| file.is_file())
-    });
-    let Some(browser) = named.or(found) else {
-        eprintln!("SKIPPED: no browser; set SLUIS_CHROMIUM to try the page of `sluis map watch` in one");
-        return;
-    };
-    let folder = Folder::of("ctb-settings", "browser");
-    let (port, _state) = served(State { number: 1, ..look(&folder.0) }).await;
-    let address = format!(
-        "http://localhost:{port}/#once&case=settings&element=Observation.component%5B1%5D.valueQuantity.value"
-    );
-    let profile = folder.0.join("profile");
-    let mut command = std::process::Command::new(&browser);
-    command
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--virtual-time-budget=4000"])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .args(["--dump-dom", &address]);
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
-    let child = command.spawn().unwrap();
-    let browser = child.id();
-    let output = tokio::task::spawn_blocking(move || child.wait_with_output());
-    let Ok(output) = tokio::time::timeout(std::time::Duration::from_secs(60), output).await else {
-        let _ = std::process::Command::new("kill").arg(browser.to_string()).status();
-        panic!("the browser did not come to an end");
-    };
-    let output = output.unwrap().unwrap();
-    let dom = String::from_utf8_lossy(&output.stdout);
-    assert!(dom.contains("data-state=\"1\""), "{dom}");
-    assert!(dom.contains("2 passed, 0 failed"), "{dom}");
-    let lit: Vec<&str> = dom.split('<').filter(|tag| tag.contains(" lit")).collect();
-    assert!(
-        lit.iter().any(|tag| tag.contains("data-path=\"Observation.component[1].valueQuantity.value\"")),
-        "{lit:?}"
-    );
-    assert!(lit.iter().any(|tag| tag.contains("class=\"field") && tag.ends_with(">18")), "{lit:?}");
 }
