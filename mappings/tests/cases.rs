@@ -40,7 +40,7 @@ fn prove(name: &str, cases_min: usize) {
 
 #[test]
 fn gp_stu3() {
-    prove("gp-stu3", 53);
+    prove("gp-stu3", 54);
 }
 
 #[test]

@@ -83,6 +83,23 @@ fn vendors_problems_come_through() {
     }
 }
 
+/// What no reading of a directive may do, it may do in no vendor's dialect: every trap of `gp-stu3` comes out as it does there.
+#[test]
+fn the_traps_of_a_directive_hold_in_every_dialect() {
+    let plain = compiled();
+    let traps: Vec<_> = plain.folder().cases.iter().filter(|case| case.name.starts_with("trap")).collect();
+    assert!(traps.len() >= 11, "{}", traps.len());
+    for vendor in ["cgm", "chipsoft", "epic", "nexus", "sanday", "nedap", "topicus"] {
+        let map = CompiledFolder::new(folder(&format!("vendors/{vendor}-stu3"))).unwrap();
+        for trap in &traps {
+            let (expected, found) = (plain.run(&trap.input), map.run(&trap.input));
+            assert_eq!(decision(&found), decision(&expected), "{vendor} {}: {found:#?}", trap.name);
+            let states = |output: &Output| output.units.iter().map(|unit| unit.state).collect::<Vec<_>>();
+            assert_eq!(states(&found), states(&expected), "{vendor} {}", trap.name);
+        }
+    }
+}
+
 /// Every clinical document of a vendor that is at hand comes through its dialect, or says why not; nothing of it is silent.
 #[test]
 fn vendors_documents_come_through_their_dialect_or_say_why_not() {
