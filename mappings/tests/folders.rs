@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use sluis_mappings::{
-    case::personal_data,
+    case::{lint, personal_data, prove, proved},
     codes::{CodeTable, Lookup},
     folder::{Folder, Library, facts},
     run::{CompiledFolder, LIBRARY_TABLES},
@@ -26,7 +26,21 @@ const SHIPPED: [&str; 12] = [
     "ctb-settings",
 ];
 
+const VENDORS: [&str; 7] = [
+    "vendors/cgm-stu3",
+    "vendors/chipsoft-stu3",
+    "vendors/epic-stu3",
+    "vendors/nedap-stu3",
+    "vendors/nexus-stu3",
+    "vendors/sanday-stu3",
+    "vendors/topicus-stu3",
+];
+
 fn load(name: &str) -> Folder {
+    Folder::load(&files(name)).unwrap_or_else(|errors| panic!("{name}: {errors:#?}"))
+}
+
+fn files(name: &str) -> BTreeMap<String, Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let mut files = BTreeMap::new();
     let mut folders = vec![root.clone()];
@@ -41,7 +55,45 @@ fn load(name: &str) -> Folder {
             }
         }
     }
-    Folder::load(&files).unwrap_or_else(|errors| panic!("{name}: {errors:#?}"))
+    files
+}
+
+/// Every folder there is, is held to everything here.
+#[test]
+fn no_folder_is_left_out() {
+    let below = |at: &str| -> Vec<String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(at);
+        let mut names: Vec<String> = std::fs::read_dir(root)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.join("mapping.toml").is_file())
+            .map(|path| format!("{at}{}", path.file_name().unwrap().to_string_lossy()))
+            .collect();
+        names.sort();
+        names
+    };
+    let mut shipped = SHIPPED;
+    shipped.sort_unstable();
+    assert_eq!(below(""), shipped);
+    assert_eq!(below("vendors/"), VENDORS);
+}
+
+/// `cases/proved.toml` holds what the present engine makes of every case under the present version: an output that changed asks for
+/// `sluis map test --bless`, and from 1.0.0 on for a new version, which Provenance names.
+#[test]
+fn every_folder_is_proved_with_this_engine() {
+    for name in SHIPPED.iter().chain(&VENDORS) {
+        let files = files(name);
+        let folder = CompiledFolder::new(load(name)).unwrap_or_else(|errors| panic!("{name}: {errors:#?}"));
+        let proofs = prove(&folder);
+        let failed: Vec<&str> = proofs.iter().filter(|p| !p.passed()).map(|p| p.name.as_str()).collect();
+        assert!(failed.is_empty() && !proofs.is_empty(), "{name}: {failed:?}");
+        let before = files.get("cases/proved.toml").unwrap_or_else(|| panic!("{name} has no proved.toml"));
+        let before = String::from_utf8(before.clone()).unwrap();
+        assert_eq!(proved(folder.folder(), &proofs, None), before, "{name}");
+        let remarks = lint(&folder, &files, name);
+        assert!(remarks.is_empty(), "{}", remarks.iter().map(|lint| format!("{lint}\n")).collect::<String>());
+    }
 }
 
 #[test]

@@ -123,8 +123,10 @@ fn unreachable(program: &Program, read: &Walk<'_>, said: &mut Said<'_>) {
     // A group called from several places is reached if one of them reaches it.
     let live: Vec<Place> =
         read.statements.iter().filter(|s| !exclusive::never(s)).map(|statement| statement.rule).collect();
+    // Of a library map a sender may use a part: what its own conditions keep away is no fault of either.
+    let own_file = program.maps.first().map(|map| map.file);
     for statement in &read.statements {
-        if !live.contains(&statement.rule) {
+        if Some(statement.rule.file) == own_file && !live.contains(&statement.rule) {
             let text =
                 "this is never carried out: the conditions on the way contradict each other".to_owned();
             said.say("warning", "rule-unreachable", statement.rule, text, "mend the condition".to_owned());
