@@ -1,5 +1,6 @@
-//! Takes the mapping folders of the workspace into the binary: writes `shipped.rs`, a list of
-//! `(folder, path inside it, bytes)`. Case pairs stay out; they prove a mapping, they are not part of it.
+//! Takes the mapping folders of the workspace into the binary: writes `shipped.rs`, two lists of `(folder, path inside it, bytes)`:
+//! the folders in force unless a setting says otherwise, without their case pairs, which prove a mapping and are not part of it; and
+//! those of vendors, whole, to begin a folder with.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,25 +13,34 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={}", root.display());
     let mut list =
         String::from("/// Mapping folders built in.\nconst SHIPPED: &[(&str, &str, &[u8])] = &[\n");
-    for folder in sorted(&root)? {
-        if folder.join("mapping.toml").is_file() {
-            let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            add(&folder, &name, "", &mut list)?;
-        }
-    }
+    each(&root, false, &mut list)?;
+    list.push_str(
+        "];\n/// Folders of vendors, with their cases.\nconst VENDORS: &[(&str, &str, &[u8])] = &[\n",
+    );
+    each(&root.join("vendors"), true, &mut list)?;
     list.push_str("];\n");
     fs::write(variable("OUT_DIR")?.join("shipped.rs"), list)
 }
 
-fn add(folder: &Path, name: &str, prefix: &str, list: &mut String) -> io::Result<()> {
+fn each(root: &Path, cases: bool, list: &mut String) -> io::Result<()> {
+    for folder in sorted(root)? {
+        if folder.join("mapping.toml").is_file() {
+            let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            add(&folder, &name, "", cases, list)?;
+        }
+    }
+    Ok(())
+}
+
+fn add(folder: &Path, name: &str, prefix: &str, cases: bool, list: &mut String) -> io::Result<()> {
     for path in sorted(folder)? {
         let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let inside = format!("{prefix}{file}");
-        if inside == "cases" || inside.ends_with(".md") {
+        if (inside == "cases" && !cases) || inside.ends_with(".md") {
             continue;
         }
         if path.is_dir() {
-            add(&path, name, &format!("{inside}/"), list)?;
+            add(&path, name, &format!("{inside}/"), cases, list)?;
         } else {
             let line =
                 format!("    ({name:?}, {inside:?}, include_bytes!({:?})),\n", path.display().to_string());

@@ -15,11 +15,15 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Map {
-    /// Make a mapping folder from a sample document: manifest, map with a line per field, code tables, a first case.
+    /// Make a mapping folder from a sample document: manifest, map with a line per field, code tables, a first case. Or as a copy of
+    /// a folder built in, such as a vendor's.
     New {
-        /// Sample document, without a real person in it: .csv, .hl7 or .json.
+        /// Sample document, without a real person in it: .csv, .hl7, .edi, .json or .xml.
+        #[arg(long, required_unless_present = "like", conflicts_with = "like")]
+        from: Option<PathBuf>,
+        /// Folder built in to begin as, such as `chipsoft-stu3`; another name lists them.
         #[arg(long)]
-        from: PathBuf,
+        like: Option<String>,
         /// Folder to make; its name is the mapping's id.
         folder: PathBuf,
         /// URA of the sender; `*` for any.
@@ -47,9 +51,10 @@ pub(crate) enum Map {
         /// Every rule as it starts and ends, with the values it writes.
         #[arg(long)]
         steps: bool,
-        /// The steps as FHIR Parameters, for a debugger to replay.
-        #[arg(long)]
-        json: bool,
+        /// The steps as FHIR Parameters, for a debugger to replay: in the form of the language's guide, or `--json=lab` in that
+        /// of the FHIRPath Lab and its VS Code extension.
+        #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "guide", value_name = "FORM")]
+        json: Option<Form>,
     },
     /// Account for every source field of the cases, every rule and every element R4 requires. Fails on a field that is
     /// dropped and that no case expects to be.
@@ -101,16 +106,42 @@ pub(crate) enum Map {
         #[arg(long, default_value_t = 0)]
         port: u16,
     },
-    /// Print the map as a table of source and target, for the people who sign it off.
+    /// Print the map as a sheet for the people who answer for its content: what each field becomes, in words, what is held back, what
+    /// is not taken over, an example of each case, and room to sign.
     Show {
         /// Mapping folder.
         folder: PathBuf,
+        /// Language of the sheet.
+        #[arg(long, value_enum, default_value = "nl")]
+        language: Tongue,
+        /// A page that prints, instead of Markdown.
+        #[arg(long)]
+        html: bool,
     },
+}
+
+/// Form of a trace for debuggers.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Form {
+    /// As the FHIR Mapping Language's guide has it.
+    Guide,
+    /// As the FHIRPath Lab has it.
+    Lab,
+}
+
+/// Language of a sheet.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Tongue {
+    /// Dutch.
+    Nl,
+    /// English.
+    En,
 }
 
 pub(crate) fn perform(map: Map) -> Result<ExitCode> {
     match map {
-        Map::New { from, folder, sender } => new::new(&from, &folder, &sender),
+        Map::New { from: Some(sample), folder, sender, .. } => new::new(&sample, &folder, &sender),
+        Map::New { like, folder, sender, .. } => new::like(&like.unwrap_or_default(), &folder, &sender),
         Map::Test { folder, bless, junit } => prove::test(&folder, bless, junit.as_deref()),
         Map::Trace { folder, document, steps, json } => prove::trace(&folder, &document, steps, json),
         Map::Coverage { folder } => prove::coverage(&folder),
@@ -119,6 +150,6 @@ pub(crate) fn perform(map: Map) -> Result<ExitCode> {
         Map::Build { folder, out } => build::build(&folder, &out),
         Map::Fill { folder, filled, table } => fill::fill(&folder, &filled, table.as_deref()),
         Map::Watch { folder, port } => watch::watch(&folder, port),
-        Map::Show { folder } => prove::show(&folder),
+        Map::Show { folder, language, html } => prove::show(&folder, language, html),
     }
 }

@@ -31,9 +31,9 @@ pub use prove::{Explained, Proof, Spot, prove};
 pub use proved::{PROVED, proved};
 pub use render::{pretty, render_findings, render_units};
 pub use report::{Field, Report, report};
-pub use scaffold::scaffold;
-pub use show::show;
-pub use trace::{render_trace, trace_parameters};
+pub use scaffold::{rename, scaffold};
+pub use show::{Language, SheetForm, show};
+pub use trace::{lab_parameters, render_trace, trace_parameters};
 
 use crate::{
     folder::{Diagnostic, Folder},

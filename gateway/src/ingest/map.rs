@@ -20,7 +20,7 @@ use crate::ids::Ura;
 mod files;
 
 use files::is_proof;
-pub use files::{Files, write_shipped};
+pub use files::{Files, template, templates, write_shipped};
 
 /// All mappings of a gateway.
 #[derive(Debug, Default)]

@@ -11,6 +11,7 @@ use sluis_mappings::finding::Finding;
 use sluis_mappings::run::CompiledFolder;
 
 use super::files::{compile, folders};
+use super::{Form, Tongue};
 use crate::say;
 
 pub(super) fn test(root: &Path, bless: bool, junit: Option<&Path>) -> Result<ExitCode> {
@@ -73,7 +74,7 @@ fn record(folder: &Path, compiled: &CompiledFolder, proofs: &[Proof]) -> Result<
 }
 
 /// Renders a trace: element, rule, and the place in the source it came from; or every step.
-pub(super) fn trace(folder: &Path, document: &Path, steps: bool, json: bool) -> Result<ExitCode> {
+pub(super) fn trace(folder: &Path, document: &Path, steps: bool, json: Option<Form>) -> Result<ExitCode> {
     let compiled = compile(folder)?;
     let named = compiled.folder().cases.iter().find(|case| Path::new(&case.name) == document);
     let (name, bytes) = match named {
@@ -94,8 +95,12 @@ pub(super) fn trace(folder: &Path, document: &Path, steps: bool, json: bool) -> 
     };
     let parsed = compiled.parse(&bytes);
     let (output, trace, record) = compiled.run_recorded(&bytes, &parsed);
-    if json {
-        say(&case::trace_parameters(&record, &compiled, &parsed.tree, &case::render_units(&output)));
+    if let Some(form) = json {
+        let parameters = match form {
+            Form::Guide => case::trace_parameters(&record, &compiled, &parsed.tree, &output),
+            Form::Lab => case::lab_parameters(&record, &compiled, &parsed.tree, &output),
+        };
+        say(&parameters);
         return Ok(ExitCode::SUCCESS);
     }
     if steps {
@@ -170,7 +175,12 @@ pub(super) fn diff(old: &Path, new: &Path, corpus: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn show(folder: &Path) -> Result<ExitCode> {
-    say(case::show(&compile(folder)?).trim_end());
+pub(super) fn show(folder: &Path, language: Tongue, html: bool) -> Result<ExitCode> {
+    let language = match language {
+        Tongue::Nl => case::Language::Dutch,
+        Tongue::En => case::Language::English,
+    };
+    let form = if html { case::SheetForm::Html } else { case::SheetForm::Markdown };
+    say(case::show(&compile(folder)?, language, form).trim_end());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,114 +1,162 @@
-//! A map as a table of source and target: for people who do not read FML, to read and to sign.
+//! A map as a sheet for the people who answer for its content and do not read FML: what each field becomes, with its code and name, what is
+//! held back and why, what is not taken over, what the checks remark, an example of each case; and room to sign. In Dutch or English.
+
+mod account;
+mod example;
+mod names;
+mod resources;
+mod sheet;
+mod words;
 
 use super::lint::plain;
 use super::walk::{Logic, Statement, Test, walk};
-use crate::fml;
+use crate::fml::{self, Expression, Kind};
 use crate::run::{CompiledFolder, LIBRARY};
+use sheet::{Section, Sheet};
 
-/// Markdown: a table per resource made, the code tables it relies on, what is left out and why, and room to sign.
-pub fn show(compiled: &CompiledFolder) -> String {
+pub use sheet::SheetForm;
+
+/// Language of a sheet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Dutch.
+    Dutch,
+    /// English.
+    English,
+}
+
+impl Language {
+    fn of(self, english: &'static str, dutch: &'static str) -> &'static str {
+        match self {
+            Language::Dutch => dutch,
+            Language::English => english,
+        }
+    }
+}
+
+/// Longest condition shown whole, in characters.
+const CONDITION_MAX: usize = 300;
+
+/// The sheet of a folder. Holds values of its cases, which hold no real person.
+pub fn show(compiled: &CompiledFolder, language: Language, form: SheetForm) -> String {
     let folder = compiled.folder();
     let manifest = &folder.manifest;
-    let mut text = format!("# {} ({} {})\n", manifest.title, manifest.id, manifest.version);
-    let mut shown: Vec<String> = Vec::new();
+    let mut sections = vec![about(compiled, language)];
     if let Ok(program) = fml::load(&folder.map_file, &folder.map, &folder.importable(&LIBRARY)) {
-        let read = walk(&program);
-        let mut last = String::new();
-        for statement in &read.statements {
-            let root = statement.target.split('.').next().unwrap_or_default();
-            if statement.target.is_empty() || !statement.writes {
-                continue;
-            }
-            let heading = plain(root);
-            if heading != last {
-                text += &format!("\n## {heading}\n\n| from | when | becomes | rule |\n|---|---|---|---|\n");
-                last = heading;
-            }
-            let row = row(statement);
-            if !shown.contains(&row) {
-                text += &row;
-                shown.push(row);
-            }
-        }
+        let place = |statement: &Statement| program.files.show(statement.rule);
+        let statements: Vec<Said> = walk(&program)
+            .statements
+            .into_iter()
+            .filter_map(|statement| Said::new(place(&statement), statement))
+            .collect();
+        sections.extend(resources::resources(&statements, language));
+        sections.extend(account::held_back(&statements, language));
+        sections.extend(account::code_tables(compiled, language));
+        sections.extend(account::left_out(compiled, &statements, language));
     }
-    for (name, table) in &folder.codes {
-        text += &format!(
-            "\n## Code table {name}\n\n| code | name | becomes | name | how |\n|---|---|---|---|---|\n"
-        );
-        for row in table.rows() {
-            let how = format!("{:?}", row.relationship).to_lowercase();
-            let target = if row.target_code.is_empty() {
-                "—".to_owned()
-            } else {
-                format!("{} `{}`", row.target_system, row.target_code)
-            };
-            text += &format!(
-                "| `{}` | {} | {} | {} | {how} |\n",
-                cell(&row.code),
-                cell(&row.display),
-                cell(&target),
-                cell(&row.target_display)
-            );
-        }
+    sections.extend(account::remarks(compiled, language));
+    sections.extend(example::examples(compiled, language));
+    sections.push(signed(&manifest.version, language));
+    let code = language.of("en", "nl");
+    Sheet {
+        language: code,
+        title: format!("{} ({} {})", manifest.title, manifest.id, manifest.version),
+        sections,
     }
-    if !manifest.ignore.is_empty() {
-        text += "\n## Left out\n\n| field | why |\n|---|---|\n";
-        for entry in &manifest.ignore {
-            text += &format!("| `{}` | {} |\n", cell(&entry.path), cell(&entry.reason));
-        }
-    }
-    text + &format!(
-        "\n## Signed off\n\nVersion {} of this mapping, read and found right:\n\n| name | role | date | signature |\n\
-         |---|---|---|---|\n| | | | |\n",
-        manifest.version
-    )
+    .write(form)
 }
 
-fn row(statement: &Statement) -> String {
-    let source = statement.sources.last().map(String::as_str).unwrap_or_default();
-    let conditions: Vec<String> =
-        statement.conditions.iter().filter(|logic| !is_presence(logic)).map(words).collect();
-    let (_, element) = statement.target.split_once('.').unwrap_or(("", &statement.target));
-    let value = match statement.text.as_str() {
-        "" => plain(element),
-        text if text == source => plain(element),
-        text => format!("{} = {}", plain(element), plain(text)),
+/// A statement that can be carried out: without the conditions that always hold, and none where one never does.
+struct Said {
+    /// Of its rule: where to read on.
+    place: String,
+    statement: Statement,
+    conditions: Vec<Logic>,
+}
+
+impl Said {
+    fn new(place: String, statement: Statement) -> Option<Said> {
+        if statement.conditions.iter().any(|logic| words::known(logic) == Some(false)) {
+            return None;
+        }
+        let goes_without_saying = |logic: &Logic| {
+            words::known(logic) == Some(true) || matches!(logic, Logic::Is(Test::Exists(_), true))
+        };
+        let conditions =
+            statement.conditions.iter().filter(|logic| !goes_without_saying(logic)).cloned().collect();
+        Some(Said { place, statement, conditions })
+    }
+
+    /// The resource it is about, as the walk numbers it, and the element in it.
+    fn target(&self) -> (&str, String) {
+        let (root, element) = self.statement.target.split_once('.').unwrap_or((&self.statement.target, ""));
+        (root, plain(element))
+    }
+
+    fn call(&self, name: &str) -> Option<&[Expression]> {
+        match self.statement.value.as_ref().map(|value| &value.kind) {
+            Some(Kind::Function(None, call)) if call.name == name => Some(&call.arguments),
+            _ => None,
+        }
+    }
+
+    fn when(&self, beyond: &[Logic], language: Language) -> String {
+        let mut said: Vec<String> = Vec::new();
+        for logic in self.conditions.iter().filter(|logic| !beyond.contains(logic)) {
+            let words = words::condition(logic, language);
+            if !words.is_empty() && !said.contains(&words) {
+                said.push(words);
+            }
+        }
+        let said = said.join(language.of(" and ", " en "));
+        match said.char_indices().nth(CONDITION_MAX) {
+            Some((at, _)) => {
+                let shown = said.get(..at).unwrap_or(&said).replace('`', "");
+                format!("{shown}… ({} {})", language.of("whole in", "volledig in"), self.place)
+            }
+            None => said,
+        }
+    }
+}
+
+fn about(compiled: &CompiledFolder, language: Language) -> Section {
+    let manifest = &compiled.folder().manifest;
+    let senders = match manifest.matches.senders.join(", ") {
+        all if all == "*" => language.of("any sender", "elke afzender").to_owned(),
+        some => format!("URA {some}"),
     };
-    format!(
-        "| `{}` | {} | `{}` | {}:{} {} |\n",
-        cell(source),
-        cell(&conditions.join(" and ")),
-        cell(&value),
-        statement.rule.line,
-        statement.rule.column,
-        cell(&statement.name)
-    )
-}
-
-/// That a field is there goes without saying.
-fn is_presence(logic: &Logic) -> bool {
-    matches!(logic, Logic::Is(Test::Exists(_), true) | Logic::Is(Test::True, true))
-}
-
-fn words(logic: &Logic) -> String {
-    let list = |parts: &[Logic], with: &str| parts.iter().map(words).collect::<Vec<_>>().join(with);
-    match logic {
-        Logic::All(parts) => list(parts, " and "),
-        Logic::Any(parts) => format!("({})", list(parts, " or ")),
-        Logic::Is(Test::True, holds) => if *holds { "always" } else { "never" }.to_owned(),
-        Logic::Is(Test::Exists(path), true) => format!("{path} is there"),
-        Logic::Is(Test::Exists(path), false) => format!("{path} is absent"),
-        Logic::Is(Test::OneOf(path, values), holds) => {
-            format!("{path} is {}{}", if *holds { "" } else { "not " }, values.join(" or "))
-        }
-        Logic::Is(Test::Starts(path, head), holds) => {
-            format!("{path} {} with {head}", if *holds { "starts" } else { "does not start" })
-        }
-        Logic::Is(Test::Other(text), true) => text.clone(),
-        Logic::Is(Test::Other(text), false) => format!("not ({text})"),
+    Section {
+        lines: vec![format!(
+            "{} {}. {}: {senders}. {}",
+            language.of("Documents written as", "Documenten geschreven als"),
+            manifest.format.as_str(),
+            language.of("From", "Van"),
+            language.of(
+                "This sheet is drawn from the map itself, version by version; nothing else decides what a document becomes.",
+                "Dit blad is getekend uit de mapping zelf, per versie; niets anders bepaalt wat er van een document wordt."
+            )
+        )],
+        ..Section::default()
     }
 }
 
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+fn signed(version: &str, language: Language) -> Section {
+    Section {
+        heading: language.of("Signed off", "Voor akkoord").to_owned(),
+        lines: vec![format!(
+            "{} {version} {}",
+            language.of("Version", "Versie"),
+            language
+                .of("of this mapping, read and found right:", "van deze mapping, gelezen en juist bevonden:")
+        )],
+        head: head(
+            language,
+            &[("Name", "Naam"), ("Role", "Rol"), ("Date", "Datum"), ("Signature", "Handtekening")],
+        ),
+        rows: vec![vec![String::new(); 4]; 2],
+    }
+}
+
+fn head(language: Language, names: &[(&'static str, &'static str)]) -> Vec<String> {
+    names.iter().map(|(english, dutch)| language.of(english, dutch).to_owned()).collect()
 }

@@ -14,9 +14,8 @@ const STATEMENTS_MAX: usize = 20_000;
 pub(super) struct Statement {
     /// Where the target stands.
     pub place: Place,
-    /// Where its rule stands, and its name.
+    /// Where its rule stands.
     pub rule: Place,
-    pub name: String,
     /// `Observation.code`; elements made by different declarations differ by `#n`. Empty for a statement without target.
     pub target: String,
     /// Whether the element may be there once only, and nothing on the way to it repeats.
@@ -27,8 +26,8 @@ pub(super) struct Statement {
     pub sources: Vec<String>,
     /// Conditions on the way, each in canonical form.
     pub conditions: Vec<Logic>,
-    /// What is written, as in the map.
-    pub text: String,
+    /// What is written, its variables as source paths.
+    pub value: Option<Expression>,
     /// Whether something is written, rather than an element opened for others to fill.
     pub writes: bool,
     /// `translate`: source path and table.
@@ -63,7 +62,7 @@ pub(super) enum Test {
 enum Bound {
     Source(String),
     Target { path: String, type_id: TypeId, once: bool },
-    Value(String),
+    Value(Expression),
 }
 
 pub(super) struct Walk<'p> {
@@ -150,7 +149,8 @@ impl<'p> Walk<'p> {
         let Some((first, steps)) = source.path.split_first() else { return };
         let mut path = match self.bound(first) {
             Some(Bound::Source(path)) => path,
-            Some(Bound::Target { path, .. } | Bound::Value(path)) => path,
+            Some(Bound::Target { path, .. }) => path,
+            Some(Bound::Value(value)) => text(&value),
             None => first.clone(),
         };
         for step in steps {
@@ -174,10 +174,13 @@ impl<'p> Walk<'p> {
     }
 
     fn target(&mut self, rule: &'p Rule, target: &'p Target) {
-        let mut text = match &target.transform {
-            None => String::new(),
-            Some(Transform::Value(value)) => self.canonical(value, ""),
-            Some(Transform::Call(call)) => self.call_text(call, ""),
+        let mut value = match &target.transform {
+            None => None,
+            Some(Transform::Value(value)) => Some(self.resolved(value, "")),
+            Some(Transform::Call(call)) => {
+                let kind = Kind::Function(None, self.resolved_call(call, ""));
+                Some(Expression { kind, place: call.place })
+            }
         };
         let translates = match &target.transform {
             Some(Transform::Call(call)) if call.name == "translate" => {
@@ -217,7 +220,7 @@ impl<'p> Walk<'p> {
             && rule.calls.is_empty()
             && rule.rules.is_empty();
         if is_simple {
-            text = self.sources.last().cloned().unwrap_or_default();
+            value = self.sources.last().map(|path| name(path.clone(), target.place));
         }
         let fills = match &target.transform {
             Some(Transform::Call(call)) => call.name != "create",
@@ -230,13 +233,12 @@ impl<'p> Walk<'p> {
             self.statements.push(Statement {
                 place: target.place,
                 rule: rule.place,
-                name: rule.name.clone().unwrap_or_default(),
                 target: path.clone(),
                 once,
                 choice,
                 sources: self.sources.clone(),
                 conditions: self.conditions.clone(),
-                text: text.clone(),
+                value: value.clone(),
                 writes: fills || (creates && !target.path.is_empty()),
                 translates,
             });
@@ -248,7 +250,7 @@ impl<'p> Walk<'p> {
                     let path = if once { path } else { format!("{path}#{}", self.made) };
                     Bound::Target { path, type_id, once: true }
                 }
-                None => Bound::Value(text),
+                None => Bound::Value(value.unwrap_or(Expression { kind: Kind::Empty, place: target.place })),
             };
             self.scope.push((name.clone(), bound));
         }
@@ -288,9 +290,9 @@ impl<'p> Walk<'p> {
         let Some(group) = self.program.group(&call.name, call.place.file) else { return };
         let arguments = call.arguments.iter().map(|argument| match &argument.kind {
             Kind::Name(name) | Kind::Variable(name) => {
-                self.bound(name).unwrap_or_else(|| Bound::Value(name.clone()))
+                self.bound(name).unwrap_or_else(|| Bound::Source(name.clone()))
             }
-            _ => Bound::Source(self.canonical(argument, "")),
+            _ => Bound::Value(self.resolved(argument, "")),
         });
         let arguments = arguments.collect();
         self.group(group, arguments);
@@ -353,40 +355,85 @@ impl<'p> Walk<'p> {
         }
     }
 
-    /// An expression with its variables as source paths.
     fn canonical(&self, expression: &Expression, focus: &str) -> String {
-        let go = |inner: &Expression| self.canonical(inner, focus);
-        match &expression.kind {
-            Kind::Empty => "{}".to_owned(),
-            Kind::Text(text) => format!("'{text}'"),
-            Kind::Number(number) => number.clone(),
-            Kind::Moment(moment) => format!("@{moment}"),
-            Kind::Quantity(value, unit) => format!("{value} '{unit}'"),
-            Kind::Boolean(value) => value.to_string(),
-            Kind::This => focus.to_owned(),
-            Kind::Name(name) if !focus.is_empty() => format!("{focus}.{name}"),
-            Kind::Name(name) | Kind::Variable(name) => match self.bound(name) {
-                Some(Bound::Source(path) | Bound::Value(path) | Bound::Target { path, .. }) => path,
-                None => format!("%{name}"),
-            },
-            Kind::Member(base, name) => format!("{}.{name}", go(base)),
-            Kind::Function(base, call) => {
-                let before = base.as_ref().map(|base| go(base) + ".").unwrap_or_default();
-                before + &self.call_text(call, focus)
-            }
-            Kind::Index(base, index) => format!("{}[{}]", go(base), go(index)),
-            Kind::Binary(left, operator, right) => format!("{} {operator} {}", go(left), go(right)),
-            Kind::Type(base, operator, name) => format!("{} {operator} {name}", go(base)),
-            Kind::Total => "$total".to_owned(),
-            Kind::Place => "$index".to_owned(),
-            Kind::Negative(base) => format!("-{}", go(base)),
-        }
+        text(&self.resolved(expression, focus))
     }
 
-    fn call_text(&self, call: &Call, focus: &str) -> String {
-        let arguments: Vec<String> =
-            call.arguments.iter().map(|argument| self.canonical(argument, focus)).collect();
-        format!("{}({})", call.name, arguments.join(", "))
+    /// An expression with its variables as source paths; a path is one name, however many steps it has.
+    fn resolved(&self, expression: &Expression, focus: &str) -> Expression {
+        let go = |inner: &Expression| Box::new(self.resolved(inner, focus));
+        let kind = match &expression.kind {
+            Kind::This => Kind::Name(focus.to_owned()),
+            Kind::Name(name) if !focus.is_empty() => Kind::Name(format!("{focus}.{name}")),
+            Kind::Name(name) | Kind::Variable(name) => match self.bound(name) {
+                Some(Bound::Source(path) | Bound::Target { path, .. }) => Kind::Name(path),
+                Some(Bound::Value(value)) => return value,
+                None => Kind::Variable(name.clone()),
+            },
+            Kind::Member(base, name) => match *go(base) {
+                Expression { kind: Kind::Name(path), .. } => Kind::Name(format!("{path}.{name}")),
+                base => Kind::Member(Box::new(base), name.clone()),
+            },
+            Kind::Function(base, call) => {
+                let base = base.as_ref().map(|base| go(base));
+                // What stands inside `where` and its like is said of the items before it (FHIRPath 5.2).
+                let of_each = ["where", "select", "all", "exists", "repeat"].contains(&call.name.as_str());
+                let inner = match &base {
+                    Some(base) if of_each => text(base),
+                    _ => focus.to_owned(),
+                };
+                Kind::Function(base, self.resolved_call(call, &inner))
+            }
+            Kind::Index(base, index) => Kind::Index(go(base), go(index)),
+            Kind::Binary(left, operator, right) => Kind::Binary(go(left), operator.clone(), go(right)),
+            Kind::Type(base, operator, name) => Kind::Type(go(base), operator.clone(), name.clone()),
+            Kind::Negative(base) => Kind::Negative(go(base)),
+            kind @ (Kind::Text(_)
+            | Kind::Number(_)
+            | Kind::Moment(_)
+            | Kind::Quantity(..)
+            | Kind::Boolean(_)
+            | Kind::Total
+            | Kind::Place
+            | Kind::Empty) => kind.clone(),
+        };
+        Expression { kind, place: expression.place }
+    }
+
+    fn resolved_call(&self, call: &Call, focus: &str) -> Call {
+        let arguments = call.arguments.iter().map(|argument| self.resolved(argument, focus)).collect();
+        Call { name: call.name.clone(), arguments, place: call.place }
+    }
+}
+
+fn name(path: String, place: Place) -> Expression {
+    Expression { kind: Kind::Name(path), place }
+}
+
+/// A resolved expression as text: the same for the same meaning, so that two can be compared.
+pub(super) fn text(expression: &Expression) -> String {
+    match &expression.kind {
+        Kind::Empty => "{}".to_owned(),
+        Kind::Text(text) => format!("'{text}'"),
+        Kind::Number(number) => number.clone(),
+        Kind::Moment(moment) => format!("@{moment}"),
+        Kind::Quantity(value, unit) => format!("{value} '{unit}'"),
+        Kind::Boolean(value) => value.to_string(),
+        Kind::This => "$this".to_owned(),
+        Kind::Total => "$total".to_owned(),
+        Kind::Place => "$index".to_owned(),
+        Kind::Name(name) => name.clone(),
+        Kind::Variable(name) => format!("%{name}"),
+        Kind::Member(base, name) => format!("{}.{name}", text(base)),
+        Kind::Function(base, call) => {
+            let before = base.as_ref().map(|base| text(base) + ".").unwrap_or_default();
+            let arguments: Vec<String> = call.arguments.iter().map(text).collect();
+            format!("{before}{}({})", call.name, arguments.join(", "))
+        }
+        Kind::Index(base, index) => format!("{}[{}]", text(base), text(index)),
+        Kind::Binary(left, operator, right) => format!("{} {operator} {}", text(left), text(right)),
+        Kind::Type(base, operator, name) => format!("{} {operator} {name}", text(base)),
+        Kind::Negative(base) => format!("-{}", text(base)),
     }
 }
 

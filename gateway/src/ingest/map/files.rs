@@ -34,6 +34,19 @@ pub fn write_shipped(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Names of the folders a new one can begin as: of vendors, and those in force.
+pub fn templates() -> Vec<&'static str> {
+    let mut names: Vec<&str> = VENDORS.iter().chain(SHIPPED).map(|(folder, ..)| *folder).collect();
+    names.dedup();
+    names
+}
+
+/// Files of such a folder; empty for a name that is none.
+pub fn template(name: &str) -> Files {
+    let files = VENDORS.iter().chain(SHIPPED).filter(|(folder, ..)| *folder == name);
+    files.map(|(_, path, bytes)| ((*path).to_owned(), bytes.to_vec())).collect()
+}
+
 /// Every folder below `root` that has a `mapping.toml`, by name, its cases included.
 pub(super) fn read_folders(root: &Path) -> io::Result<BTreeMap<String, Files>> {
     let mut folders = BTreeMap::new();

@@ -1,60 +1,30 @@
 //! From a CSV sample: an Observation per column that holds something measured or said, identity from the columns that say
 //! who and when.
 
+mod role;
+
 use std::collections::BTreeSet;
 
-use super::{Files, head, literal, manifest, step};
-use crate::bsn::Bsn;
+use super::{Files, codes_header, head, literal, manifest, quoted, step};
 use crate::case::excerpt::decode;
 use crate::source::{Limits, csv};
+use role::{Role, plain, role, units};
 
-/// Distinct words a column may hold and still be a list of codes.
-const CODES_MAX: usize = 12;
-
-/// What a column seems to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Role {
-    /// A BSN: whose row it is.
-    Bsn,
-    /// The sender's own patient number.
-    Patient,
-    /// A day, in this form.
-    Day(&'static str),
-    /// A number, in this unit (text, UCUM).
-    Number(Option<(&'static str, &'static str)>),
-    /// One of few words.
-    Code(BTreeSet<String>),
-    /// Who somebody is: not taken over.
-    Person,
-    /// Free text.
-    Text,
-    /// Empty in the sample.
-    Unknown,
-}
-
-/// Endings of column names that tell a unit: ending, text, UCUM.
-const UNITS: [(&str, &str, &str); 16] = [
-    ("_kg", "kg", "kg"),
-    ("_g", "g", "g"),
-    ("_cm", "cm", "cm"),
-    ("_l", "L", "L"),
-    ("_liter", "L", "L"),
-    ("_ml", "mL", "mL"),
-    ("_lmin", "L/min", "L/min"),
-    ("_l_min", "L/min", "L/min"),
-    ("_cmh2o", "cmH2O", "cm[H2O]"),
-    ("_kpa", "kPa", "kPa"),
-    ("_mmhg", "mmHg", "mm[Hg]"),
-    ("_pct", "%", "%"),
-    ("_procent", "%", "%"),
-    ("_mmol", "mmol/L", "mmol/L"),
-    ("_uur", "h", "h"),
-    ("_min", "/min", "/min"),
+/// What a column is, by a word in its name, and the group of the library that knows its code and unit.
+const KNOWN: [(&str, &str); 12] = [
+    ("alsfrs", "lib/als has AlsfrsItem, AlsfrsSubscore and AlsfrsTotal"),
+    ("fvc", "lib/als has LungFunction(value, 'fvc', o) and BodyPosition"),
+    ("snip", "lib/als has LungFunction(value, 'snip', o)"),
+    ("mip", "lib/als has LungFunction(value, 'mip', o)"),
+    ("mep", "lib/als has LungFunction(value, 'mep', o)"),
+    ("pcf", "lib/als has LungFunction(value, 'pcf', o)"),
+    ("pco2", "lib/als has BloodGas(value, unit, 'pco2', sample, o)"),
+    ("po2", "lib/als has BloodGas(value, unit, 'po2', sample, o)"),
+    ("bicarb", "lib/als has BloodGas(value, unit, 'bicarbonate', sample, o)"),
+    ("gewicht", "lib/als has BodyWeight(value, unit, o)"),
+    ("stadium", "lib/als has AlsStage"),
+    ("niv", "lib/als has NivSettings"),
 ];
-
-/// Words in column names of people's particulars.
-const PERSON: [&str; 9] =
-    ["naam", "adres", "straat", "postcode", "woonplaats", "telefoon", "mail", "geboorte", "geslacht"];
 
 pub(super) fn folder(id: &str, sender: &str, sample: &[u8]) -> Result<Files, String> {
     let encoding = if std::str::from_utf8(sample).is_ok() { "utf-8" } else { "windows-1252" };
@@ -81,8 +51,9 @@ pub(super) fn folder(id: &str, sender: &str, sample: &[u8]) -> Result<Files, Str
     let values = |column: &str| -> Vec<&str> {
         rows.iter().flat_map(|row| tree.named(*row, column).filter_map(|cell| tree.text(cell))).collect()
     };
-    let roles: Vec<(&String, Role)> =
+    let mut roles: Vec<(&String, Role)> =
         columns.iter().map(|column| (column, role(column, &values(column)))).collect();
+    units(&mut roles);
     let comma = roles.iter().any(|(column, role)| {
         matches!(role, Role::Number(_)) && values(column).iter().any(|value| value.contains(','))
     });
@@ -93,7 +64,7 @@ pub(super) fn folder(id: &str, sender: &str, sample: &[u8]) -> Result<Files, Str
         .filter(|(_, role)| matches!(role, Role::Number(_)))
         .map(|(column, _)| toml_text(column))
         .collect();
-    let mut toml = manifest(id, sender, "csv", &format!("columns = [{}]\n", quoted.join(", ")));
+    let mut toml = manifest(id, sender, "csv", "", &format!("columns = [{}]\n", quoted.join(", ")));
     toml += &format!(
         "\n[csv]\nseparator = {}\nencoding = \"{encoding}\"\ndecimal = \"{}\"\nnumbers = [{}]\n",
         toml_text(&separator.to_string()),
@@ -113,48 +84,6 @@ pub(super) fn folder(id: &str, sender: &str, sample: &[u8]) -> Result<Files, Str
     Ok(files)
 }
 
-fn role(column: &str, values: &[&str]) -> Role {
-    let name = column.to_lowercase();
-    let all =
-        |test: &dyn Fn(&str) -> bool| !values.is_empty() && values.iter().all(|value| test(value.trim()));
-    if all(&|value| value.len() == 9 && Bsn::parse(value).is_ok())
-        || (name.contains("bsn") && !values.is_empty())
-    {
-        return Role::Bsn;
-    }
-    if ["patient", "client", "dossier"].iter().any(|word| name.contains(word)) && !name.contains("naam") {
-        return Role::Patient;
-    }
-    if PERSON.iter().any(|word| name.contains(word)) {
-        return Role::Person;
-    }
-    for form in ["dd-MM-yyyy", "yyyy-MM-dd", "dd/MM/yyyy", "d-M-yyyy", "yyyyMMdd"] {
-        if all(&|value| crate::plan::is_date(value, form)) {
-            return Role::Day(form);
-        }
-    }
-    if all(&is_number) {
-        let unit =
-            UNITS.iter().find(|(ending, ..)| name.ends_with(ending)).map(|(_, text, ucum)| (*text, *ucum));
-        return Role::Number(unit);
-    }
-    if values.is_empty() {
-        return Role::Unknown;
-    }
-    let distinct: BTreeSet<String> = values.iter().map(|value| value.trim().to_owned()).collect();
-    let short = distinct
-        .iter()
-        .all(|value| value.chars().count() <= 30 && !value.contains(". ") && !value.ends_with('.'));
-    if short && distinct.len() <= CODES_MAX { Role::Code(distinct) } else { Role::Text }
-}
-
-fn is_number(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    digits.bytes().any(|b| b.is_ascii_digit())
-        && digits.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'.')
-        && digits.matches([',', '.']).count() <= 1
-}
-
 fn map(id: &str, roles: &[(&String, Role)]) -> String {
     let mut map = head(id, "File", &["Observation"]);
     map += "group File(source file : File) {\n  file.row as row then Row(row) \"row\";\n}\n\n";
@@ -170,6 +99,12 @@ fn map(id: &str, roles: &[(&String, Role)]) -> String {
         .map(|(column, role)| (*column, role.clone()))
         .or_else(|| roles.first().map(|(column, _)| (*column, Role::Patient)));
     let (who, kind) = who.unwrap_or_else(|| (roles[0].0, Role::Patient));
+    let unit_of = |column: &str| {
+        roles
+            .iter()
+            .find(|(_, role)| matches!(role, Role::UnitOf(number) if number == column))
+            .map(|(unit, _)| unit.as_str())
+    };
     for (column, role) in roles {
         let (source, name) = (step(column), literal(column));
         let rule = format!("\"{}\"", column.replace('"', "'"));
@@ -192,6 +127,28 @@ fn map(id: &str, roles: &[(&String, Role)]) -> String {
                 map += &format!("  row.{source} as value -> use(value) {rule}; // TODO: what is this for?\n");
                 continue;
             }
+            Role::UnitOf(number) => {
+                map += &format!(
+                    "  row.{source} as value -> use(value) {rule}; // the unit of `{number}`: see there\n"
+                );
+                continue;
+            }
+            Role::Time => {
+                map += &format!(
+                    "  row.{source} as value -> use(value) {rule}; // TODO: the time of day belongs to the date in Common\n"
+                );
+                continue;
+            }
+            Role::Professional => {
+                map += &format!(
+                    "  row.{source} as value -> use(value) {rule}; // TODO: the performer of which results? (ref('Practitioner', ...))\n"
+                );
+                continue;
+            }
+            Role::Number(_) if unit_of(column).is_some() => {
+                let unit = unit_of(column).map(step).unwrap_or_default();
+                format!("o.value = qty(value, (row.{unit}))")
+            }
             Role::Number(Some((unit, ucum))) => format!(
                 "o.value = qty(value, {}, 'http://unitsofmeasure.org', {})",
                 literal(unit),
@@ -204,13 +161,20 @@ fn map(id: &str, roles: &[(&String, Role)]) -> String {
             }
             Role::Text => "o.valueString = value".to_owned(),
         };
-        let todo = if *role == Role::Number(None) { "which code and unit?" } else { "which code?" };
+        let todo = if *role == Role::Number(None) && unit_of(column).is_none() {
+            "which code and unit?"
+        } else {
+            "which code?"
+        };
+        let name_of = plain(column);
+        let known = KNOWN.iter().find(|(word, _)| name_of.split('_').any(|part| part.starts_with(word)));
+        let todo = known.map_or(todo.to_owned(), |(_, group)| format!("{todo} {group}"));
         map += &format!(
             "  row.{source} as value -> create('Observation') as o then {{ // TODO: {todo}\n    row then Common(row, {name}, o) \
-             \"common\";\n    value -> {value} \"value\";\n  }} {rule};\n"
+             \"common\";\n    value -> o.code = cc({name}), {value} \"value\";\n  }} {rule};\n"
         );
     }
-    map += "}\n\n/// What every Observation of a row has in common. `name` is the column: its code, and part of its identity.\n";
+    map += "}\n\n/// What every Observation of a row has in common. `name` is the column: part of its identity.\n";
     map += "group Common(source row : Row, source name : string, target o : Observation) {\n";
     let column = step(who);
     let part = match kind {
@@ -244,22 +208,16 @@ fn map(id: &str, roles: &[(&String, Role)]) -> String {
             map += "  // TODO: no column says when: a second value of a patient would replace the first\n"
         }
     }
-    map += "  row -> o.status = 'final' \"status\"; // TODO: does the sender export results that are not final?\n";
-    map +=
-        "  name -> o.code = cc(name) \"code\"; // TODO: a code of LOINC, SNOMED or a list of your own\n}\n";
+    map += "  row -> o.status = 'final' \"status\"; // TODO: does the sender export results that are not final?\n}\n";
     map
 }
 
 /// A code table that keeps every word as it is, for somebody to fill in.
 fn codes(words: &BTreeSet<String>) -> String {
-    let mut text = crate::codes::HEADER.join(",") + "\n";
+    let mut text = codes_header();
     for word in words {
-        let quoted = if word.contains([',', '"']) {
-            format!("\"{}\"", word.replace('"', "\"\""))
-        } else {
-            word.clone()
-        };
-        text += &format!(",{quoted},{quoted},,,,noMap,TODO: find its code or leave it\n");
+        let word = quoted(word);
+        text += &format!(",{word},{word},,,,noMap,TODO: find its code or leave it\n");
     }
     text
 }

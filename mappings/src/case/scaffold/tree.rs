@@ -1,7 +1,7 @@
-//! From an HL7v2 or JSON sample: a resource with a line per field. Results (OBX) become Observations; a FHIR resource
-//! becomes the R4 resource of its name, as far as R4 has its elements.
+//! From an HL7v2, JSON or XML sample: a resource with a line per field. Results (OBX) of another message than ORU^R01 become Observations;
+//! a FHIR resource becomes the R4 resource of its name, as far as R4 has its elements.
 
-use super::{Files, head, literal, manifest, step};
+use super::{Files, head, literal, manifest, read, step};
 use crate::plan::shape::shapes;
 use crate::source::{Format, Limits, NodeId, Tree, hl7v2, json, xml};
 
@@ -9,23 +9,20 @@ use crate::source::{Format, Limits, NodeId, Tree, hl7v2, json, xml};
 const FIELDS_MAX: usize = 400;
 
 pub(super) fn folder(id: &str, sender: &str, sample: &[u8], format: Format) -> Result<Files, String> {
-    let parsed = match format {
-        Format::Hl7v2 => hl7v2::parse(sample, None, Limits::default()),
+    let (parsed, charset) = read(|agreed| match format {
+        Format::Hl7v2 => hl7v2::parse(sample, agreed, Limits::default()),
         Format::Xml => xml::parse(sample, Limits::default()),
         _ => json::parse(sample, Limits::default()),
-    };
-    if let Some(fatal) =
-        parsed.findings.iter().find(|finding| finding.severity >= crate::finding::Severity::Error)
-    {
-        return Err(format!(
-            "the sample cannot be read: line {}: {} {}",
-            fatal.line, fatal.text, fatal.remedy
-        ));
-    }
+    })?;
     let kind = parsed.facts.message_type.clone();
     let (rule, map, extension) = match format {
         Format::Hl7v2 => {
             let kind = kind.ok_or("the message names no type (MSH-9): put it in")?;
+            if kind == "ORU^R01" {
+                let mut files = super::result::folder(id, sender, charset, &parsed.tree)?;
+                files.insert("cases/first/in.hl7".to_owned(), sample.to_vec());
+                return Ok(files);
+            }
             (format!("message_types = [\"{kind}\"]\n"), message(id, &parsed.tree), "hl7")
         }
         _ => {
@@ -36,7 +33,7 @@ pub(super) fn folder(id: &str, sender: &str, sample: &[u8], format: Format) -> R
                 Some(kind) => {
                     // FHIR is one model in two notations: its XML is read by the folder for its JSON.
                     let rule = format!("resource_types = [\"{kind}\"]\n");
-                    let toml = manifest(id, sender, "json", &rule);
+                    let toml = manifest(id, sender, "json", "", &rule);
                     let map = resource(id, &parsed.tree, &kind);
                     return Ok(Files::from([
                         ("mapping.toml".to_owned(), toml.into_bytes()),
@@ -44,12 +41,17 @@ pub(super) fn folder(id: &str, sender: &str, sample: &[u8], format: Format) -> R
                         (format!("cases/first/in.{extension}"), sample.to_vec()),
                     ]));
                 }
+                // CDA (HL7 CDA release 2): the root says so.
+                None if parsed.tree.name(parsed.tree.root()) == "ClinicalDocument" => {
+                    let rule = "resource_types = [\"ClinicalDocument\"]\n".to_owned();
+                    (rule, super::cda::map(id, &parsed.tree), extension)
+                }
                 None => (String::new(), document(id, &parsed.tree), extension),
             }
         }
     };
     let files = [
-        ("mapping.toml".to_owned(), manifest(id, sender, format.as_str(), &rule)),
+        ("mapping.toml".to_owned(), manifest(id, sender, format.as_str(), charset, &rule)),
         ("map.fml".to_owned(), map),
         (format!("cases/first/in.{extension}"), String::new()),
     ];
@@ -59,7 +61,7 @@ pub(super) fn folder(id: &str, sender: &str, sample: &[u8], format: Format) -> R
 }
 
 /// Paths of the leaves from the root, each once, in document order, without those below a node of `stop`.
-fn paths(tree: &Tree, stop: &str) -> Vec<String> {
+pub(super) fn paths(tree: &Tree, stop: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for leaf in tree.leaves() {
         let mut steps = Vec::new();
