@@ -496,7 +496,7 @@ fn the_shipped_folders_show_account_and_lint_clean() {
             // Nobody signs a line that does not end.
             let longest = shown.lines().map(|line| line.chars().count()).max().unwrap();
             let line = shown.lines().find(|line| line.chars().count() == longest).unwrap();
-            assert!(longest < 2_500, "{name}: {longest}: {line}");
+            assert!(longest < 4_000, "{name}: {longest}: {line}");
         }
         let report = case::report(&compiled);
         assert!(!report.failed(), "{name}: {report}");

@@ -57,17 +57,16 @@ pub(super) fn code_tables(compiled: &CompiledFolder, language: Language) -> Vec<
             let becomes = if row.target_code.is_empty() {
                 language.of("kept as it is", "blijft zoals het is").to_owned()
             } else {
-                format!(
-                    "{} ({} `{}`)",
-                    row.target_display,
-                    words::system(&row.target_system),
-                    row.target_code
-                )
+                let list = words::system(&row.target_system);
+                match format!("{list} `{}`", row.target_code).trim_start() {
+                    code if row.target_display.is_empty() => code.to_owned(),
+                    code => format!("{} ({code})", row.target_display),
+                }
             };
             vec![
                 format!("`{}`", row.code),
                 row.display.clone(),
-                becomes.trim_start().to_owned(),
+                becomes,
                 relationship(row.relationship, language).to_owned(),
             ]
         });

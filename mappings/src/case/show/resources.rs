@@ -8,6 +8,8 @@ use crate::case::walk::Logic;
 
 /// From how many resources of a type on they share a table, a line each.
 const TABLE_FROM: usize = 3;
+/// Elements beyond code and value that fit on such a line; resources that mostly have more get a table each.
+const LINE_MAX: usize = 16;
 
 /// One resource the map makes: what makes it, and what is written in it.
 struct Made<'s> {
@@ -58,7 +60,8 @@ pub(super) fn resources(statements: &[Said], language: Language) -> Vec<Section>
             .filter(|made| !made.rows.is_empty())
             .collect();
         let title = words::type_name(name, language);
-        if all.len() >= TABLE_FROM {
+        let short = all.iter().filter(|made| made.rows.len() <= LINE_MAX).count();
+        if all.len() >= TABLE_FROM && 2 * short > all.len() {
             sections.extend(table(&all, &title, language));
             continue;
         }

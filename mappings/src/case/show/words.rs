@@ -79,6 +79,7 @@ pub(super) fn value(expression: &Expression, language: Language) -> String {
                 ("cc" | "c", [text]) => go(text),
                 ("cc" | "c", [_, code, rest @ ..]) => {
                     let list = literal(0).map(system).unwrap_or_default();
+                    let list = list.trim();
                     match (rest.first(), literal(1)) {
                         (Some(shown), Some(code)) => {
                             format!("{} ({list} `{code}`)", go(shown).trim_matches(['“', '”']))
@@ -113,6 +114,12 @@ pub(super) fn value(expression: &Expression, language: Language) -> String {
                     let list = literal(1).map(system).unwrap_or_default();
                     format!("{} {list} {}", literal(0).unwrap_or_default(), go(who)).replace("  ", " ")
                 }
+                // A number made of others: which those are says more than how.
+                ("stable", _) => {
+                    let mut read = Vec::new();
+                    arguments.iter().for_each(|argument| fields(argument, &mut read));
+                    read.join(", ")
+                }
                 ("translate" | "lookup", [from, ..]) => format!(
                     "{} {} `{}`",
                     go(from),
@@ -123,8 +130,7 @@ pub(super) fn value(expression: &Expression, language: Language) -> String {
                     format!("{} {}", language.of("the date", "de datum"), go(from))
                 }
                 (
-                    "cast" | "copy" | "decimalComma" | "bsn" | "reference" | "truncate" | "oidOrUri"
-                    | "stable",
+                    "cast" | "copy" | "decimalComma" | "bsn" | "reference" | "truncate" | "oidOrUri",
                     [from, ..],
                 ) => go(from),
                 ("iif", [when, yes, rest @ ..]) => {
@@ -159,7 +165,7 @@ fn raw(text: &str) -> String {
             token.push(c);
             continue;
         }
-        if token.contains('.') && !token.starts_with(|c: char| c.is_ascii_digit()) {
+        if token.contains('.') && token.starts_with(|c: char| c.is_alphabetic()) {
             shown += &field(&token);
         } else {
             shown += &token;
@@ -176,17 +182,21 @@ fn raw(text: &str) -> String {
 
 /// A condition in words; empty where it goes without saying.
 pub(super) fn condition(logic: &Logic, language: Language) -> String {
-    let list = |parts: &[Logic], with: &str| {
-        let words: Vec<String> =
-            parts.iter().map(|part| condition(part, language)).filter(|w| !w.is_empty()).collect();
-        words.join(with)
+    // Of what a group was called with, the outcome is known: it says nothing.
+    let list = |parts: &[Logic], settled: bool| -> Vec<String> {
+        let open = parts.iter().filter(|part| known(part) != Some(settled));
+        open.map(|part| condition(part, language)).filter(|words| !words.is_empty()).collect()
     };
-    let name = |path: &str| format!("`{}`", field(path));
+    let name = |path: &str| match path.contains('(') {
+        true => raw(path),
+        false => format!("`{}`", field(path)),
+    };
     match logic {
-        Logic::All(parts) => list(parts, language.of(" and ", " en ")),
-        Logic::Any(parts) => match list(parts, language.of(" or ", " of ")) {
-            words if words.is_empty() => words,
-            words => format!("({words})"),
+        Logic::All(parts) => list(parts, true).join(language.of(" and ", " en ")),
+        Logic::Any(parts) => match list(parts, false).as_slice() {
+            [] => String::new(),
+            [one] => one.clone(),
+            words => format!("({})", words.join(language.of(" or ", " of "))),
         },
         Logic::Is(Test::True, true) => String::new(),
         Logic::Is(Test::True, false) => language.of("never", "nooit").to_owned(),
