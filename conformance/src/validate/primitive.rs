@@ -120,31 +120,87 @@ fn string<'d>(walk: &mut Walk<'d>, type_: &str, text: Cow<'d, str>, value: Node<
     }
 }
 
-/// Whether a value is valid beyond doubt. `text` is its string, number lexeme or truth value, of the JSON kind its type has.
-pub(super) fn is_sure(type_: &str, text: &str) -> bool {
-    const DAYS: &[Precision] = &[Precision::Year, Precision::Month, Precision::Day];
-    const INSTANTS: &[Precision] = &[Precision::Second, Precision::Fraction];
-    let is_plain = || {
-        (1..=STRING_CHARS_MAX).contains(&text.len())
-            && text.bytes().all(|b| b >= 32 || matches!(b, b'\t' | b'\n' | b'\r'))
-    };
-    match type_ {
-        "boolean" | "decimal" => true,
-        "integer" | "unsignedInt" | "positiveInt" => number(type_, text).is_none(),
-        _ if !is_plain() => false,
-        "string" | "markdown" => true,
-        "code" => is_code(text),
-        "id" => is_id(text),
-        "uri" | "url" | "canonical" => !text.contains(char::is_whitespace),
-        "oid" => is_oid(text),
-        "uuid" => is_uuid(text),
-        "base64Binary" => is_base64(text),
-        "date" => date(text, DAYS).is_none(),
-        "dateTime" => FhirDateTime::read(text, None).is_ok_and(|read| read.precision != Precision::Minute),
-        "instant" => date(text, INSTANTS).is_none(),
-        "time" => is_time(text),
-        // Narrative, and what is no type of R4.
-        _ => false,
+/// The forms of primitives, told apart once for each element rather than by name for each value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Any,
+    Integer,
+    UnsignedInt,
+    PositiveInt,
+    String,
+    Code,
+    Id,
+    Uri,
+    Oid,
+    Uuid,
+    Base64Binary,
+    Date,
+    DateTime,
+    Instant,
+    Time,
+    /// Narrative, and what is no type of R4.
+    Unknown,
+}
+
+impl Form {
+    pub(super) fn of(type_: &str) -> Form {
+        match type_ {
+            "boolean" | "decimal" => Form::Any,
+            "integer" => Form::Integer,
+            "unsignedInt" => Form::UnsignedInt,
+            "positiveInt" => Form::PositiveInt,
+            "string" | "markdown" => Form::String,
+            "code" => Form::Code,
+            "id" => Form::Id,
+            "uri" | "url" | "canonical" => Form::Uri,
+            "oid" => Form::Oid,
+            "uuid" => Form::Uuid,
+            "base64Binary" => Form::Base64Binary,
+            "date" => Form::Date,
+            "dateTime" => Form::DateTime,
+            "instant" => Form::Instant,
+            "time" => Form::Time,
+            _ => Form::Unknown,
+        }
+    }
+
+    /// Whether a value is valid beyond doubt. `text` is its string, number lexeme or truth value, of the JSON kind its type has.
+    pub(super) fn is_sure(self, text: &str) -> bool {
+        const DAYS: &[Precision] = &[Precision::Year, Precision::Month, Precision::Day];
+        const INSTANTS: &[Precision] = &[Precision::Second, Precision::Fraction];
+        let is_plain = || {
+            (1..=STRING_CHARS_MAX).contains(&text.len())
+                && text.bytes().all(|b| b >= 32 || matches!(b, b'\t' | b'\n' | b'\r'))
+        };
+        match self {
+            Form::Any => true,
+            Form::Integer => number("integer", text).is_none(),
+            Form::UnsignedInt => number("unsignedInt", text).is_none(),
+            Form::PositiveInt => number("positiveInt", text).is_none(),
+            _ if !is_plain() => false,
+            Form::String => true,
+            Form::Code => !has_space(text) || is_code(text),
+            Form::Id => is_id(text),
+            Form::Uri => !has_space(text),
+            Form::Oid => is_oid(text),
+            Form::Uuid => is_uuid(text),
+            Form::Base64Binary => is_base64(text),
+            Form::Date => date(text, DAYS).is_none(),
+            Form::DateTime => {
+                FhirDateTime::read(text, None).is_ok_and(|read| read.precision != Precision::Minute)
+            }
+            Form::Instant => date(text, INSTANTS).is_none(),
+            Form::Time => is_time(text),
+            Form::Unknown => false,
+        }
+    }
+}
+
+/// White space anywhere; in ASCII without reading characters.
+fn has_space(text: &str) -> bool {
+    match text.is_ascii() {
+        true => text.bytes().any(|b| matches!(b, b' ' | 9..=13)),
+        false => text.contains(char::is_whitespace),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::definitions::{
 use crate::fhirpath::Presence;
 use crate::path::{ReferenceTarget, has_scheme, parse_reference};
 
-use super::{judged::left_out, primitive};
+use super::{judged::left_out, primitive::Form};
 
 /// Every structure of R4, by its id.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ struct SureElement {
 pub struct SureType {
     structure: StructureId,
     type_: &'static ElementType,
+    form: Form,
+    is_reference: bool,
     bound: Option<&'static ValueSet>,
     /// Rules declared at the element, over the object in it.
     rules: Vec<Presence>,
@@ -141,13 +143,14 @@ impl SureType {
         }
         rules.retain(|rule| *rule != Presence::Always);
         let bound = bound.and_then(|bound| definitions.value_set(bound.value_set));
-        SureType { structure: type_.structure, type_, bound, rules }
+        let (form, is_reference) = (Form::of(type_.code), type_.code == "Reference");
+        SureType { structure: type_.structure, type_, form, is_reference, bound, rules }
     }
 
     /// Whether a primitive is valid: `text` is its string, number lexeme or truth value, of the JSON kind its type has.
     pub fn primitive(&self, text: &str) -> bool {
         self.rules.is_empty()
-            && primitive::is_sure(self.type_.code, text)
+            && self.form.is_sure(text)
             && self.bound.is_none_or(|set| match self.type_.code {
                 "code" | "string" | "uri" => set.contains(None, text),
                 _ => true,
@@ -162,6 +165,11 @@ impl SureType {
     /// The value set that one coding of the element must be of, for a Coding or CodeableConcept.
     pub fn bound(&self) -> Option<&'static ValueSet> {
         self.bound.filter(|_| matches!(self.type_.code, "Coding" | "CodeableConcept"))
+    }
+
+    /// Whether the element is a Reference.
+    pub fn is_reference(&self) -> bool {
+        self.is_reference
     }
 
     /// Whether the text of `Reference.reference` may stand in this element.
