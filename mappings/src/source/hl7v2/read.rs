@@ -25,6 +25,8 @@ pub(super) struct Reader<'b> {
     parsed: Parsed,
     /// What each byte may begin or end, by its value.
     marks: [u8; 256],
+    /// The delimiters of the segment being read; its room serves every segment.
+    cuts: Vec<Cut>,
     /// Whether the tree keeps the whole message, so that a value as sent is its place.
     is_kept: bool,
     /// Segments met so far, by name, over the whole message.
@@ -33,6 +35,33 @@ pub(super) struct Reader<'b> {
     line_start: usize,
     /// The segment being read: name and number in the message.
     anchor: (&'b str, u32),
+}
+
+/// A byte that begins or ends something: where it stands and what it may be.
+#[derive(Clone, Copy)]
+struct Cut {
+    at: usize,
+    mark: u8,
+}
+
+/// Takes from `cuts` those before the first with the mark `stop`, and that one; gives where it stands (else `end`) and those before it.
+fn until<'c>(cuts: &mut &'c [Cut], stop: u8, end: usize) -> (usize, &'c [Cut]) {
+    let all = *cuts;
+    match all.iter().position(|cut| cut.mark & stop != 0) {
+        Some(place) => {
+            *cuts = all.get(place + 1..).unwrap_or_default();
+            (all.get(place).map_or(end, |cut| cut.at), all.get(..place).unwrap_or_default())
+        }
+        None => {
+            *cuts = &[];
+            (end, all)
+        }
+    }
+}
+
+/// Whether one of them has the mark.
+fn has(cuts: &[Cut], mark: u8) -> bool {
+    cuts.iter().any(|cut| cut.mark & mark != 0)
 }
 
 /// Bits of [`Reader::marks`].
@@ -79,6 +108,7 @@ impl<'b> Reader<'b> {
             limits,
             parsed,
             marks,
+            cuts: Vec::new(),
             is_kept: text.is_some(),
             met: HashMap::default(),
             line: 0,
@@ -213,7 +243,7 @@ impl<'b> Reader<'b> {
         let mut number = 1;
         if matches!(name, "MSH" | "BHS" | "FHS") {
             // The separator is field 1 and the encoding characters are field 2, to be taken literally.
-            let encoding = self.scan(start, line.end, FIELD).0;
+            let encoding = self.field_end(start, line.end);
             for (number, from, to) in [(1, line.start + 3, start), (2, start, encoding)] {
                 if from < to && to <= self.bytes.len() {
                     let field = self.field_symbol(symbol, name, number);
@@ -225,43 +255,46 @@ impl<'b> Reader<'b> {
             start = encoding + 1;
             number = 3;
         }
+        let cuts = self.cut(start, line.end);
+        let mut rest = cuts.as_slice();
         while start <= line.end {
-            let (end, met) = self.scan(start, line.end, FIELD);
+            let (end, inside) = until(&mut rest, FIELD, line.end);
             if end > start {
                 let field = self.field_symbol(symbol, name, number);
-                if met & (REPETITION | COMPONENT | SUBCOMPONENT) == 0 {
-                    let value = self.value(start, end, met);
-                    self.parsed.tree.push_ordinal(node, field, value, span(start, end), 1);
+                if has(inside, REPETITION | COMPONENT | SUBCOMPONENT) {
+                    self.field(node, field, (start, end, inside));
                 } else {
-                    self.field(node, field, start, end);
+                    let value = self.value(start, end, inside);
+                    self.parsed.tree.push_ordinal(node, field, value, span(start, end), 1);
                 }
             }
             if self.parsed.tree.len() >= self.limits.nodes_max as usize {
-                return;
+                break;
             }
             start = end + 1;
             number += 1;
         }
+        self.cuts = cuts;
     }
 
-    fn field(&mut self, segment: NodeId, field: Symbol, start: usize, end: usize) {
-        let mut start = start;
+    fn field(&mut self, segment: NodeId, field: Symbol, (start, end, cuts): (usize, usize, &[Cut])) {
+        let (mut start, mut rest) = (start, cuts);
         let mut repetition = 1;
         while start <= end {
-            let (stop, met) = self.scan(start, end, REPETITION);
-            self.composite(segment, (field, repetition), (start, stop, met), 0);
+            let (stop, inside) = until(&mut rest, REPETITION, end);
+            self.composite(segment, (field, repetition), (start, stop, inside), 0);
             start = stop + 1;
             repetition += 1;
         }
     }
 
     /// A field (`level` 0), component (1) or subcomponent (2): a leaf, or a node with parts where the next delimiter occurs.
-    /// `met`: the marks of its bytes.
+    /// `cuts`: those within it.
     fn composite(
         &mut self,
         parent: NodeId,
         (name, ordinal): (Symbol, u32),
-        (start, end, met): (usize, usize, u8),
+        (start, end, cuts): (usize, usize, &[Cut]),
         level: u8,
     ) {
         let parts = match level {
@@ -269,41 +302,42 @@ impl<'b> Reader<'b> {
             1 => SUBCOMPONENT,
             _ => 0,
         };
-        if met & parts == 0 {
+        let parting = cuts.iter().filter(|cut| cut.mark & parts != 0).count();
+        if parting == 0 {
             if end > start {
-                let value = self.value(start, end, met);
+                let value = self.value(start, end, cuts);
                 self.parsed.tree.push_ordinal(parent, name, value, span(start, end), ordinal);
             }
             return;
         }
-        let text = self.bytes.get(start..end).unwrap_or_default();
-        if text.iter().all(|&byte| self.mark(byte) & parts != 0) {
+        // Nothing but delimiters.
+        if parting == end - start {
             return;
         }
         let node = self.parsed.tree.push_ordinal(parent, name, Value::None, span(start, end), ordinal);
         // A component exists even where only subcomponents separate: `a&b` is C1 with S1 and S2.
         let delimiter = if level == 0 { COMPONENT } else { SUBCOMPONENT };
-        let mut from = start;
+        let (mut from, mut rest) = (start, cuts);
         let mut number = 1;
         while from <= end {
-            let (to, met) = self.scan(from, end, delimiter);
+            let (to, inside) = until(&mut rest, delimiter, end);
             if to > from {
                 let part = self.part_symbol(level, number);
-                self.composite(node, (part, 1), (from, to, met), level + 1);
+                self.composite(node, (part, 1), (from, to, inside), level + 1);
             }
             from = to + 1;
             number += 1;
         }
     }
 
-    /// `met`: the marks of its bytes.
-    fn value(&mut self, start: usize, end: usize, met: u8) -> Value {
+    /// `cuts`: those within it.
+    fn value(&mut self, start: usize, end: usize, cuts: &[Cut]) -> Value {
         let raw = self.bytes.get(start..end).unwrap_or_default();
         if raw == b"\"\"" {
             return Value::Null;
         }
         match self.delimiters.escape {
-            Some(_) if met & ESCAPE != 0 => {
+            Some(_) if has(cuts, ESCAPE) => {
                 let (text, finding) = escape::unescape(raw, &self.delimiters, self.charset);
                 if let Some((at, finding)) = finding {
                     self.find(finding, span(start + at, end));
@@ -387,17 +421,23 @@ impl<'b> Reader<'b> {
         self.marks.get(usize::from(byte)).copied().unwrap_or_default()
     }
 
-    /// Up to the first byte with the mark `stop`, or `end`; and all marks of the bytes before it.
-    fn scan(&self, start: usize, end: usize, stop: u8) -> (usize, u8) {
-        let mut met = 0;
+    /// The delimiters from `start` to `end`, found in one pass; everything after asks these. The room is to be given back.
+    fn cut(&mut self, start: usize, end: usize) -> Vec<Cut> {
+        let mut cuts = std::mem::take(&mut self.cuts);
+        cuts.clear();
         for (at, &byte) in self.bytes.get(start..end).unwrap_or_default().iter().enumerate() {
             let mark = self.mark(byte);
-            if mark & stop != 0 {
-                return (start + at, met);
+            if mark != 0 {
+                cuts.push(Cut { at: start + at, mark });
             }
-            met |= mark;
         }
-        (end, met)
+        cuts
+    }
+
+    /// Up to the first separator of fields, or `end`.
+    fn field_end(&self, start: usize, end: usize) -> usize {
+        let bytes = self.bytes.get(start..end).unwrap_or_default();
+        bytes.iter().position(|&byte| self.mark(byte) & FIELD != 0).map_or(end, |at| start + at)
     }
 
     /// `OBX_5` of `OBX`: behind the segment's own name where that is known, else a name of this document.
