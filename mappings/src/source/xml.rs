@@ -11,6 +11,7 @@ mod decode;
 mod fhir;
 
 use roxmltree::{Document, Error, Node, ParsingOptions};
+use smallvec::SmallVec;
 
 use super::{Facts, Format, Limits, NodeId, Parsed, Symbol, Tree, Value};
 use crate::{
@@ -122,7 +123,7 @@ impl Filler<'_> {
         self.check(element, depth)?;
         let mut counts = Counts::default();
         if let Some(namespace) = element.tag_name().namespace()
-            && Some(namespace) != self.home
+            && !is_same(Some(namespace), self.home)
             && !EXTENSIONS.iter().any(|(known, _)| *known == namespace)
         {
             let start = element.range().start;
@@ -204,7 +205,7 @@ impl Filler<'_> {
 
 /// How often each name was given below one element.
 #[derive(Default)]
-struct Counts(Vec<(Symbol, u32)>);
+struct Counts(SmallVec<[(Symbol, u32); 8]>);
 
 impl Counts {
     fn next(&mut self, symbol: Symbol) -> u32 {
@@ -229,9 +230,10 @@ fn name<'n>(
 ) -> std::borrow::Cow<'n, str> {
     match namespace {
         None if attribute || home.is_none() => local.into(),
+        namespace if !attribute && is_same(namespace, home) => local.into(),
+        Some(XSI) if attribute && local == "type" => "xsi_type".into(),
         Some(XSI) if attribute => format!("xsi_{local}").into(),
         Some(XML) if attribute => format!("xml_{local}").into(),
-        namespace if namespace == home && !attribute => local.into(),
         namespace => match EXTENSIONS.iter().find(|(known, _)| namespace == Some(*known)) {
             Some((_, prefix)) => {
                 let mut letters = local.chars();
@@ -240,6 +242,14 @@ fn name<'n>(
             }
             None => format!("other_{local}").into(),
         },
+    }
+}
+
+/// Whether two names are of one namespace. A document keeps each once, so that the place mostly tells.
+fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => std::ptr::eq(one, other) || one == other,
+        (one, other) => one == other,
     }
 }
 
