@@ -22,7 +22,8 @@ mod walk;
 use std::collections::BTreeMap;
 
 pub use compare::{Difference, compare};
-pub use coverage::{Account, account, coverage_findings};
+pub use coverage::{Account, account};
+pub(crate) use coverage::{Patterns, coverage_findings};
 pub use junit::junit;
 pub use lint::{Lint, is_ucum, lint};
 pub use page::{PAGE_ITEMS_MAX, page};

@@ -7,6 +7,7 @@ mod concept_map;
 pub mod fill;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use serde::Deserialize;
@@ -110,17 +111,20 @@ pub enum Lookup<'t> {
     Unmapped,
 }
 
-/// A code table, ready for lookups.
+/// A code table, ready for lookups. Its rows are shared by all copies of it.
 #[derive(Debug, Clone, Default)]
 pub struct CodeTable {
     /// Name in `mapping.toml`, as used by `translate`.
     pub name: String,
-    rows: Vec<Row>,
+    rows: Arc<Vec<Row>>,
     allowed: Vec<Relationship>,
     /// Whether a code without a system is looked for in every system, as `$translate` of a ConceptMap does.
     any_system: bool,
-    by_code: HashMap<String, HashMap<String, usize, RandomState>, RandomState>,
+    by_code: Arc<ByCode>,
 }
+
+/// Places of rows, by system and code.
+type ByCode = HashMap<String, HashMap<String, usize, RandomState>, RandomState>;
 
 /// All tables of a folder, by name.
 pub type CodeTables = BTreeMap<String, CodeTable>;
@@ -178,7 +182,7 @@ impl CodeTable {
     }
 
     fn add(&mut self, row: Row, file: &str, errors: &mut Vec<Diagnostic>) {
-        let codes = self.by_code.entry(row.system.clone()).or_default();
+        let codes = Arc::make_mut(&mut self.by_code).entry(row.system.clone()).or_default();
         if let Some(earlier) = codes.get(&row.code).and_then(|&at| self.rows.get(at)) {
             errors.push(Diagnostic::new(
                 file,
@@ -192,7 +196,7 @@ impl CodeTable {
             return;
         }
         codes.insert(row.code.clone(), self.rows.len());
-        self.rows.push(row);
+        Arc::make_mut(&mut self.rows).push(row);
     }
 
     /// What the table says about a code; `system` as the source names it, empty when it names none.
@@ -220,11 +224,12 @@ impl CodeTable {
 
     /// Takes in the rows of another table for codes this one says nothing of.
     pub(crate) fn extend(&mut self, other: &CodeTable) {
-        for row in &other.rows {
-            let codes = self.by_code.entry(row.system.clone()).or_default();
+        let (rows, by_code) = (Arc::make_mut(&mut self.rows), Arc::make_mut(&mut self.by_code));
+        for row in other.rows() {
+            let codes = by_code.entry(row.system.clone()).or_default();
             if !codes.contains_key(&row.code) {
-                codes.insert(row.code.clone(), self.rows.len());
-                self.rows.push(row.clone());
+                codes.insert(row.code.clone(), rows.len());
+                rows.push(row.clone());
             }
         }
     }

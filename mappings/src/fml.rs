@@ -14,6 +14,8 @@ mod print;
 mod read;
 mod resource;
 
+use std::sync::{Arc, OnceLock};
+
 pub use build::structure_map;
 
 pub use map::{
@@ -27,8 +29,8 @@ pub use place::{Files, MapError, Place, nearest};
 pub struct Program {
     /// Texts, for places.
     pub files: Files,
-    /// Maps in import order, the sender's first.
-    pub maps: Vec<Map>,
+    /// Maps in import order, the sender's first; those of a library are shared with its other programs.
+    pub maps: Vec<Arc<Map>>,
 }
 
 /// How much of the language a map may use.
@@ -72,7 +74,7 @@ impl Program {
 
     /// The map a place is in.
     pub fn map_of(&self, place: Place) -> Option<&Map> {
-        self.maps.iter().find(|map| map.file == place.file)
+        self.maps.iter().find(|map| map.file == place.file).map(|map| &**map)
     }
 }
 
@@ -92,42 +94,47 @@ pub fn load_as(
     text: &str,
     library: &[(&str, &str)],
 ) -> Result<Program, Vec<MapError>> {
-    let mut program = Program::default();
+    load_from(profile, name, text, &Library::new(library))
+}
+
+/// As [`load_as`], from a library that many maps import from.
+pub fn load_from(
+    profile: Profile,
+    name: &str,
+    text: &str,
+    library: &Library,
+) -> Result<Program, Vec<MapError>> {
+    let mut program = Program { files: library.files.led_by(name, text), maps: Vec::new() };
     let mut errors = Vec::new();
-    let file = program.files.add(name, text);
-    match read::read(&program.files, file, profile) {
-        Ok(map) => program.maps.push(map),
-        Err(found) => return Err(found),
-    }
-    let mut taken: Vec<bool> = vec![false; library.len()];
+    program.maps.push(Arc::new(read::read(&program.files, 0, profile)?));
+    let mut taken: Vec<bool> = vec![false; library.maps.len()];
     let own = declared_url(text);
-    if let Some(itself) = library.iter().position(|(_, text)| !own.is_empty() && declared_url(text) == own) {
+    if let Some(itself) = library.maps.iter().position(|map| !own.is_empty() && *map.url == *own) {
         // A wildcard may reach the map itself; it is read already.
         taken[itself] = true;
     }
     let mut at = 0;
-    while let Some(map) = program.maps.get(at) {
+    while let Some(map) = program.maps.get(at).cloned() {
         at += 1;
-        for (url, place) in map.imports.clone() {
-            let mut found = matches(&url, own);
-            for ((library_name, library_text), taken) in library.iter().zip(&mut taken) {
-                if !matches(&url, declared_url(library_text)) {
+        for (url, place) in &map.imports {
+            let mut found = matches(url, own);
+            for (shelved, taken) in library.maps.iter().zip(&mut taken) {
+                if !matches(url, &shelved.url) {
                     continue;
                 }
                 found = true;
                 if std::mem::replace(taken, true) {
                     continue;
                 }
-                let file = program.files.add(library_name, library_text);
-                match read::read(&program.files, file, Profile::Open) {
-                    Ok(map) => program.maps.push(map),
-                    Err(found) => errors.extend(found),
+                match library.read(shelved) {
+                    Ok(map) => program.maps.push(Arc::clone(map)),
+                    Err(found) => errors.extend(found.iter().cloned()),
                 }
             }
             if !found {
-                let help = nearest(&url, library.iter().map(|(_, text)| declared_url(text)));
+                let help = nearest(url, library.maps.iter().map(|map| &*map.url));
                 let text = format!("no library map has the url `{url}`");
-                errors.push(MapError::new(&program.files, "import-unknown", place, text, help));
+                errors.push(MapError::new(&program.files, "import-unknown", *place, text, help));
             }
         }
     }
@@ -143,6 +150,49 @@ pub fn load_as(
     if errors.is_empty() { Ok(program) } else { Err(errors) }
 }
 
+/// Maps to import from, each read when the first map imports it, and then shared by all that do.
+#[derive(Debug, Default)]
+pub struct Library {
+    /// The maps from index 1 on; index 0 is the place of whichever map imports.
+    files: Files,
+    maps: Vec<Arc<Shelved>>,
+}
+
+/// A map of a library: which file it is, the url it declares, and the map once it was read.
+#[derive(Debug)]
+struct Shelved {
+    file: u16,
+    url: Box<str>,
+    read: OnceLock<Result<Arc<Map>, Vec<MapError>>>,
+}
+
+impl Library {
+    /// A library of maps (name, text or StructureMap resource). What is wrong with one is said where it is imported.
+    pub fn new(maps: &[(&str, &str)]) -> Library {
+        let mut library = Library::default();
+        library.files.add("", "");
+        library.beside(maps.iter().copied())
+    }
+
+    /// The same library with other maps before it. What was read of it is read for both.
+    #[must_use]
+    pub fn beside<'m>(&self, maps: impl Iterator<Item = (&'m str, &'m str)>) -> Library {
+        let mut files = self.files.clone();
+        let shelved = maps.map(|(name, text)| {
+            let file = files.add(name, text);
+            Arc::new(Shelved { file, url: declared_url(text).into(), read: OnceLock::new() })
+        });
+        let maps = shelved.collect::<Vec<_>>().into_iter().chain(self.maps.iter().cloned()).collect();
+        Library { files, maps }
+    }
+
+    fn read<'l>(&self, shelved: &'l Shelved) -> &'l Result<Arc<Map>, Vec<MapError>> {
+        shelved
+            .read
+            .get_or_init(|| read::read(&self.files, shelved.file, Profile::Open).map(Arc::new))
+    }
+}
+
 /// Reads maps that belong together, each import met by one of them. Errors: as [`load`].
 pub fn load_all(profile: Profile, maps: &[(&str, &str)]) -> Result<Program, Vec<MapError>> {
     let mut program = Program::default();
@@ -150,7 +200,7 @@ pub fn load_all(profile: Profile, maps: &[(&str, &str)]) -> Result<Program, Vec<
     for (name, text) in maps {
         let file = program.files.add(name, text);
         match read::read(&program.files, file, profile) {
-            Ok(map) => program.maps.push(map),
+            Ok(map) => program.maps.push(Arc::new(map)),
             Err(found) => errors.extend(found),
         }
     }

@@ -147,7 +147,19 @@ impl Plan {
         library: &[(&str, &str)],
         options: &Options<'_>,
     ) -> Result<Plan, Vec<MapError>> {
-        compile::compile(&fml::load_as(options.profile, name, text, library)?, options)
+        Plan::load_from(name, text, &fml::Library::new(library), options)
+    }
+
+    /// As [`Plan::load`], from a library whose maps are read once for all that import them.
+    ///
+    /// Errors: as there.
+    pub fn load_from(
+        name: &str,
+        text: &str,
+        library: &fml::Library,
+        options: &Options<'_>,
+    ) -> Result<Plan, Vec<MapError>> {
+        compile::compile(&fml::load_from(options.profile, name, text, library)?, options)
     }
 
     /// Compiles the default groups of the maps (name, text) and the first of each, where they take one typed source and one typed

@@ -6,8 +6,9 @@
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
-use crate::case::coverage_findings;
+use crate::case::{Patterns, coverage_findings};
 use crate::codes::{CodeTables, Lookup};
 use crate::finding::{Finding, Severity};
 use crate::fml::{self, MapError};
@@ -46,11 +47,15 @@ pub const LIBRARY: [(&str, &str); 24] = [
     ("lib/stu3/treatment-directive.fml", include_str!("../lib/stu3/treatment-directive.fml")),
 ];
 
+/// The maps of [`LIBRARY`], read once for all folders.
+static BUILT_IN: LazyLock<fml::Library> = LazyLock::new(|| fml::Library::new(&LIBRARY));
+
 /// A folder with its map compiled: made once, run for every document.
 #[derive(Debug, Clone)]
 pub struct CompiledFolder {
     folder: Folder,
     plan: Plan,
+    ignored: Patterns,
     limits: Limits,
     source_limits: source::Limits,
 }
@@ -61,7 +66,7 @@ impl CompiledFolder {
     ///
     /// Errors: everything wrong with the map, each with file, line and column.
     pub fn new(folder: Folder) -> Result<CompiledFolder, Vec<MapError>> {
-        CompiledFolder::with_library(folder, &LIBRARY)
+        CompiledFolder::from_library(folder, &BUILT_IN, tables::library())
     }
 
     /// As [`CompiledFolder::new`], with other maps (file name, text or StructureMap resource) to import from.
@@ -75,8 +80,16 @@ impl CompiledFolder {
     ///
     /// Errors: as there.
     pub fn with_library_and_tables(
-        mut folder: Folder,
+        folder: Folder,
         library: &[(&str, &str)],
+        tables: &CodeTables,
+    ) -> Result<CompiledFolder, Vec<MapError>> {
+        CompiledFolder::from_library(folder, &fml::Library::new(library), tables)
+    }
+
+    fn from_library(
+        mut folder: Folder,
+        library: &fml::Library,
         tables: &CodeTables,
     ) -> Result<CompiledFolder, Vec<MapError>> {
         tables::complete(&mut folder.codes, tables);
@@ -89,8 +102,10 @@ impl CompiledFolder {
         let models = folder.models.clone();
         let options = Options { constants, tables, manifest: Some(manifest), models, ..Options::default() };
         let name = format!("{}/{}", manifest.id, folder.map_file);
-        let plan = Plan::load(&name, &folder.map, &folder.importable(library), &options)?;
+        let own = folder.maps.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let plan = Plan::load_from(&name, &folder.map, &library.beside(own), &options)?;
         Ok(CompiledFolder {
+            ignored: Patterns::new(&folder.manifest.ignore),
             folder,
             plan,
             limits: Limits::default(),
@@ -153,7 +168,9 @@ impl CompiledFolder {
     /// Errors: what R4 has no room for, each with file, line and column.
     pub fn structure_maps(&self) -> Result<Vec<(String, String)>, Vec<MapError>> {
         let name = format!("{}/{}", self.folder.manifest.id, self.folder.map_file);
-        let program = fml::load(&name, &self.folder.map, &self.folder.importable(&LIBRARY))?;
+        let own = self.folder.maps.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        let library = BUILT_IN.beside(own);
+        let program = fml::load_from(fml::Profile::Strict, &name, &self.folder.map, &library)?;
         let (mut built, mut errors) = (Vec::new(), Vec::new());
         for map in &program.maps {
             match fml::structure_map(&program.files, map) {
@@ -200,9 +217,8 @@ impl CompiledFolder {
         found.extend::<Vec<Finding>>(errors);
         output.absorb(found, &parsed.coverage);
         if !output.findings.iter().any(|finding| finding.severity == Severity::Fatal) {
-            let manifest = &self.folder.manifest;
-            let dropped =
-                coverage_findings(&parsed.tree, &output.coverage, &manifest.ignore, &manifest.complete);
+            let complete = &self.folder.manifest.complete;
+            let dropped = coverage_findings(&parsed.tree, &output.coverage, &self.ignored, complete);
             output.absorb(dropped, &Coverage::default());
         }
         output.locate(format, bytes);

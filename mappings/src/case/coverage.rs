@@ -1,5 +1,10 @@
 //! The account of a document: every leaf was read, is left out on purpose, or is reported as dropped.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
 use crate::{
     finding::{Finding, Severity},
     folder::Ignore,
@@ -38,17 +43,16 @@ pub fn account(tree: &Tree, coverage: &Coverage, ignore: &[Ignore]) -> Account {
 
 /// A `leaf-dropped` finding for every leaf that was neither read nor ignored, grouped by cause per field: a warning, and below
 /// a path of `complete` an error, which keeps the unit. Line and column are filled in by [`crate::output::Output::locate`].
-pub fn coverage_findings(
+pub(crate) fn coverage_findings(
     tree: &Tree,
     coverage: &Coverage,
-    ignore: &[Ignore],
+    ignore: &Patterns,
     complete: &[String],
 ) -> Vec<Finding> {
-    let patterns = Patterns::new(ignore);
     let mut siblings = None;
     tree.leaves()
         .filter(|&leaf| !coverage.is_marked(leaf))
-        .filter(|&leaf| patterns.entry(tree, leaf, &mut siblings).is_none())
+        .filter(|&leaf| ignore.entry(tree, leaf, &mut siblings).is_none())
         .map(|leaf| {
             let shape = tree.shape(leaf);
             let whole = complete.iter().any(|path| covers(path, &shape));
@@ -71,19 +75,60 @@ fn covers(pattern: &str, shape: &str) -> bool {
     pattern.split('.').all(|wanted| steps.next().is_some_and(|step| glob(wanted, step)))
 }
 
-/// The paths of `ignore`, taken apart, to be matched on the way down a tree; they cover what [`covers`] says.
-struct Patterns<'i>(Vec<Vec<&'i str>>);
+/// The paths of `ignore` as a tree of steps, to be matched on the way down a document; they cover what [`covers`] says.
+#[derive(Debug, Clone)]
+pub(crate) struct Patterns(Vec<Step>);
 
-/// How far the patterns still fit a path of some steps: those that do, and the first that covers it.
+/// Where patterns stand after some steps; the first is where all begin.
+#[derive(Debug, Clone, Default)]
+struct Step {
+    /// The first pattern that ends here, and so covers all from here on.
+    entry: Option<usize>,
+    /// By the whole next name.
+    names: HashMap<Box<str>, usize, RandomState>,
+    /// By names with `*` in them.
+    globs: Vec<(Box<str>, usize)>,
+}
+
+/// How far the patterns fit a path.
+#[derive(Debug, Clone)]
 struct Fit {
-    steps: usize,
-    alive: Vec<usize>,
+    /// Steps that may go on.
+    alive: SmallVec<[usize; 4]>,
+    /// The first pattern that covers it.
     covered: Option<usize>,
 }
 
-impl<'i> Patterns<'i> {
-    fn new(ignore: &'i [Ignore]) -> Patterns<'i> {
-        Patterns(ignore.iter().map(|ignore| ignore.path.split('.').collect()).collect())
+impl Patterns {
+    /// As `mapping.toml` lists them.
+    pub(crate) fn new(ignore: &[Ignore]) -> Patterns {
+        let mut patterns = Patterns(vec![Step::default()]);
+        for (entry, ignore) in ignore.iter().enumerate() {
+            let at = ignore.path.split('.').fold(0, |at, name| patterns.step(at, name));
+            if let Some(step) = patterns.0.get_mut(at) {
+                step.entry.get_or_insert(entry);
+            }
+        }
+        patterns
+    }
+
+    /// The step behind `at` for a name of a pattern, made where it is not there.
+    fn step(&mut self, at: usize, name: &str) -> usize {
+        let next = self.0.len();
+        let Some(step) = self.0.get_mut(at) else { return at };
+        let there = match name.contains('*') {
+            true => step.globs.iter().find(|(glob, _)| **glob == *name).map(|(_, to)| *to),
+            false => step.names.get(name).copied(),
+        };
+        if let Some(there) = there {
+            return there;
+        }
+        match name.contains('*') {
+            true => step.globs.push((name.into(), next)),
+            false => drop(step.names.insert(name.into(), next)),
+        }
+        self.0.push(Step::default());
+        next
     }
 
     /// The first pattern that covers a leaf. `siblings`: the parent of the leaf before, and how the patterns fit its path.
@@ -94,33 +139,40 @@ impl<'i> Patterns<'i> {
             Some((known, fit)) if *known == parent => fit,
             _ => &mut siblings.insert((parent, self.fit(tree, parent))).1,
         };
-        self.further(fit, tree.name(leaf)).covered
+        match fit.alive.is_empty() {
+            true => fit.covered,
+            false => self.further(fit, tree.name(leaf)).covered,
+        }
     }
 
     fn fit(&self, tree: &Tree, node: NodeId) -> Fit {
-        let all = || Fit { steps: 0, alive: (0..self.0.len()).collect(), covered: None };
+        let all = || Fit { alive: SmallVec::from_slice(&[0]), covered: None };
         match (tree.anchor_name(node), tree.node(node).parent) {
             (Some(name), _) => self.further(&all(), name),
-            (None, Some(parent)) => self.further(&self.fit(tree, parent), tree.name(node)),
+            (None, Some(parent)) => {
+                let above = self.fit(tree, parent);
+                if above.alive.is_empty() { above } else { self.further(&above, tree.name(node)) }
+            }
             (None, None) => all(),
         }
     }
 
     /// The same one name further down. A name with points in it is as many steps.
     fn further(&self, fit: &Fit, name: &str) -> Fit {
-        let mut found = Fit { steps: fit.steps + 1, alive: Vec::new(), covered: fit.covered };
+        let mut found = Fit { alive: SmallVec::new(), covered: fit.covered };
         // Names rarely hold a point, and are short: looking for the byte is cheaper than setting up a search.
         let pointed = name.as_bytes().contains(&b'.').then(|| name.split_once('.')).flatten();
         let (first, rest) = pointed.map_or((name, None), |(first, rest)| (first, Some(rest)));
-        for &entry in &fit.alive {
-            let steps = self.0.get(entry).map_or(&[][..], Vec::as_slice);
-            if !steps.get(fit.steps).is_some_and(|wanted| glob(wanted, first)) {
-                continue;
-            }
-            if steps.len() == found.steps {
-                found.covered = Some(found.covered.map_or(entry, |before| before.min(entry)));
-            } else {
-                found.alive.push(entry);
+        for step in fit.alive.iter().filter_map(|&at| self.0.get(at)) {
+            let globs = step.globs.iter().filter(|(pattern, _)| glob(pattern, first)).map(|(_, to)| *to);
+            for next in step.names.get(first).copied().into_iter().chain(globs) {
+                let Some(step) = self.0.get(next) else { continue };
+                if let Some(entry) = step.entry {
+                    found.covered = Some(found.covered.map_or(entry, |before| before.min(entry)));
+                }
+                if !step.names.is_empty() || !step.globs.is_empty() {
+                    found.alive.push(next);
+                }
             }
         }
         match rest {
@@ -213,9 +265,14 @@ mod tests {
         coverage.mark(code);
         let account = account(&tree, &coverage, &[ignore("row.note")]);
         assert_eq!((account.read, account.ignored.len(), account.dropped.len()), (1, 1, 1));
-        let findings = coverage_findings(&tree, &coverage, &[ignore("row.note")], &["row.not".to_owned()]);
+        let findings = coverage_findings(
+            &tree,
+            &coverage,
+            &Patterns::new(&[ignore("row.note")]),
+            &["row.not".to_owned()],
+        );
         assert_eq!(findings.first().map(|f| f.severity), Some(Severity::Warning));
-        let kept = coverage_findings(&tree, &coverage, &[], &["row".to_owned()]);
+        let kept = coverage_findings(&tree, &coverage, &Patterns::new(&[]), &["row".to_owned()]);
         assert!(kept.len() == 2 && kept.iter().all(|f| f.severity == Severity::Error), "{kept:?}");
         let said: Vec<_> = findings.iter().map(|f| (f.path.as_str(), f.cause.as_deref())).collect();
         assert_eq!(said, [("row[7].other", Some("leaf-dropped:row.other"))]);

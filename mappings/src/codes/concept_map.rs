@@ -2,6 +2,8 @@
 //!
 //! Source: FHIR R4 conceptmap.html, valueset-concept-map-equivalence.html (seen from the source: `wider` says the target is).
 
+use std::sync::Arc;
+
 use super::{CodeTable, Relationship, Row};
 use crate::folder::Diagnostic;
 use crate::source::{self, NodeId, Tree, json, xml};
@@ -90,10 +92,10 @@ impl CodeTable {
 
     /// The first statement about a code stands.
     fn put(&mut self, row: Row) {
-        let codes = self.by_code.entry(row.system.clone()).or_default();
+        let codes = Arc::make_mut(&mut self.by_code).entry(row.system.clone()).or_default();
         if !row.code.is_empty() && !codes.contains_key(&row.code) {
             codes.insert(row.code.clone(), self.rows.len());
-            self.rows.push(row);
+            Arc::make_mut(&mut self.rows).push(row);
         }
     }
 }

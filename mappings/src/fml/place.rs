@@ -1,6 +1,7 @@
 //! Where something stands in a map text, and how an error about it is shown.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A range of one map file: 0-based bytes and the 1-based line and column (characters) of its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -24,27 +25,48 @@ impl Place {
     }
 }
 
-/// The texts a program was read from: the sender's map first, then the library maps it imports.
+/// The texts a program was read from: the sender's map first, then the library it imports from. Cheap to copy.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
-    files: Vec<(String, String)>,
+    files: Vec<Arc<File>>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    name: String,
+    text: String,
+    /// First byte of each line but the first.
+    lines: Vec<u32>,
+}
+
+impl File {
+    fn new(name: &str, text: &str) -> File {
+        let lines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at as u32 + 1);
+        File { name: name.to_owned(), text: text.to_owned(), lines: lines.collect() }
+    }
 }
 
 impl Files {
     /// Adds a file; the index goes into every [`Place`] of it.
     pub fn add(&mut self, name: &str, text: &str) -> u16 {
-        self.files.push((name.to_owned(), text.to_owned()));
+        self.files.push(Arc::new(File::new(name, text)));
         u16::try_from(self.files.len() - 1).unwrap_or(u16::MAX)
+    }
+
+    /// The same files with another first one, whose index is 0.
+    pub(crate) fn led_by(&self, name: &str, text: &str) -> Files {
+        let rest = self.files.iter().skip(1).cloned();
+        Files { files: std::iter::once(Arc::new(File::new(name, text))).chain(rest).collect() }
     }
 
     /// Name of a file; empty for an index that is not there.
     pub fn name(&self, file: u16) -> &str {
-        self.files.get(usize::from(file)).map_or("", |(name, _)| name)
+        self.files.get(usize::from(file)).map_or("", |file| &file.name)
     }
 
     /// Text of a file.
     pub fn text(&self, file: u16) -> &str {
-        self.files.get(usize::from(file)).map_or("", |(_, text)| text)
+        self.files.get(usize::from(file)).map_or("", |file| &file.text)
     }
 
     /// Number of files.
@@ -61,14 +83,16 @@ impl Files {
     pub fn place(&self, file: u16, start: usize, end: usize) -> Place {
         let text = self.text(file);
         let start = start.min(text.len());
-        let before = text.get(..start).unwrap_or("");
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let lines = self.files.get(usize::from(file)).map_or(&[][..], |file| &file.lines);
+        let line = lines.partition_point(|begins| *begins as usize <= start);
+        let begins =
+            line.checked_sub(1).and_then(|line| lines.get(line)).map_or(0, |begins| *begins as usize);
         Place {
             file,
             start: start as u32,
             end: end as u32,
-            line: 1 + before.matches('\n').count() as u32,
-            column: 1 + before.get(line_start..).unwrap_or("").chars().count() as u32,
+            line: 1 + line as u32,
+            column: 1 + text.get(begins..start).unwrap_or("").chars().count() as u32,
         }
     }
 

@@ -13,7 +13,7 @@ mod typing;
 use std::collections::{HashMap, VecDeque};
 
 use crate::fml::{
-    self, DefaultFor, Files, Group, Map, MapError, Parameter, Place, Profile, Program, Rule, nearest,
+    self, DefaultFor, Files, Group, MapError, Parameter, Place, Profile, Program, Rule, nearest,
 };
 
 use super::code::{Code, Fill, GroupPlan, NameId, RulePlan, Slot, SourcePlan, TargetPlan};
@@ -327,7 +327,7 @@ impl<'p> Compiler<'p> {
     }
 
     fn group_names(&self) -> Vec<&'p str> {
-        self.program.maps.iter().flat_map(|map: &Map| &map.groups).map(|group| group.name.as_str()).collect()
+        self.program.maps.iter().flat_map(|map| &map.groups).map(|group| group.name.as_str()).collect()
     }
 
     fn rule(&mut self, rule: &'p Rule) -> RulePlan {

@@ -14,7 +14,10 @@ impl<'p> Compiler<'p> {
     /// The canonical a name in a map stands for: an alias of the map itself, else of any map that declares it.
     pub(super) fn url_of(&self, name: &str, place: Place, target: bool) -> Option<String> {
         let own = self.program.map_of(place).into_iter();
-        let maps = own.chain(&self.program.maps).flat_map(|map| &map.uses).filter(|uses| uses.name == name);
+        let maps = own
+            .chain(self.program.maps.iter().map(|map| &**map))
+            .flat_map(|map| &map.uses)
+            .filter(|uses| uses.name == name);
         let side = maps.clone().find(|uses| uses.target == target);
         side.or_else(|| maps.clone().next()).map(|uses| uses.url.clone())
     }
