@@ -187,9 +187,7 @@ impl Library {
     }
 
     fn read<'l>(&self, shelved: &'l Shelved) -> &'l Result<Arc<Map>, Vec<MapError>> {
-        shelved
-            .read
-            .get_or_init(|| read::read(&self.files, shelved.file, Profile::Open).map(Arc::new))
+        shelved.read.get_or_init(|| read::read(&self.files, shelved.file, Profile::Open).map(Arc::new))
     }
 }
 

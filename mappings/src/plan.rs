@@ -12,6 +12,7 @@ mod effect;
 mod evaluate;
 mod execute;
 mod finish;
+mod fixed;
 mod functions;
 mod item;
 mod moment;
@@ -28,6 +29,8 @@ pub(crate) use decimal::is_json_number;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+
+use bumpalo::Bump;
 
 use crate::codes::CodeTables;
 use crate::fml::{self, Files, MapError, Place, Profile};
@@ -64,6 +67,8 @@ pub struct Limits {
     pub steps_max: u64,
     /// Rules inside rules and groups, and depth of copied elements.
     pub depth_max: u32,
+    /// Bytes of text that expressions make, per document.
+    pub made_bytes_max: u32,
     /// Bytes of JSON, per unit.
     pub output_bytes_max: u32,
     /// Findings kept, per unit.
@@ -77,6 +82,7 @@ impl Default for Limits {
             nodes_max: 1_000_000,
             steps_max: 50_000_000,
             depth_max: 100,
+            made_bytes_max: 256 << 20,
             output_bytes_max: 8 << 20,
             findings_max: 200,
         }
@@ -178,7 +184,8 @@ impl Plan {
     /// As [`Plan::run`], starting with the group of that name; `None` when there is no such entry.
     pub fn run_group(&self, group: &str, tree: &Tree, codes: &CodeTables, limits: Limits) -> Option<Output> {
         let (_, entry) = self.entries.iter().find(|(name, _)| name == group)?;
-        let mut machine = execute::Machine::new(self, tree, codes, limits);
+        let texts = Bump::new();
+        let mut machine = execute::Machine::new(self, tree, codes, limits, &texts);
         machine.run(entry);
         Some(machine.finish(false).0)
     }
@@ -190,21 +197,24 @@ impl Plan {
 
     /// Maps one document. Units come in the order the map makes them.
     pub fn run(&self, tree: &Tree, codes: &CodeTables, limits: Limits) -> Output {
-        let mut machine = execute::Machine::new(self, tree, codes, limits);
+        let texts = Bump::new();
+        let mut machine = execute::Machine::new(self, tree, codes, limits, &texts);
         machine.run(self.first());
         machine.finish(false).0
     }
 
     /// As [`Plan::run`], with the rule behind every value.
     pub fn run_traced(&self, tree: &Tree, codes: &CodeTables, limits: Limits) -> (Output, Trace) {
-        let mut machine = execute::Machine::new(self, tree, codes, limits);
+        let texts = Bump::new();
+        let mut machine = execute::Machine::new(self, tree, codes, limits, &texts);
         machine.run(self.first());
         machine.finish(true)
     }
 
     /// As [`Plan::run_traced`], with every rule that fired and how each source value was used. Slower; for authors.
     pub fn run_recorded(&self, tree: &Tree, codes: &CodeTables, limits: Limits) -> (Output, Trace, Record) {
-        let mut machine = execute::Machine::new(self, tree, codes, limits);
+        let texts = Bump::new();
+        let mut machine = execute::Machine::new(self, tree, codes, limits, &texts);
         machine.record = Some(Box::new(Record::new(tree.len())));
         machine.run(self.first());
         let record = machine.record.take().map(|record| *record).unwrap_or_default();

@@ -396,6 +396,11 @@ impl Tree {
         }
     }
 
+    /// Whether a text lies among those of this tree.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        self.kept.as_bytes().as_ptr_range().contains(&text.as_ptr())
+    }
+
     /// Keeps a text for a value of this tree.
     pub fn keep(&mut self, text: &str) -> Kept {
         let start = self.kept.len() as u32;

@@ -310,6 +310,10 @@ fn limits_refuse_the_document() {
     let rule = "src.v as a, src.v as b, src.v as c where (%a = 'x') -> tgt.note as n, n.text = a;";
     let output = run_with(&observation(rule), &many, few);
     assert_eq!((output.findings[0].code, output.units.len()), ("limit-steps", 0));
+    let few = Limits { made_bytes_max: 10_000, ..Limits::default() };
+    let rule = "src.v as v -> tgt.note as n, n.text = (%v & ' of what is made anew for each value');";
+    let output = run_with(&observation(rule), &many, few);
+    assert_eq!((output.findings[0].code, output.units.len()), ("limit-made", 0));
 }
 
 #[test]
@@ -323,6 +327,31 @@ fn coverage_counts_what_was_mapped_or_tested_and_no_more() {
     let read: Vec<String> =
         tree.leaves().filter(|leaf| output.coverage.is_marked(*leaf)).map(|leaf| tree.path(leaf)).collect();
     assert_eq!(read, ["mapped", "tested", "whole.part"]);
+}
+
+#[test]
+fn what_is_the_same_in_every_resource_can_be_written_into_and_is_traced() {
+    let rules = "src.v -> tgt.method = cc('http://x/s', 'a', 'A'); \
+        src.v as v -> tgt.method.text = v; src.v -> tgt.interpretation = cc('http://x/s', 'b'), tgt.interpretation = cc('only text');";
+    let output = run(rules, r#"{"v":"said"}"#);
+    let text = output.units[0].resource.clone().unwrap();
+    for part in [
+        r#""method":{"coding":[{"system":"http://x/s","code":"a","display":"A"}],"text":"said"}"#,
+        r#""interpretation":[{"coding":[{"system":"http://x/s","code":"b"}]},{"text":"only text"}]"#,
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let tree = json::parse(br#"{"v":"said"}"#, source::Limits::default()).tree;
+    let (_, trace) = load(&observation(rules)).unwrap().run_traced(&tree, &tables(), Limits::default());
+    let paths: Vec<&str> = trace.values.iter().map(|value| value.path.as_str()).collect();
+    for path in [
+        "Observation.method.coding[0].code",
+        "Observation.method.text",
+        "Observation.interpretation[0].coding[0].code",
+        "Observation.interpretation[1].text",
+    ] {
+        assert!(paths.contains(&path), "{path} of {paths:?}");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn built(name: &str, text: &str) -> Vec<(String, String)> {
         });
         (program.files.name(map.file).to_owned(), resource)
     };
-    program.maps.iter().map(build).collect()
+    program.maps.iter().map(|map| build(map)).collect()
 }
 
 /// Builds a folder's map and library, checks the resources, and runs the cases with them.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::fml::ListMode;
+use crate::model::Absent;
 
 use super::decimal::Cut;
+use super::fixed::Fixed;
 use super::item::Item;
 use super::moment::Shift;
 use super::pattern::Pattern;
@@ -30,16 +32,135 @@ pub(crate) enum Step {
     Beside(NameId),
 }
 
+/// A value the map says.
+#[derive(Debug, Clone)]
+pub(crate) enum Literal {
+    Text(Box<str>),
+    Number(Box<str>),
+    Boolean(bool),
+}
+
+impl From<&Absent> for Literal {
+    fn from(absent: &Absent) -> Literal {
+        match absent {
+            Absent::Text(text) => Literal::Text((**text).into()),
+            Absent::Number(number) => Literal::Number((**number).into()),
+            Absent::Boolean(value) => Literal::Boolean(*value),
+        }
+    }
+}
+
+impl Literal {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Literal::Text(text) | Literal::Number(text) => text,
+            Literal::Boolean(value) => {
+                if *value {
+                    "true"
+                } else {
+                    "false"
+                }
+            }
+        }
+    }
+
+    pub(crate) fn item(&self) -> Item<'_> {
+        match self {
+            Literal::Text(text) => Item::Text(text),
+            Literal::Number(number) => Item::Number(number),
+            Literal::Boolean(value) => Item::Boolean(*value),
+        }
+    }
+}
+
+/// A path of names, from an element on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Path {
+    /// A variable; `None` is `$this`.
+    pub from: Option<Slot>,
+    pub names: Vec<NameId>,
+}
+
+impl Code {
+    /// One step down from what the expression yields.
+    pub(crate) fn member(self, step: Step) -> Code {
+        let path = match self {
+            Code::This => Path { from: None, names: Vec::new() },
+            Code::Slot(slot) => Path { from: Some(slot), names: Vec::new() },
+            Code::Path(path) => path,
+            base => return Code::Member(Box::new(base), step),
+        };
+        match step {
+            Step::Name(name) => {
+                let names = path.names.into_iter().chain([name]).collect();
+                Code::Path(Path { names, ..path })
+            }
+            step => Code::Member(Box::new(path.code()), step),
+        }
+    }
+
+    /// `left or right`; comparisons of one path with several texts become one question.
+    pub(crate) fn or(self, right: Code) -> Code {
+        let (left, right) = match (self.one_of(), right.one_of()) {
+            (Ok((path, mut texts)), Ok((other, more))) if path == other => {
+                texts.extend(more);
+                return Code::OneOf(path, texts);
+            }
+            (left, right) => (
+                left.map_or_else(|code| code, Code::compared),
+                right.map_or_else(|code| code, Code::compared),
+            ),
+        };
+        Code::Binary(Operator::Or, Box::new(left), Box::new(right))
+    }
+
+    /// The expression [`Code::one_of`] took apart.
+    fn compared((path, mut texts): (Path, Vec<Box<str>>)) -> Code {
+        if texts.len() > 1 {
+            return Code::OneOf(path, texts);
+        }
+        let literal = Code::Literal(Literal::Text(texts.pop().unwrap_or_default()));
+        Code::Binary(Operator::Equal, Box::new(path.code()), Box::new(literal))
+    }
+
+    /// A path and the texts it is compared with. Errors: the expression, which is something else.
+    fn one_of(self) -> Result<(Path, Vec<Box<str>>), Code> {
+        match self {
+            Code::OneOf(path, texts) => Ok((path, texts)),
+            Code::Binary(Operator::Equal, left, right) => match (*left, *right) {
+                (Code::Path(path), Code::Literal(Literal::Text(text))) => Ok((path, vec![text])),
+                (left, right) => Err(Code::Binary(Operator::Equal, Box::new(left), Box::new(right))),
+            },
+            other => Err(other),
+        }
+    }
+}
+
+impl Path {
+    /// As an expression.
+    pub(crate) fn code(self) -> Code {
+        match (self.from, self.names.is_empty()) {
+            (None, true) => Code::This,
+            (Some(slot), true) => Code::Slot(slot),
+            _ => Code::Path(self),
+        }
+    }
+}
+
 /// A compiled FHIRPath expression.
 #[derive(Debug, Clone)]
 pub(crate) enum Code {
     Empty,
-    Literal(Item),
+    Literal(Literal),
     This,
     Slot(Slot),
     Member(Box<Code>, Step),
     /// As `Member`; for an item that has no such element, what the model says of its absence.
-    MemberOr(Box<Code>, Step, Item),
+    MemberOr(Box<Code>, Step, Literal),
+    /// Children of children, by name: nearly every path into a document.
+    Path(Path),
+    /// `path = 'A' or path = 'B' ...`
+    OneOf(Path, Vec<Box<str>>),
     Index(Box<Code>, Box<Code>),
     Binary(Operator, Box<Code>, Box<Code>),
     /// `is`, `as`, `ofType` on the JSON form: the element name ends in the type, so only primitives are told apart.
@@ -211,9 +332,34 @@ pub(crate) enum Effect {
     Use,
 }
 
+impl Fill {
+    /// The parts of a composite that is made of nothing else.
+    pub(crate) fn parts(&self) -> &[Code] {
+        match self {
+            Fill::Concept(codes) | Fill::Coding(codes) | Fill::Quantity(codes) => codes,
+            Fill::Identifier(codes) | Fill::Contact(codes) | Fill::Reference(codes) => codes,
+            _ => &[],
+        }
+    }
+
+    /// Whether these texts of its parts are enough for there to be such an element.
+    pub(crate) fn is_made_of(&self, texts: &[Option<&str>]) -> bool {
+        let has = |at: usize| texts.get(at).is_some_and(Option::is_some);
+        match self {
+            Fill::Concept(_) => texts.iter().any(Option::is_some),
+            Fill::Coding(_) | Fill::Identifier(_) => has(1),
+            Fill::Quantity(_) | Fill::Contact(_) => has(0),
+            Fill::Reference(_) => has(if texts.len() == 1 { 0 } else { 2 }),
+            _ => false,
+        }
+    }
+}
+
 /// A resolved value for a target element.
 #[derive(Debug, Clone)]
 pub(crate) enum Fill {
+    /// A composite of literals, the same in every resource.
+    Fixed(Arc<Fixed>),
     /// No transform: the element itself, found or made.
     Open,
     /// `create('Type')`.
@@ -240,23 +386,45 @@ pub(crate) enum Fill {
     Translate { value: Code, table: Arc<str>, quarantine: bool, system: Option<Code> },
 }
 
+/// The way from a variable to what a rule takes.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    Names(Vec<NameId>),
+    Steps(Vec<Step>),
+}
+
+impl From<Vec<Step>> for Way {
+    fn from(steps: Vec<Step>) -> Way {
+        let name = |step: &Step| match step {
+            Step::Name(name) => Some(*name),
+            _ => None,
+        };
+        match steps.iter().map(name).collect() {
+            Some(names) => Way::Names(names),
+            None => Way::Steps(steps),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct SourcePlan {
     pub slot_from: Slot,
-    pub steps: Vec<Step>,
+    pub steps: Way,
     /// The type items must have, where their names do not tell.
     pub type_name: Option<Arc<str>>,
     /// As written, for messages.
     pub path: Box<str>,
     pub default: Option<Code>,
     /// What the model says of the element's absence.
-    pub absent: Option<Item>,
+    pub absent: Option<Literal>,
     pub list_mode: ListMode,
     pub cardinality: Option<(u32, Option<u32>)>,
     pub slot: Option<Slot>,
     pub condition: Option<Code>,
     pub check: Option<Code>,
     pub log: Option<Code>,
+    /// Whether one element is taken as it is, once the condition holds: nothing else is asked or said.
+    pub is_plain: bool,
 }
 
 /// Which element of a list a target means.

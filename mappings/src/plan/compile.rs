@@ -70,6 +70,8 @@ pub(super) struct Compiler<'p> {
     own: bool,
     /// Whether the rules compiled come from a group that is extended, and so were written for a more general type.
     inherited: bool,
+    /// Whether something written is read again, so that nothing may be written as a whole.
+    reads_targets: bool,
     errors: Vec<MapError>,
 }
 
@@ -132,6 +134,7 @@ impl<'p> Compiler<'p> {
             fhir: false,
             own: true,
             inherited: false,
+            reads_targets: false,
             errors: Vec::new(),
         };
         compiler.tables();
@@ -147,6 +150,9 @@ impl<'p> Compiler<'p> {
             }
         }
         if self.errors.is_empty() {
+            if !self.reads_targets && self.shapes.are_r4() {
+                self.plan.fix();
+            }
             return Ok(self.plan);
         }
         self.errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
@@ -362,6 +368,7 @@ impl<'p> Compiler<'p> {
         let plain = source.condition.is_none() && source.default.is_none() && source.type_name.is_none();
         if plain && !targets.is_empty() && targets.iter().all(required) {
             source.default = source.absent.as_ref().map(|absent| Code::Literal(absent.clone()));
+            source.is_plain &= source.default.is_none();
         }
     }
 

@@ -8,10 +8,10 @@ use std::cmp::Ordering;
 
 use crate::source::{NodeId, Value};
 
-use super::code::{Code, Function, Operator, Slot, Step};
+use super::code::{Code, Function, Literal, NameId, Operator, Path, Slot};
 use super::decimal;
 use super::execute::Machine;
-use super::item::{Item, Items};
+use super::item::{Item, Items, Values};
 use super::problem::Problem;
 
 impl Operator {
@@ -31,13 +31,13 @@ impl Function {
 
 /// Where a plain path leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     Nothing,
     Node(NodeId),
 }
 
-impl From<Reach> for Items {
-    fn from(reach: Reach) -> Items {
+impl From<Reach> for Items<'_> {
+    fn from(reach: Reach) -> Self {
         match reach {
             Reach::Nothing => Items::Empty,
             Reach::Node(node) => Items::One(Item::Node(node)),
@@ -47,29 +47,34 @@ impl From<Reach> for Items {
 
 /// Fields looked up last, by node and name: the conditions of a map ask for the same few fields of a segment again and again.
 #[derive(Debug)]
-pub(crate) struct Met([Option<(NodeId, u16, Reach)>; MET]);
+pub(crate) struct Met([(u64, Reach); MET]);
 
-const MET: usize = 64;
+/// A power of two: what a segment of thirty fields and the few it is looked at with need.
+const MET: usize = 256;
 
 impl Default for Met {
     fn default() -> Met {
-        Met([None; MET])
+        Met([(u64::MAX, Reach::Nothing); MET])
     }
 }
 
 impl Met {
-    fn place(node: NodeId, name: u16) -> usize {
-        (node.0 as usize).wrapping_mul(7).wrapping_add(usize::from(name)) % MET
+    fn key(node: NodeId, name: NameId) -> u64 {
+        u64::from(node.0) << 16 | u64::from(name)
     }
 
-    fn get(&self, node: NodeId, name: u16) -> Option<Reach> {
-        let (known, of, reach) = self.0.get(Met::place(node, name)).copied().flatten()?;
-        ((known, of) == (node, name)).then_some(reach)
+    fn place(node: NodeId, name: NameId) -> usize {
+        (node.0 as usize).wrapping_mul(31).wrapping_add(usize::from(name)) % MET
     }
 
-    fn put(&mut self, node: NodeId, name: u16, reach: Reach) {
+    fn get(&self, node: NodeId, name: NameId) -> Option<Reach> {
+        let (known, reach) = *self.0.get(Met::place(node, name))?;
+        (known == Met::key(node, name)).then_some(reach)
+    }
+
+    fn put(&mut self, node: NodeId, name: NameId, reach: Reach) {
         if let Some(place) = self.0.get_mut(Met::place(node, name)) {
-            *place = Some((node, name, reach));
+            *place = (Met::key(node, name), reach);
         }
     }
 }
@@ -78,11 +83,19 @@ impl<'t> Machine<'t> {
     /// Whether an expression is true; `None` when it gives nothing.
     ///
     /// Errors: those of [`Machine::evaluate`], and several values where a truth value is due.
-    pub(crate) fn truth_of(&mut self, code: &Code, focus: Option<&Item>) -> Result<Option<bool>, Problem> {
+    pub(crate) fn truth_of(
+        &mut self,
+        code: &'t Code,
+        focus: Option<Item<'t>>,
+    ) -> Result<Option<bool>, Problem> {
         match code {
             Code::Binary(operator, left, right) if operator.is_logical() => {
                 self.spend()?;
                 self.compare(*operator, left, right, focus)
+            }
+            Code::OneOf(path, texts) => {
+                self.spend()?;
+                Ok(self.is_one_of(path, texts, focus))
             }
             Code::Exists(base, condition) => {
                 self.spend()?;
@@ -92,7 +105,7 @@ impl<'t> Machine<'t> {
                 self.spend()?;
                 let base = self.evaluate(base, focus)?;
                 let (mut all, at) = (true, self.place);
-                for (place, item) in base.as_slice().iter().enumerate() {
+                for (place, &item) in base.as_slice().iter().enumerate() {
                     self.place = place;
                     all = all && self.holds(condition, Some(item))?;
                 }
@@ -102,7 +115,7 @@ impl<'t> Machine<'t> {
             Code::Matches(base, pattern) => {
                 self.spend()?;
                 let base = self.evaluate(base, focus)?;
-                Ok(self.single_text(&base)?.map(|text| pattern.is_match(&text)))
+                Ok(self.single_text(&base)?.map(|text| pattern.is_match(text)))
             }
             Code::Call(Function::Not, base, _) if is_logical(base) => {
                 self.spend()?;
@@ -122,9 +135,9 @@ impl<'t> Machine<'t> {
     fn compare(
         &mut self,
         operator: Operator,
-        left: &Code,
-        right: &Code,
-        focus: Option<&Item>,
+        left: &'t Code,
+        right: &'t Code,
+        focus: Option<Item<'t>>,
     ) -> Result<Option<bool>, Problem> {
         // The right side is evaluated only where it can matter; what was not looked at is not counted as read.
         Ok(match operator {
@@ -181,12 +194,12 @@ impl<'t> Machine<'t> {
 
     fn are_equal(
         &mut self,
-        left: &Code,
-        right: &Code,
-        focus: Option<&Item>,
+        left: &'t Code,
+        right: &'t Code,
+        focus: Option<Item<'t>>,
     ) -> Result<Option<bool>, Problem> {
-        if let Code::Literal(literal @ (Item::Text(_) | Item::Number(_))) = right {
-            match self.reach(left, focus)? {
+        if let Code::Literal(literal @ (Literal::Text(_) | Literal::Number(_))) = right {
+            match self.reach(left, focus) {
                 Some(Reach::Nothing) => return Ok(None),
                 Some(Reach::Node(node)) => return Ok(Some(self.is_text(node, literal))),
                 None => {}
@@ -198,29 +211,51 @@ impl<'t> Machine<'t> {
     }
 
     /// As [`Machine::item_equal`], of a node and a literal.
-    fn is_text(&mut self, node: NodeId, literal: &Item) -> bool {
+    fn is_text(&mut self, node: NodeId, literal: &Literal) -> bool {
+        match literal {
+            Literal::Text(wanted) => self.is_any(node, std::slice::from_ref(wanted), false),
+            Literal::Number(wanted) => self.is_any(node, std::slice::from_ref(wanted), true),
+            Literal::Boolean(_) => false,
+        }
+    }
+
+    /// Whether the text of a node is one of these; as numbers where either is one.
+    fn is_any(&mut self, node: NodeId, wanted: &[Box<str>], numeric: bool) -> bool {
         let leaf = self.tree.text_node(node);
         self.mark(leaf);
-        let (Some(text), Item::Text(wanted) | Item::Number(wanted)) = (self.tree.own_text(leaf), literal)
-        else {
-            return false;
-        };
-        let numeric =
-            matches!(literal, Item::Number(_)) || matches!(self.tree.node(node).value, Value::Number(_));
-        match numeric.then(|| decimal::compare(text, wanted)).flatten() {
+        let Some(text) = self.tree.own_text(leaf) else { return false };
+        let numeric = numeric || matches!(self.tree.node(node).value, Value::Number(_));
+        wanted.iter().any(|wanted| match numeric.then(|| decimal::compare(text, wanted)).flatten() {
             Some(order) => order == Ordering::Equal,
             None => *text == **wanted,
+        })
+    }
+
+    /// `path = 'A' or path = 'B' ...`: nothing where the path leads to nothing.
+    fn is_one_of(&mut self, path: &Path, texts: &'t [Box<str>], focus: Option<Item<'t>>) -> Option<bool> {
+        match self.along(path.from, &path.names, focus) {
+            Some(Reach::Nothing) => None,
+            Some(Reach::Node(node)) => Some(self.is_any(node, texts, false)),
+            None => {
+                let found = self.follow(path, focus);
+                let mut is = None;
+                for text in texts {
+                    let equal = self.equal(&found, &Items::text(text));
+                    is = if equal == Some(true) { equal } else { is.or(equal) };
+                }
+                is
+            }
         }
     }
 
     fn exists(
         &mut self,
-        base: &Code,
-        condition: Option<&Code>,
-        focus: Option<&Item>,
+        base: &'t Code,
+        condition: Option<&'t Code>,
+        focus: Option<Item<'t>>,
     ) -> Result<bool, Problem> {
         if condition.is_none() {
-            match self.reach(base, focus)? {
+            match self.reach(base, focus) {
                 Some(Reach::Nothing) => return Ok(false),
                 Some(Reach::Node(node)) => {
                     self.mark(node);
@@ -231,7 +266,7 @@ impl<'t> Machine<'t> {
         }
         let base = self.evaluate(base, focus)?;
         let (mut found, at) = (false, self.place);
-        for (place, item) in base.as_slice().iter().enumerate() {
+        for (place, &item) in base.as_slice().iter().enumerate() {
             self.tested(item);
             self.place = place;
             found |= match condition {
@@ -246,11 +281,11 @@ impl<'t> Machine<'t> {
     fn question(
         &mut self,
         function: Function,
-        base: &Code,
-        arguments: &[Code],
-        focus: Option<&Item>,
+        base: &'t Code,
+        arguments: &'t [Code],
+        focus: Option<Item<'t>>,
     ) -> Result<Option<bool>, Problem> {
-        match (function, self.reach(base, focus)?) {
+        match (function, self.reach(base, focus)) {
             (Function::Empty, Some(Reach::Nothing)) => return Ok(Some(true)),
             (Function::Empty, Some(Reach::Node(node))) => {
                 self.mark(node);
@@ -258,61 +293,58 @@ impl<'t> Machine<'t> {
             }
             (Function::HasValue, Some(Reach::Nothing)) => return Ok(Some(false)),
             (Function::HasValue, Some(Reach::Node(node))) => {
-                return Ok(Some(self.text(&Item::Node(node)).is_some()));
+                return Ok(Some(self.text(Item::Node(node)).is_some()));
             }
             (Function::StartsWith, Some(Reach::Node(node))) => {
-                let Some(text) = self.text(&Item::Node(node)) else { return Ok(None) };
-                if let [Code::Literal(Item::Text(wanted))] = arguments {
+                let Some(text) = self.text(Item::Node(node)) else { return Ok(None) };
+                if let [Code::Literal(Literal::Text(wanted))] = arguments {
                     return Ok(Some(text.starts_with(&**wanted)));
                 }
             }
             _ => {}
         }
         let base = self.evaluate(base, focus)?;
-        let mut values = Vec::with_capacity(arguments.len());
+        let mut values = Values::new();
         for argument in arguments {
             values.push(self.evaluate(argument, focus)?);
         }
         let items = self.function(function, base, &values)?;
         Ok(match items.first() {
-            Some(Item::Boolean(value)) => Some(*value),
+            Some(Item::Boolean(value)) => Some(value),
             _ => None,
         })
     }
 
-    /// Where a path of names leads that begins at one node and passes one at each step; `None` for anything else, which is
-    /// then evaluated in general.
-    pub(super) fn reach(&mut self, code: &Code, focus: Option<&Item>) -> Result<Option<Reach>, Problem> {
-        Ok(match code {
-            Code::This => match focus {
-                Some(Item::Node(node)) => Some(Reach::Node(*node)),
-                _ => None,
-            },
-            Code::Slot(slot) => match self.slot(*slot) {
-                Items::Empty => Some(Reach::Nothing),
-                Items::One(Item::Node(node)) => Some(Reach::Node(*node)),
-                _ => None,
-            },
-            Code::Member(base, Step::Name(name)) => match self.reach(base, focus)? {
-                Some(Reach::Node(node)) => {
-                    self.spend()?;
-                    self.only(node, *name)
-                }
-                other => other,
-            },
+    /// Where an expression leads that is a path of names from one node, and passes one at each step; `None` for anything else, which
+    /// is then evaluated in general.
+    fn reach(&mut self, code: &'t Code, focus: Option<Item<'t>>) -> Option<Reach> {
+        match code {
+            Code::This => self.along(None, &[], focus),
+            Code::Slot(slot) => self.along(Some(*slot), &[], focus),
+            Code::Path(path) => self.along(path.from, &path.names, focus),
             _ => None,
-        })
+        }
     }
 
-    /// As [`Machine::reach`], for the path of a rule's source.
-    pub(super) fn along(&mut self, slot: Slot, steps: &[Step]) -> Option<Reach> {
-        let mut at = match self.slot(slot) {
-            Items::Empty => return Some(Reach::Nothing),
-            Items::One(Item::Node(node)) => *node,
-            _ => return None,
+    /// As [`Machine::reach`], of a path.
+    pub(super) fn along(
+        &mut self,
+        from: Option<Slot>,
+        names: &[NameId],
+        focus: Option<Item<'t>>,
+    ) -> Option<Reach> {
+        let mut at = match from {
+            Some(slot) => match self.slot(slot) {
+                Items::Empty => return Some(Reach::Nothing),
+                Items::One(Item::Node(node)) => *node,
+                _ => return None,
+            },
+            None => match focus {
+                Some(Item::Node(node)) => node,
+                _ => return None,
+            },
         };
-        for step in steps {
-            let Step::Name(name) = step else { return None };
+        for name in names {
             match self.only(at, *name)? {
                 Reach::Nothing => return Some(Reach::Nothing),
                 Reach::Node(node) => at = node,
@@ -322,7 +354,7 @@ impl<'t> Machine<'t> {
     }
 
     /// The child of that name; `None` when there are several. As [`Machine::step`].
-    fn only(&mut self, node: NodeId, name: u16) -> Option<Reach> {
+    fn only(&mut self, node: NodeId, name: NameId) -> Option<Reach> {
         // A record notes how each value is read, every time.
         if self.record.is_none()
             && let Some(reach) = self.met.get(node, name)
@@ -356,7 +388,7 @@ impl<'t> Machine<'t> {
 fn is_logical(code: &Code) -> bool {
     match code {
         Code::Binary(operator, ..) => operator.is_logical(),
-        Code::Exists(..) | Code::All(..) | Code::Matches(..) => true,
+        Code::OneOf(..) | Code::Exists(..) | Code::All(..) | Code::Matches(..) => true,
         Code::Call(function, ..) => function.is_logical(),
         _ => false,
     }

@@ -1,15 +1,17 @@
 //! Statements about the unit being built: its identity, whose it is, when it was said, and refusals.
 
+use smallvec::SmallVec;
+
 use crate::source::NodeId;
 
 use super::code::Effect;
 use super::execute::Machine;
-use super::item::{Item, Items, Text};
+use super::item::{Item, Items, trimmed};
 use super::problem::Problem;
 use super::shape::shapes;
 
-impl Machine<'_> {
-    pub(crate) fn effect(&mut self, effect: Effect, values: &[Items]) -> Result<(), Problem> {
+impl<'t> Machine<'t> {
+    pub(crate) fn effect(&mut self, effect: Effect, values: &[Items<'t>]) -> Result<(), Problem> {
         if effect == Effect::Use {
             for item in values.iter().flat_map(Items::as_slice) {
                 if let Item::Node(node) = item {
@@ -18,13 +20,13 @@ impl Machine<'_> {
             }
             return Ok(());
         }
-        let mut texts: Vec<Option<Text<'_>>> = Vec::with_capacity(values.len());
+        let mut texts: SmallVec<[Option<&'t str>; 4]> = SmallVec::new();
         for value in values {
-            texts.push(self.single_text(value)?.and_then(Text::trimmed));
+            texts.push(self.single_text(value)?.and_then(trimmed));
         }
-        let on_value = values.last().and_then(Items::first).cloned();
-        let text = |at: usize| texts.get(at).and_then(Option::as_deref).map(str::to_owned);
-        let placed = |problem: Problem| match &on_value {
+        let on_value = values.last().and_then(Items::first);
+        let text = |at: usize| texts.get(at).copied().flatten().map(str::to_owned);
+        let placed = |problem: Problem| match on_value {
             Some(item) => problem.on(item),
             None => problem,
         };
@@ -42,7 +44,7 @@ impl Machine<'_> {
             _ => {}
         }
         if effect == Effect::Leave {
-            return self.leave(texts.iter().flatten().map(|text| text.to_string()).collect());
+            return self.leave(texts.iter().flatten().map(|text| (*text).to_owned()).collect());
         }
         let Some(unit) = self.unit.and_then(|at| self.units.get_mut(at)) else {
             return Err(Problem::new(

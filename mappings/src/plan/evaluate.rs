@@ -8,28 +8,25 @@ use std::cmp::Ordering;
 
 use crate::source::{NodeId, Value};
 
-use super::code::{Code, Operator, Slot, Step};
+use super::code::{Code, Operator, Path, Slot, Step};
 use super::decimal;
 use super::execute::Machine;
-use super::item::{Item, Items, Text};
+use super::item::{Item, Items, Values};
 use super::problem::Problem;
 
 impl<'t> Machine<'t> {
     /// Value of an expression; `focus` is `$this`.
-    pub(crate) fn evaluate(&mut self, code: &Code, focus: Option<&Item>) -> Result<Items, Problem> {
+    pub(crate) fn evaluate(&mut self, code: &'t Code, focus: Option<Item<'t>>) -> Result<Items<'t>, Problem> {
         self.spend()?;
         Ok(match code {
             Code::Empty => Items::Empty,
-            Code::Literal(item) => Items::One(item.clone()),
-            Code::This => focus.cloned().map_or(Items::Empty, Items::One),
+            Code::Literal(literal) => Items::One(literal.item()),
+            Code::This => focus.into(),
             Code::Slot(slot) => self.slot(*slot).clone(),
             Code::Member(base, name) => {
-                if let Some(reached) = self.reach(code, focus)? {
-                    return Ok(reached.into());
-                }
                 let base = self.evaluate(base, focus)?;
                 let mut out = Items::Empty;
-                for item in base.as_slice() {
+                for &item in base.as_slice() {
                     self.step(item, name, &mut out);
                 }
                 out
@@ -37,27 +34,28 @@ impl<'t> Machine<'t> {
             Code::MemberOr(base, name, absent) => {
                 let base = self.evaluate(base, focus)?;
                 let mut out = Items::Empty;
-                for item in base.as_slice() {
+                for &item in base.as_slice() {
                     let before = out.len();
                     self.step(item, name, &mut out);
                     if out.len() == before {
-                        out.push(absent.clone());
+                        out.push(absent.item());
                     }
                 }
                 out
             }
+            Code::Path(path) => self.follow(path, focus),
             Code::Index(base, index) => {
                 let base = self.evaluate(base, focus)?;
                 let index = self.evaluate(index, focus)?;
                 let at = index.first().and_then(|i| self.text(i)).and_then(|t| t.parse::<usize>().ok());
-                at.and_then(|at| base.as_slice().get(at)).cloned().map_or(Items::Empty, Items::One)
+                at.and_then(|at| base.as_slice().get(at)).copied().into()
             }
             Code::Binary(operator, left, right) if !operator.is_logical() => {
                 let left = self.evaluate(left, focus)?;
                 let right = self.evaluate(right, focus)?;
                 self.binary(*operator, left, right)?
             }
-            Code::Binary(..) | Code::Exists(..) | Code::All(..) | Code::Matches(..) => {
+            Code::Binary(..) | Code::OneOf(..) | Code::Exists(..) | Code::All(..) | Code::Matches(..) => {
                 self.truth_of(code, focus)?.map_or(Items::Empty, Items::boolean)
             }
             Code::Call(function, ..) if function.is_logical() => {
@@ -66,7 +64,7 @@ impl<'t> Machine<'t> {
             Code::OfType(base, type_name, test) => {
                 let base = self.evaluate(base, focus)?;
                 let fits: Vec<bool> =
-                    base.as_slice().iter().map(|item| self.is_type(item, type_name)).collect();
+                    base.as_slice().iter().map(|&item| self.is_type(item, type_name)).collect();
                 if *test {
                     fits.first().map_or(Items::Empty, |fits| Items::boolean(*fits))
                 } else {
@@ -74,17 +72,17 @@ impl<'t> Machine<'t> {
                         .iter()
                         .zip(fits)
                         .filter(|(_, fits)| *fits)
-                        .map(|(item, _)| item.clone())
+                        .map(|(item, _)| *item)
                         .collect()
                 }
             }
             Code::Where(base, condition) => {
                 let base = self.evaluate(base, focus)?;
                 let (mut out, at) = (Items::Empty, self.place);
-                for (place, item) in base.as_slice().iter().enumerate() {
+                for (place, &item) in base.as_slice().iter().enumerate() {
                     self.place = place;
                     if self.holds(condition, Some(item))? {
-                        out.push(item.clone());
+                        out.push(item);
                     }
                 }
                 self.place = at;
@@ -93,7 +91,7 @@ impl<'t> Machine<'t> {
             Code::Select(base, inner) => {
                 let base = self.evaluate(base, focus)?;
                 let (mut out, at) = (Items::Empty, self.place);
-                for (place, item) in base.as_slice().iter().enumerate() {
+                for (place, &item) in base.as_slice().iter().enumerate() {
                     self.place = place;
                     out.extend(self.evaluate(inner, Some(item))?);
                 }
@@ -101,12 +99,12 @@ impl<'t> Machine<'t> {
                 out
             }
             Code::Total => self.total.clone(),
-            Code::Place => Items::One(Item::Number(self.place.to_string().into())),
+            Code::Place => Items::One(Item::Number(self.texts.keep(&self.place.to_string())?)),
             Code::Aggregate(base, inner, start) => {
                 let base = self.evaluate(base, focus)?;
                 let start = self.evaluate(start, focus)?;
                 let (outer, at) = (std::mem::replace(&mut self.total, start), self.place);
-                for (place, item) in base.as_slice().iter().enumerate() {
+                for (place, &item) in base.as_slice().iter().enumerate() {
                     self.place = place;
                     self.total = self.evaluate(inner, Some(item))?;
                 }
@@ -121,8 +119,8 @@ impl<'t> Machine<'t> {
             Code::Moved(base, shift) => {
                 let base = self.evaluate(base, focus)?;
                 match self.single_text(&base)? {
-                    Some(text) => match shift.apply(&text) {
-                        Ok(moved) => Items::text(moved),
+                    Some(text) => match shift.apply(text) {
+                        Ok(moved) => Items::text(self.texts.keep(&moved)?),
                         Err(why) => {
                             let problem = Problem::new("date-invalid", why, "send a full date or dateTime");
                             return Err(base.first().map_or(problem.clone(), |item| problem.on(item)));
@@ -133,14 +131,14 @@ impl<'t> Machine<'t> {
             }
             Code::Call(function, base, arguments) => {
                 let base = self.evaluate(base, focus)?;
-                let mut values = Vec::with_capacity(arguments.len());
+                let mut values = Values::new();
                 for argument in arguments {
                     values.push(self.evaluate(argument, focus)?);
                 }
                 self.function(*function, base, &values)?
             }
             Code::Extension(function, arguments) => {
-                let mut values = Vec::with_capacity(arguments.len());
+                let mut values = Values::new();
                 for argument in arguments {
                     values.push(self.evaluate(argument, focus)?);
                 }
@@ -150,38 +148,62 @@ impl<'t> Machine<'t> {
     }
 
     /// What an expression gives, and what it gives of that, each item once (FHIRPath 2.0.0, 5.2.3).
-    fn repeat(&mut self, base: &Code, inner: &Code, focus: Option<&Item>) -> Result<Items, Problem> {
-        let mut found: Vec<Item> = Vec::new();
-        let mut queue: Vec<Item> = self.evaluate(base, focus)?.as_slice().to_vec();
+    fn repeat(
+        &mut self,
+        base: &'t Code,
+        inner: &'t Code,
+        focus: Option<Item<'t>>,
+    ) -> Result<Items<'t>, Problem> {
+        let mut found: Vec<Item<'t>> = Vec::new();
+        let mut queue: Vec<Item<'t>> = self.evaluate(base, focus)?.as_slice().to_vec();
         while let Some(item) = queue.pop() {
-            for item in self.evaluate(inner, Some(&item))?.as_slice() {
+            for &item in self.evaluate(inner, Some(item))?.as_slice() {
                 let mut known = false;
-                for other in &found {
+                for &other in &found {
                     self.spend()?;
                     known = known || self.item_equal(item, other);
                 }
                 if !known {
-                    found.push(item.clone());
-                    queue.push(item.clone());
+                    found.push(item);
+                    queue.push(item);
                 }
             }
         }
         Ok(found.into_iter().collect())
     }
 
+    /// What lies at the end of a path.
+    pub(super) fn follow(&mut self, path: &Path, focus: Option<Item<'t>>) -> Items<'t> {
+        if let Some(reached) = self.along(path.from, &path.names, focus) {
+            return reached.into();
+        }
+        let mut items = match path.from {
+            Some(slot) => self.slot(slot).clone(),
+            None => focus.into(),
+        };
+        for name in &path.names {
+            let mut next = Items::Empty;
+            for &item in items.as_slice() {
+                self.step(item, &Step::Name(*name), &mut next);
+            }
+            items = next;
+        }
+        items
+    }
+
     /// Whether a condition is true; empty is not.
-    pub(crate) fn holds(&mut self, code: &Code, focus: Option<&Item>) -> Result<bool, Problem> {
+    pub(crate) fn holds(&mut self, code: &'t Code, focus: Option<Item<'t>>) -> Result<bool, Problem> {
         Ok(self.truth_of(code, focus)?.unwrap_or(false))
     }
 
-    pub(super) fn truth(&mut self, items: &Items) -> Result<Option<bool>, Problem> {
+    pub(super) fn truth(&mut self, items: &Items<'t>) -> Result<Option<bool>, Problem> {
         match items.as_slice() {
             [] => Ok(None),
             [Item::Boolean(value)] => Ok(Some(*value)),
-            [item] => {
+            &[item] => {
                 self.tested(item);
                 match item {
-                    Item::Node(node) => match self.tree.node(*node).value {
+                    Item::Node(node) => match self.tree.node(node).value {
                         Value::Boolean(value) => Ok(Some(value)),
                         _ => Ok(Some(true)),
                     },
@@ -196,12 +218,18 @@ impl<'t> Machine<'t> {
         }
     }
 
-    fn binary(&mut self, operator: Operator, left: Items, right: Items) -> Result<Items, Problem> {
+    fn binary(
+        &mut self,
+        operator: Operator,
+        left: Items<'t>,
+        right: Items<'t>,
+    ) -> Result<Items<'t>, Problem> {
         Ok(match operator {
             Operator::Concatenate => {
                 let left = self.single_text(&left)?;
                 let right = self.single_text(&right)?;
-                Items::text(format!("{}{}", left.as_deref().unwrap_or(""), right.as_deref().unwrap_or("")))
+                let joined = [left.unwrap_or(""), right.unwrap_or("")].concat();
+                Items::text(self.texts.keep(&joined)?)
             }
             Operator::Add
             | Operator::Subtract
@@ -220,29 +248,34 @@ impl<'t> Machine<'t> {
     }
 
     /// Exact, on decimal lexemes; `+` also joins texts (FHIRPath 2.0.0, 6.6). Empty where either side is.
-    fn arithmetic(&mut self, operator: Operator, left: &Items, right: &Items) -> Result<Items, Problem> {
+    fn arithmetic(
+        &mut self,
+        operator: Operator,
+        left: &Items<'t>,
+        right: &Items<'t>,
+    ) -> Result<Items<'t>, Problem> {
         let texts = operator == Operator::Add
             && [left, right].iter().all(|side| side.first().is_some_and(|item| !self.is_number(item)));
         let (Some(a), Some(b)) = (self.single_text(left)?, self.single_text(right)?) else {
             return Ok(Items::Empty);
         };
         if texts {
-            return Ok(Items::text(format!("{}{}", &*a, &*b)));
+            return Ok(Items::text(self.texts.keep(&[a, b].concat())?));
         }
         let whole =
-            |part: fn((String, String)) -> String| decimal::divide_whole(&a, &b).map(|parts| parts.map(part));
+            |part: fn((String, String)) -> String| decimal::divide_whole(a, b).map(|parts| parts.map(part));
         let result = match operator {
-            Operator::Add => decimal::add(&a, &b).map(Some),
-            Operator::Subtract => decimal::subtract(&a, &b).map(Some),
-            Operator::Divide => decimal::divide(&a, &b),
+            Operator::Add => decimal::add(a, b).map(Some),
+            Operator::Subtract => decimal::subtract(a, b).map(Some),
+            Operator::Divide => decimal::divide(a, b),
             Operator::Quotient => whole(|(quotient, _)| quotient),
             Operator::Remainder => whole(|(_, rest)| rest),
-            _ => decimal::multiply(&a, &b).map(Some),
+            _ => decimal::multiply(a, b).map(Some),
         };
         match result {
             // By zero there is nothing (FHIRPath 2.0.0, 6.6.2).
             Some(None) => Ok(Items::Empty),
-            Some(Some(number)) => Ok(Items::One(Item::Number(number.into()))),
+            Some(Some(number)) => Ok(Items::One(Item::Number(self.texts.keep(&number)?))),
             None => {
                 let problem =
                     Problem::new("number-invalid", "not numbers one can reckon with", "send numbers");
@@ -252,17 +285,17 @@ impl<'t> Machine<'t> {
     }
 
     /// `~` (FHIRPath 2.0.0, 6.1.2): nothing is equivalent to nothing, order is of no matter.
-    pub(super) fn equivalent(&mut self, left: &Items, right: &Items) -> bool {
-        let mut rest: Vec<&Item> = right.as_slice().iter().collect();
+    pub(super) fn equivalent(&mut self, left: &Items<'t>, right: &Items<'t>) -> bool {
+        let mut rest: Vec<Item<'t>> = right.as_slice().to_vec();
         let mut same = left.len() == right.len();
-        for item in left.as_slice() {
-            let at = rest.iter().position(|other| self.item_equivalent(item, other));
+        for &item in left.as_slice() {
+            let at = rest.iter().position(|other| self.item_equivalent(item, *other));
             same &= at.map(|at| rest.swap_remove(at)).is_some();
         }
         same
     }
 
-    fn item_equivalent(&mut self, a: &Item, b: &Item) -> bool {
+    fn item_equivalent(&mut self, a: Item<'t>, b: Item<'t>) -> bool {
         if self.item_equal(a, b) {
             return true;
         }
@@ -272,47 +305,47 @@ impl<'t> Machine<'t> {
                 // To the digits of the less precise.
                 let digits =
                     |text: &str| text.split_once('.').map_or(0, |(_, fraction)| fraction.len() as u32);
-                let digits = digits(&a).min(digits(&b));
+                let digits = digits(a).min(digits(b));
                 let rounded = |text: &str| decimal::cut(text, decimal::Cut::Round, digits);
-                match (rounded(&a), rounded(&b)) {
+                match (rounded(a), rounded(b)) {
                     (Some(a), Some(b)) => decimal::compare(&a, &b) == Some(Ordering::Equal),
                     _ => false,
                 }
             }
-            (false, Some(a), Some(b)) => words(&a) == words(&b),
+            (false, Some(a), Some(b)) => words(a) == words(b),
             _ => false,
         }
     }
 
-    pub(super) fn is_in(&mut self, needle: &Items, hay: &Items) -> Option<bool> {
+    pub(super) fn is_in(&mut self, needle: &Items<'t>, hay: &Items<'t>) -> Option<bool> {
         let needle = needle.first()?;
         let mut found = false;
-        for item in hay.as_slice() {
+        for &item in hay.as_slice() {
             found |= self.item_equal(needle, item);
         }
         Some(found)
     }
 
-    pub(super) fn equal(&mut self, left: &Items, right: &Items) -> Option<bool> {
+    pub(super) fn equal(&mut self, left: &Items<'t>, right: &Items<'t>) -> Option<bool> {
         if left.is_empty() || right.is_empty() {
-            left.as_slice().iter().chain(right.as_slice()).for_each(|item| self.tested(item));
+            left.as_slice().iter().chain(right.as_slice()).for_each(|&item| self.tested(item));
             return None;
         }
         let mut equal = left.len() == right.len();
-        for (a, b) in left.as_slice().iter().zip(right.as_slice()) {
+        for (&a, &b) in left.as_slice().iter().zip(right.as_slice()) {
             equal &= self.item_equal(a, b);
         }
         Some(equal)
     }
 
-    pub(crate) fn item_equal(&mut self, a: &Item, b: &Item) -> bool {
+    pub(crate) fn item_equal(&mut self, a: Item<'t>, b: Item<'t>) -> bool {
         let numeric = self.is_number(a) || self.is_number(b);
         match (self.text(a), self.text(b)) {
-            (Some(a), Some(b)) if numeric => match decimal::compare(&a, &b) {
+            (Some(a), Some(b)) if numeric => match decimal::compare(a, b) {
                 Some(order) => order == Ordering::Equal,
-                None => *a == *b,
+                None => a == b,
             },
-            (Some(a), Some(b)) => *a == *b,
+            (Some(a), Some(b)) => a == b,
             _ => match (a, b) {
                 (Item::Node(a), Item::Node(b)) => a == b,
                 (Item::Target(a), Item::Target(b)) => a == b,
@@ -321,32 +354,32 @@ impl<'t> Machine<'t> {
         }
     }
 
-    pub(super) fn order(&mut self, left: &Items, right: &Items) -> Result<Option<Ordering>, Problem> {
+    pub(super) fn order(&mut self, left: &Items<'t>, right: &Items<'t>) -> Result<Option<Ordering>, Problem> {
         let (Some(a), Some(b)) = (self.single_text(left)?, self.single_text(right)?) else { return Ok(None) };
-        Ok(decimal::compare(&a, &b).or_else(|| Some(a.cmp(&b))))
+        Ok(decimal::compare(a, b).or_else(|| Some(a.cmp(b))))
     }
 
-    pub(crate) fn distinct(&mut self, items: Items) -> Items {
-        let mut out: Vec<Item> = Vec::new();
-        for item in items.as_slice() {
+    pub(crate) fn distinct(&mut self, items: Items<'t>) -> Items<'t> {
+        let mut out: Vec<Item<'t>> = Vec::new();
+        for &item in items.as_slice() {
             let mut known = false;
-            for other in &out {
+            for &other in &out {
                 known = known || self.item_equal(item, other);
             }
             if !known {
-                out.push(item.clone());
+                out.push(item);
             }
         }
         out.into_iter().collect()
     }
 
     /// One step down from `item`. A simple HL7v2 value answers for its own first component.
-    pub(crate) fn step(&mut self, item: &Item, step: &Step, out: &mut Items) {
+    pub(crate) fn step(&mut self, item: Item<'t>, step: &Step, out: &mut Items<'t>) {
         match (step, item) {
-            (Step::Own, _) => out.push(item.clone()),
+            (Step::Own, _) => out.push(item),
             (Step::Name(name) | Step::Primitive(name, _) | Step::Beside(name), Item::Target(target)) => {
                 let name = self.plan.names.get(usize::from(*name)).map_or("", |n| n);
-                for child in self.target.children_named(*target, name) {
+                for child in self.target.children_named(target, name) {
                     out.push(Item::Target(child));
                 }
             }
@@ -354,28 +387,28 @@ impl<'t> Machine<'t> {
                 names.iter().for_each(|name| self.step(item, &Step::Name(*name), out));
             }
             (Step::Name(name), Item::Node(node)) => {
-                self.children(*node, *name, out);
-                if self.is_own(*node, *name) {
-                    out.push(item.clone());
+                self.children(node, *name, out);
+                if self.is_own(node, *name) {
+                    out.push(item);
                 }
             }
             (Step::Primitive(name, beside), Item::Node(node)) => {
                 let before = out.len();
-                self.children(*node, *name, out);
+                self.children(node, *name, out);
                 let tree = self.tree;
                 self.valued(before, out);
                 // The text of an XML element is its `xmlText`, as HL7's CDA models call it.
-                if out.len() == before && self.is_own(*node, *name) {
-                    out.push(item.clone());
+                if out.len() == before && self.is_own(node, *name) {
+                    out.push(item);
                 }
                 let symbol = |name: &u16| self.symbols.get(usize::from(*name)).copied().flatten();
                 let (name, Some(beside)) = (symbol(name), symbol(beside)) else { return };
                 let has_value = |ordinal: u32| {
-                    tree.children(*node).map(|child| tree.node(child)).any(|data| {
+                    tree.children(node).map(|child| tree.node(child)).any(|data| {
                         Some(data.name) == name && data.ordinal == ordinal && data.value != Value::Null
                     })
                 };
-                for child in tree.children(*node).filter(|child| tree.node(*child).name == beside) {
+                for child in tree.children(node).filter(|child| tree.node(*child).name == beside) {
                     let data = tree.node(child);
                     if data.value == Value::None && !has_value(data.ordinal) {
                         out.push(Item::Node(child));
@@ -383,10 +416,10 @@ impl<'t> Machine<'t> {
                 }
             }
             (Step::Choice(names), Item::Node(node)) => {
-                names.iter().for_each(|name| self.children(*node, *name, out));
+                names.iter().for_each(|name| self.children(node, *name, out));
             }
             (Step::Beside(name), Item::Node(node)) => {
-                if let Some(of) = self.beside(*node) {
+                if let Some(of) = self.beside(node) {
                     self.children(of, *name, out);
                 }
             }
@@ -395,9 +428,9 @@ impl<'t> Machine<'t> {
     }
 
     /// Models other than FHIR's may be written in XML as FHIR is: the value of a primitive is an attribute `value`.
-    fn valued(&self, from: usize, out: &mut Items) {
+    fn valued(&self, from: usize, out: &mut Items<'t>) {
         let tree = self.tree;
-        let value = |item: &Item| match item {
+        let value = |item: &Item<'t>| match item {
             Item::Node(node) if tree.node(*node).value == Value::None => {
                 tree.named(*node, "value").find(|value| tree.node(*value).value != Value::None)
             }
@@ -406,16 +439,12 @@ impl<'t> Machine<'t> {
         if out.as_slice().iter().skip(from).any(|item| value(item).is_some()) {
             let items = out.as_slice().iter().enumerate();
             *out = items
-                .map(
-                    |(at, item)| {
-                        if at < from { item.clone() } else { value(item).map_or(item.clone(), Item::Node) }
-                    },
-                )
+                .map(|(at, item)| if at < from { *item } else { value(item).map_or(*item, Item::Node) })
                 .collect();
         }
     }
 
-    fn children(&mut self, node: NodeId, name: u16, out: &mut Items) {
+    fn children(&mut self, node: NodeId, name: u16, out: &mut Items<'t>) {
         let Some(wanted) = self.symbols.get(usize::from(name)).copied().flatten() else { return };
         let tree = self.tree;
         for child in tree.children(node) {
@@ -454,25 +483,25 @@ impl<'t> Machine<'t> {
     }
 
     /// Text of an item, marking the leaf it came from; `None` for composites and explicit emptiness.
-    pub(crate) fn text(&mut self, item: &Item) -> Option<Text<'t>> {
+    pub(crate) fn text(&mut self, item: Item<'t>) -> Option<&'t str> {
         match item {
             Item::Node(node) => {
-                let leaf = self.tree.text_node(*node);
+                let leaf = self.tree.text_node(node);
                 self.mark(leaf);
-                self.tree.own_text(leaf).map(Text::Source)
+                self.tree.own_text(leaf)
             }
-            Item::Target(target) => self.target.text(*target),
-            Item::Text(text) | Item::Number(text) => Some(Text::Made(text.clone())),
-            Item::Boolean(value) => Some(Text::Source(if *value { "true" } else { "false" })),
+            Item::Target(target) => self.target.text(target),
+            Item::Text(text) | Item::Number(text) => Some(text),
+            Item::Boolean(value) => Some(if value { "true" } else { "false" }),
         }
     }
 
     /// Text of a collection of at most one; several are an error, since picking one would be a guess.
-    pub(crate) fn single_text(&mut self, items: &Items) -> Result<Option<Text<'t>>, Problem> {
+    pub(crate) fn single_text(&mut self, items: &Items<'t>) -> Result<Option<&'t str>, Problem> {
         match items.as_slice() {
             [] => Ok(None),
-            [item] => Ok(self.text(item)),
-            [first, ..] => {
+            &[item] => Ok(self.text(item)),
+            &[first, ..] => {
                 let problem = Problem::new(
                     "value-many",
                     "one value is expected, several are there",
@@ -484,31 +513,31 @@ impl<'t> Machine<'t> {
     }
 
     /// Marks what an existence test looked at: the leaf itself, or nothing of a composite's content.
-    pub(crate) fn tested(&mut self, item: &Item) {
+    pub(crate) fn tested(&mut self, item: Item<'_>) {
         if let Item::Node(node) = item {
-            self.mark(*node);
+            self.mark(node);
         }
     }
 
-    fn is_number(&self, item: &Item) -> bool {
+    fn is_number(&self, item: Item<'_>) -> bool {
         match item {
             Item::Number(_) => true,
-            Item::Node(node) => matches!(self.tree.node(*node).value, Value::Number(_)),
+            Item::Node(node) => matches!(self.tree.node(node).value, Value::Number(_)),
             _ => false,
         }
     }
 
-    pub(crate) fn is_type(&mut self, item: &Item, name: &str) -> bool {
+    pub(crate) fn is_type(&mut self, item: Item<'t>, name: &str) -> bool {
         self.tested(item);
         if let Item::Target(target) = item {
-            return self.target.type_name(*target) == name;
+            return self.target.type_name(target) == name;
         }
         let kind = match item {
-            Item::Node(node) => match &self.tree.node(*node).value {
+            Item::Node(node) => match &self.tree.node(node).value {
                 Value::Text(_) => "string",
                 Value::Number(_) => "decimal",
                 Value::Boolean(_) => "boolean",
-                Value::None => return self.resource_type(item).as_deref() == Some(name),
+                Value::None => return self.resource_type(item) == Some(name),
                 Value::Null => "",
             },
             Item::Text(_) => "string",
@@ -524,15 +553,15 @@ impl<'t> Machine<'t> {
 
     /// Whether a rule's typed source takes an item; `None` where nothing tells: the name of its element would, `resourceType`, or in XML
     /// `xsi:type`, as CDA has it.
-    pub(crate) fn is_of_type(&mut self, item: &Item, wanted: &str) -> Option<bool> {
+    pub(crate) fn is_of_type(&mut self, item: Item<'t>, wanted: &str) -> Option<bool> {
         if let Item::Node(node) = item {
-            if let Some(typed) = self.tree.named(*node, "xsi_type").next() {
-                let named = self.text(&Item::Node(typed))?;
-                let name = named.rsplit(':').next().unwrap_or(&named);
+            if let Some(typed) = self.tree.named(node, "xsi_type").next() {
+                let named = self.text(Item::Node(typed))?;
+                let name = named.rsplit(':').next().unwrap_or(named);
                 let special = self.shapes.logical(name).is_some_and(|id| self.shapes.is_a(id, wanted));
                 return Some(name == wanted || special);
             }
-            if self.tree.node(*node).value == Value::None {
+            if self.tree.node(node).value == Value::None {
                 return self.resource_type(item).map(|is| is == wanted);
             }
             let told = ["string", "decimal", "integer", "boolean"];
@@ -544,16 +573,15 @@ impl<'t> Machine<'t> {
     }
 
     /// What `resourceType` says; the root of an XML document is named after its type.
-    pub(crate) fn resource_type(&mut self, item: &Item) -> Option<String> {
+    pub(crate) fn resource_type(&mut self, item: Item<'t>) -> Option<&'t str> {
         let Item::Node(node) = item else { return None };
-        let Some(child) = self.tree.named(*node, "resourceType").next() else {
-            return (*node == self.tree.root()).then(|| self.tree.name(*node).to_owned());
+        let Some(child) = self.tree.named(node, "resourceType").next() else {
+            return (node == self.tree.root()).then(|| self.tree.name(node));
         };
-        self.text(&Item::Node(child)).map(|text| text.to_string())
+        self.text(Item::Node(child))
     }
 
-    pub(crate) fn slot(&self, slot: Slot) -> &Items {
-        static EMPTY: Items = Items::Empty;
-        self.slots.get(self.base + usize::from(slot)).unwrap_or(&EMPTY)
+    pub(crate) fn slot(&self, slot: Slot) -> &Items<'t> {
+        self.slots.get(self.base + usize::from(slot)).unwrap_or(&Items::Empty)
     }
 }

@@ -5,18 +5,22 @@
 
 use std::collections::HashMap;
 
-use crate::codes::{CodeTables, Lookup};
+use bumpalo::Bump;
+use smallvec::SmallVec;
+
+use crate::codes::{CodeTable, CodeTables, Lookup, Row};
 use crate::finding::{Finding, Severity};
 use crate::fml::ListMode;
 use crate::output::{Coverage, Subject};
 use crate::source::{NodeId, Symbol, Tree};
 
-use super::code::{Effect, Fill, RulePlan, SourcePlan, TargetPlan};
-use super::condition::Met;
-use super::item::{Item, Items};
+use super::code::{Effect, Fill, RulePlan, SourcePlan, Step, TargetPlan, Way};
+use super::condition::{Met, Reach};
+use super::item::{Item, Items, Texts, Values};
 use super::problem::Problem;
 use super::record::{Event, Moment, Reading, Record};
 use super::shape::Shapes;
+use super::tables::InlineTable;
 use super::target::{Arena, Origin, TargetId, WriteError};
 use super::translate::Parts;
 use super::{Entry, Limits, Plan};
@@ -36,10 +40,35 @@ pub(crate) struct Building {
     pub rule: u32,
 }
 
+/// A code table of the map or of its folder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rows<'t> {
+    Inline(&'t InlineTable),
+    Table(&'t CodeTable),
+    None,
+}
+
+impl Rows<'_> {
+    /// Whether a text lies in a row of the table.
+    fn holds(&self, text: &str) -> bool {
+        let is_of = |row: &Row| {
+            let parts = [&row.target_system, &row.target_code, &row.target_display];
+            parts.iter().any(|part| std::ptr::eq(part.as_ptr(), text.as_ptr()))
+        };
+        match self {
+            Rows::Inline(rows) => rows.rows().any(is_of),
+            Rows::Table(table) => table.rows().iter().any(is_of),
+            Rows::None => false,
+        }
+    }
+}
+
 pub(crate) struct Machine<'t> {
     pub plan: &'t Plan,
     pub tree: &'t Tree,
     pub codes: &'t CodeTables,
+    /// Tables met so far, by name.
+    pub tables: SmallVec<[(&'t str, Rows<'t>); 8]>,
     pub limits: Limits,
     pub shapes: &'t Shapes,
     pub symbols: Vec<Option<Symbol>>,
@@ -49,7 +78,9 @@ pub(crate) struct Machine<'t> {
     /// Nodes a rule took as its source: a modifierExtension that is none of these was not understood.
     pub taken: Coverage,
     pub target: Arena<'t>,
-    pub slots: Vec<Items>,
+    pub slots: Vec<Items<'t>>,
+    /// Where texts the map makes are kept.
+    pub texts: Texts<'t>,
     pub base: usize,
     pub units: Vec<Building>,
     pub unit: Option<usize>,
@@ -66,16 +97,23 @@ pub(crate) struct Machine<'t> {
     pub reading: Reading,
     pub record: Option<Box<Record>>,
     /// `$total` and `$index`.
-    pub total: Items,
+    pub total: Items<'t>,
     pub place: usize,
 }
 
 impl<'t> Machine<'t> {
-    pub(crate) fn new(plan: &'t Plan, tree: &'t Tree, codes: &'t CodeTables, limits: Limits) -> Machine<'t> {
+    pub(crate) fn new(
+        plan: &'t Plan,
+        tree: &'t Tree,
+        codes: &'t CodeTables,
+        limits: Limits,
+        bump: &'t Bump,
+    ) -> Machine<'t> {
         Machine {
             plan,
             tree,
             codes,
+            tables: SmallVec::new(),
             limits,
             shapes: &plan.shapes,
             symbols: plan.symbols.of(&plan.names, tree),
@@ -85,6 +123,7 @@ impl<'t> Machine<'t> {
             taken: Coverage::new(tree.len()),
             target: Arena::new(&plan.shapes, limits.nodes_max as usize),
             slots: Vec::new(),
+            texts: Texts::new(bump, limits.made_bytes_max as usize),
             base: 0,
             units: Vec::new(),
             unit: None,
@@ -104,10 +143,21 @@ impl<'t> Machine<'t> {
         }
     }
 
-    pub(crate) fn lookup(&self, table: &str, system: &str, code: &str) -> Lookup<'t> {
-        match self.plan.tables.get(table) {
-            Some(rows) => rows.lookup(system, code),
-            None => self.codes.get(table).map_or(Lookup::Unmapped, |table| table.lookup(system, code)),
+    /// What a table says about a code. The plan names it with the same text each time.
+    pub(crate) fn lookup(&mut self, table: &'t str, system: &str, code: &str) -> Lookup<'t> {
+        let known = self.tables.iter().find(|(name, _)| std::ptr::eq(*name, table)).map(|(_, rows)| *rows);
+        let rows = known.unwrap_or_else(|| {
+            let rows = match self.plan.tables.get(table) {
+                Some(rows) => Rows::Inline(rows),
+                None => self.codes.get(table).map_or(Rows::None, Rows::Table),
+            };
+            self.tables.push((table, rows));
+            rows
+        });
+        match rows {
+            Rows::Inline(rows) => rows.lookup(system, code),
+            Rows::Table(table) => table.lookup(system, code),
+            Rows::None => Lookup::Unmapped,
         }
     }
 
@@ -179,18 +229,26 @@ impl<'t> Machine<'t> {
             return;
         }
         let Some(source) = rule.sources.get(at) else { return self.fire(rule) };
+        if source.is_plain
+            && let Some(reached) = self.reached(source)
+        {
+            if let Reach::Node(node) = reached {
+                self.bind_one(rule, source, node, at);
+            }
+            return;
+        }
         let items = match self.items(rule, source) {
             Ok(items) => items,
             Err(problem) => return self.report(problem),
         };
         let outer = self.anchor;
-        for item in items.as_slice() {
-            if let Item::Node(node) = *item {
+        for &item in items.as_slice() {
+            if let Item::Node(node) = item {
                 self.taken.mark(node);
                 self.anchor = node;
             }
             match source.slot {
-                Some(slot) => self.assign(slot, Items::One(item.clone())),
+                Some(slot) => self.assign(slot, Items::One(item)),
                 None => self.tested(item),
             }
             self.bind(rule, at + 1);
@@ -198,28 +256,63 @@ impl<'t> Machine<'t> {
         }
     }
 
+    /// As [`Machine::bind`], of a plain source that leads to one element.
+    fn bind_one(&mut self, rule: &'t RulePlan, source: &'t SourcePlan, node: NodeId, at: usize) {
+        let item = Item::Node(node);
+        self.bound(source, item);
+        let fits = self.spend().and_then(|()| match &source.condition {
+            Some(condition) => self.holds(condition, Some(item)),
+            None => Ok(true),
+        });
+        match fits {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(problem) => return self.report(problem),
+        }
+        self.taken.mark(node);
+        let outer = std::mem::replace(&mut self.anchor, node);
+        if source.slot.is_none() {
+            self.tested(item);
+        }
+        self.bind(rule, at + 1);
+        self.anchor = outer;
+    }
+
+    /// Where a source's path leads, when it is names and passes one element at each step.
+    fn reached(&mut self, source: &SourcePlan) -> Option<Reach> {
+        let names = match &source.steps {
+            Way::Names(names) => names,
+            Way::Steps(_) => return None,
+        };
+        self.along(Some(source.slot_from), names, None)
+    }
+
     /// Binds a source's variable to the item looked at, for conditions that name it.
-    fn bound(&mut self, source: &SourcePlan, item: &Item) {
+    fn bound(&mut self, source: &SourcePlan, item: Item<'t>) {
         if let Some(slot) = source.slot {
-            self.assign(slot, Items::One(item.clone()));
+            self.assign(slot, Items::One(item));
         }
     }
 
     /// The items a source's path leads to, of whatever kind and number.
-    fn walked(&mut self, source: &SourcePlan) -> Items {
+    fn walked(&mut self, source: &SourcePlan) -> Items<'t> {
         let mut items = self.slot(source.slot_from).clone();
-        for step in &source.steps {
+        let mut go = |this: &mut Self, step: &Step| {
             let mut next = Items::Empty;
-            for item in items.as_slice() {
-                self.step(item, step, &mut next);
+            for &item in items.as_slice() {
+                this.step(item, step, &mut next);
             }
             items = next;
+        };
+        match &source.steps {
+            Way::Names(names) => names.iter().for_each(|name| go(self, &Step::Name(*name))),
+            Way::Steps(steps) => steps.iter().for_each(|step| go(self, step)),
         }
         items
     }
 
-    fn items(&mut self, rule: &RulePlan, source: &SourcePlan) -> Result<Items, Problem> {
-        let items = match self.along(source.slot_from, &source.steps) {
+    fn items(&mut self, rule: &RulePlan, source: &'t SourcePlan) -> Result<Items<'t>, Problem> {
+        let items = match self.reached(source) {
             Some(reached) => reached.into(),
             None => self.walked(source),
         };
@@ -228,7 +321,7 @@ impl<'t> Machine<'t> {
             self.spend()?;
             kept = items;
         } else {
-            for item in items.as_slice() {
+            for &item in items.as_slice() {
                 self.spend()?;
                 self.bound(source, item);
                 match source.type_name.as_ref().map(|wanted| (wanted, self.is_of_type(item, wanted))) {
@@ -246,7 +339,7 @@ impl<'t> Machine<'t> {
                     Some(condition) => self.holds(condition, Some(item))?,
                     None => true,
                 } {
-                    kept.push(item.clone());
+                    kept.push(item);
                 }
             }
         }
@@ -267,11 +360,11 @@ impl<'t> Machine<'t> {
         }
         match source.list_mode {
             ListMode::All => {}
-            ListMode::First => kept = kept.as_slice().first().cloned().into_iter().collect(),
-            ListMode::NotFirst => kept = kept.as_slice().iter().skip(1).cloned().collect(),
-            ListMode::Last => kept = kept.as_slice().last().cloned().into_iter().collect(),
+            ListMode::First => kept = kept.first().into(),
+            ListMode::NotFirst => kept = kept.as_slice().iter().skip(1).copied().collect(),
+            ListMode::Last => kept = kept.as_slice().last().copied().into(),
             ListMode::NotLast => {
-                kept = kept.as_slice().iter().take(kept.len().saturating_sub(1)).cloned().collect();
+                kept = kept.as_slice().iter().take(kept.len().saturating_sub(1)).copied().collect();
             }
             ListMode::OnlyOne if kept.len() > 1 => {
                 let problem = Problem::new("source-many", "only one value may be there", "send one value");
@@ -280,7 +373,7 @@ impl<'t> Machine<'t> {
             ListMode::OnlyOne => {}
         }
         if let Some(check) = &source.check {
-            for item in kept.as_slice() {
+            for &item in kept.as_slice() {
                 self.bound(source, item);
                 if !self.holds(check, Some(item))? {
                     let text = rule.name.clone().unwrap_or_else(|| "a check of the map failed".to_owned());
@@ -291,11 +384,10 @@ impl<'t> Machine<'t> {
             }
         }
         if let Some(log) = &source.log {
-            for item in kept.as_slice() {
+            for &item in kept.as_slice() {
                 self.bound(source, item);
                 let logged = self.evaluate(log, Some(item))?;
-                let text: Vec<String> =
-                    logged.as_slice().iter().filter_map(|i| self.text(i).map(|t| t.to_string())).collect();
+                let text: Vec<&str> = logged.as_slice().iter().filter_map(|i| self.text(*i)).collect();
                 self.logs.push((rule.place, text.join(", ")));
             }
         }
@@ -376,7 +468,9 @@ impl<'t> Machine<'t> {
             let (part, whole) = (tree.node(part).span, tree.node(whole).span);
             whole.start <= part.start && part.end <= whole.end
         };
-        self.target.refine(from, place, &reads, |node| tree.text(node), inside);
+        let tables = &self.tables;
+        let is_made = |text: &str| !tree.holds(text) && !tables.iter().any(|(_, rows)| rows.holds(text));
+        self.target.refine(from, place, &reads, |node| tree.text(node), inside, is_made);
     }
 
     fn note(&mut self, moment: Moment, place: u32, said: impl FnOnce() -> (String, Option<String>)) {
@@ -388,14 +482,14 @@ impl<'t> Machine<'t> {
 
     /// Name of what a target wrote, and its value where that is a simple one.
     fn step_of(&self, target: &TargetPlan) -> (String, Option<String>) {
-        let text = |item: &Item| match item {
-            Item::Target(target) => self.target.text(*target).map(|text| text.to_string()),
-            Item::Text(text) | Item::Number(text) => Some(text.to_string()),
-            Item::Boolean(value) => Some(value.to_string()),
-            Item::Node(node) => self.tree.text(*node).map(str::to_owned),
+        let text = |item: &Item<'t>| match *item {
+            Item::Target(target) => self.target.text(target),
+            Item::Text(text) | Item::Number(text) => Some(text),
+            Item::Boolean(value) => Some(if value { "true" } else { "false" }),
+            Item::Node(node) => self.tree.text(node),
         };
         let slot = |slot: u16| {
-            let texts: Vec<String> = self.slot(slot).as_slice().iter().filter_map(text).collect();
+            let texts: Vec<&str> = self.slot(slot).as_slice().iter().filter_map(text).collect();
             (!texts.is_empty()).then(|| texts.join(", "))
         };
         match target {
@@ -410,8 +504,8 @@ impl<'t> Machine<'t> {
                     TargetPlan::Write { slot: Some(to), .. } => slot(*to),
                     TargetPlan::Write { slot_from, .. } => self.slot(*slot_from).first().and_then(|item| {
                         let Item::Target(parent) = item else { return None };
-                        let last = self.target.children_named(*parent, &name).last().copied()?;
-                        self.target.text(last).map(|text| text.to_string())
+                        let last = self.target.children_named(parent, &name).last().copied()?;
+                        self.target.text(last).map(str::to_owned)
                     }),
                     _ => None,
                 };
@@ -434,7 +528,7 @@ impl<'t> Machine<'t> {
                 }
             }
             TargetPlan::Effect(effect, arguments) => {
-                let mut values = Vec::with_capacity(arguments.len());
+                let mut values = Values::new();
                 for argument in arguments {
                     values.push(self.evaluate(argument, None)?);
                 }
@@ -442,30 +536,28 @@ impl<'t> Machine<'t> {
             }
             TargetPlan::Own(slot, code) => {
                 let items = self.evaluate(code, None)?;
-                let target = self.slot(*slot).first().cloned();
+                let target = self.slot(*slot).first();
                 if let (Some(Item::Target(target)), Some(text)) = (target, self.single_text(&items)?)
                     && !text.trim().is_empty()
                 {
                     if self.target.text(target).is_some() {
                         return Err(WriteError::Second("value".to_owned()).into());
                     }
-                    self.target.set(target, text).map_err(|error| {
-                        let problem = Problem::from(error);
-                        items.first().map_or(problem.clone(), |item| problem.on(item))
-                    })?;
+                    self.set(target, text)
+                        .map_err(|problem| items.first().map_or(problem.clone(), |item| problem.on(item)))?;
                 }
             }
             TargetPlan::Dispatch { slot_from, field, source, table } => {
                 let (Some(Item::Target(parent)), Some(item)) =
-                    (self.slot(*slot_from).first().cloned(), self.slot(*source).first().cloned())
+                    (self.slot(*slot_from).first(), self.slot(*source).first())
                 else {
                     return Ok(());
                 };
-                let name = self.resource_type(&item).unwrap_or_default();
-                let Some(&(type_id, group)) = table.get(&name) else {
+                let name = self.resource_type(item).unwrap_or_default();
+                let Some(&(type_id, group)) = table.get(name) else {
                     let text = format!("no group of the map takes a `{name}`");
                     return Err(
-                        Problem::new("resource-unmapped", text, "write a `<<type+>>` group for it").on(&item)
+                        Problem::new("resource-unmapped", text, "write a `<<type+>>` group for it").on(item)
                     );
                 };
                 let made = self.target.add(parent, *field, type_id, self.origin())?;
@@ -475,10 +567,7 @@ impl<'t> Machine<'t> {
             }
             TargetPlan::Write { slot_from, steps, field, type_id, fill, pick, slot } => {
                 let written = match self.slot(*slot_from).first() {
-                    Some(Item::Target(parent)) => {
-                        let parent = *parent;
-                        self.write(parent, steps, *field, *type_id, fill, *pick)?
-                    }
+                    Some(Item::Target(parent)) => self.write(parent, steps, *field, *type_id, fill, *pick)?,
                     // The element could not be made; that is a finding already.
                     _ => Items::Empty,
                 };
@@ -488,6 +577,12 @@ impl<'t> Machine<'t> {
             }
         }
         Ok(())
+    }
+
+    /// Gives a primitive its value. Errors: it does not fit the type.
+    pub(crate) fn set(&mut self, target: TargetId, text: &'t str) -> Result<(), Problem> {
+        let texts = self.texts;
+        self.target.set(target, text, |number| texts.keep(number))
     }
 
     /// Counts one step of work; the limit bounds loops inside loops, whatever the document.
@@ -500,7 +595,7 @@ impl<'t> Machine<'t> {
         Ok(())
     }
 
-    pub(crate) fn assign(&mut self, slot: u16, items: Items) {
+    pub(crate) fn assign(&mut self, slot: u16, items: Items<'t>) {
         if let Some(place) = self.slots.get_mut(self.base + usize::from(slot)) {
             *place = items;
         }
@@ -508,7 +603,7 @@ impl<'t> Machine<'t> {
 
     /// A problem as a finding of the unit being built, or of the document.
     pub(crate) fn report(&mut self, problem: Problem) {
-        if matches!(problem.code, "limit-nodes" | "limit-steps") {
+        if matches!(problem.code, "limit-nodes" | "limit-steps" | "limit-made") {
             return self.stop(problem.code, &problem.text);
         }
         let node = problem.node.unwrap_or(self.anchor);

@@ -11,7 +11,7 @@ use crate::source::{NodeId, Value};
 
 use super::execute::{Building, Machine};
 use super::problem::Problem;
-use super::target::{TargetId, Written, XmlError};
+use super::target::{Json, TargetId, Written, XmlError};
 use super::{Trace, TraceValue};
 
 /// FHIR elements a reader must understand or refuse the whole (FHIR R4 extensibility.html#modifierExtension,
@@ -162,13 +162,13 @@ impl Machine<'_> {
                 let problem = Problem::new("limit-output", "the resource is too long", "split the document");
                 unit.add(self.finding(problem, building.anchor));
             }
-            Some(text) => {
+            Some(Json { text, is_sure }) => {
                 let refused = failed(&unit);
                 let type_id = self.target.get(building.root).map(|node| node.type_id).unwrap_or_default();
                 // Of other models types, choices and repetition were checked while building; presence is left.
                 let judged = self.shapes.is_r4(type_id) && self.shapes.is_resource(type_id);
                 let findings = match judged {
-                    true => self.validated(&text, building.root, building.anchor, refused),
+                    true => self.validated((&text, is_sure), building.root, building.anchor, refused),
                     false if self.shapes.is_r4(type_id) || refused => Vec::new(),
                     false => self.missing(building.root),
                 };
@@ -213,13 +213,20 @@ impl Machine<'_> {
         written
     }
 
-    /// What R4 and the treatment directive rules say of a resource, placed on the rule that wrote the element.
+    /// What R4 and the treatment directive rules say of a resource, placed on the rule that wrote the element; nothing more where it is
+    /// sure to be valid.
     ///
     /// In a unit that was `refused` already, what is missing (and the invariants that miss it) is what could not be
     /// written: only the cause is told. Once that is mended the unit is judged anew.
-    fn validated(&self, text: &str, root: TargetId, anchor: NodeId, refused: bool) -> Vec<Finding> {
+    fn validated(
+        &self,
+        (text, is_sure): (&str, bool),
+        root: TargetId,
+        anchor: NodeId,
+        refused: bool,
+    ) -> Vec<Finding> {
         // Consents are looked at once more below.
-        if self.target.type_name(root) != "Consent" && self.target.is_surely_valid(root) {
+        if is_sure && self.target.type_name(root) != "Consent" {
             debug_assert!(is_valid(text), "certain, and the validator has something to say");
             return Vec::new();
         }

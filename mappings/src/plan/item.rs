@@ -1,102 +1,85 @@
 //! What expressions yield: items of the source, of the target, or made by the map.
+//!
+//! A text is where it lies: in the document, the map, a code table, or among the [`Texts`] this run made. So items are copied, never
+//! counted or freed one by one.
 
-use std::ops::Deref;
-use std::sync::Arc;
+use bumpalo::Bump;
+use smallvec::SmallVec;
 
-use crate::model::Absent;
 use crate::source::NodeId;
 
+use super::problem::Problem;
 use super::target::TargetId;
 
-/// Text of an item: of the document, a table or the map, or made.
-#[derive(Debug, Clone)]
-pub(crate) enum Text<'t> {
-    Source(&'t str),
-    Made(Arc<str>),
+/// Without white space around it; `None` when nothing is left.
+pub(crate) fn trimmed(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|text| !text.is_empty())
 }
 
-impl Text<'_> {
-    /// Without white space around it; `None` when nothing is left.
-    pub(crate) fn trimmed(self) -> Option<Self> {
-        let (all, trimmed) = (self.len(), self.trim().len());
-        match self {
-            _ if trimmed == 0 => None,
-            text if trimmed == all => Some(text),
-            Text::Source(text) => Some(Text::Source(text.trim())),
-            Text::Made(text) => Some(Text::Made(text.trim().into())),
+/// Texts made while a map runs, kept until it has run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Texts<'t>(&'t Bump);
+
+impl<'t> Texts<'t> {
+    /// Room for at most `bytes_max` bytes in `bump`, which is empty.
+    pub(crate) fn new(bump: &'t Bump, bytes_max: usize) -> Texts<'t> {
+        bump.set_allocation_limit(Some(bytes_max));
+        Texts(bump)
+    }
+
+    /// Keeps a text. Errors: there is no room left for it.
+    pub(crate) fn keep(self, text: &str) -> Result<&'t str, Problem> {
+        match self.0.try_alloc_str(text) {
+            Ok(kept) => Ok(kept),
+            Err(_) => Err(Problem::new(
+                "limit-made",
+                "the map makes too much text of this document",
+                "split the document",
+            )),
         }
-    }
-}
-
-impl Deref for Text<'_> {
-    type Target = str;
-    fn deref(&self) -> &str {
-        match self {
-            Text::Source(text) => text,
-            Text::Made(text) => text,
-        }
-    }
-}
-
-impl<'t> From<&'t str> for Text<'t> {
-    fn from(text: &'t str) -> Text<'t> {
-        Text::Source(text)
-    }
-}
-
-impl From<String> for Text<'_> {
-    fn from(text: String) -> Self {
-        Text::Made(text.into())
     }
 }
 
 /// One value of a FHIRPath collection.
-#[derive(Debug, Clone)]
-pub(crate) enum Item {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Item<'t> {
     /// An element of the source document.
     Node(NodeId),
     /// An element of a resource being built.
     Target(TargetId),
     /// Text made by the map.
-    Text(Arc<str>),
+    Text(&'t str),
     /// A number, lexically.
-    Number(Arc<str>),
+    Number(&'t str),
     /// A truth value.
     Boolean(bool),
 }
 
-impl From<&Absent> for Item {
-    fn from(absent: &Absent) -> Item {
-        match absent {
-            Absent::Text(text) => Item::Text(Arc::clone(text)),
-            Absent::Number(number) => Item::Number(Arc::clone(number)),
-            Absent::Boolean(value) => Item::Boolean(*value),
-        }
-    }
-}
-
 /// A collection; nearly always empty or one item, which then needs no allocation.
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Items {
+pub(crate) enum Items<'t> {
     /// `{}`.
     #[default]
     Empty,
     /// One item.
-    One(Item),
+    One(Item<'t>),
     /// Two or more.
-    Many(Vec<Item>),
+    Many(Vec<Item<'t>>),
 }
 
-impl Items {
-    pub(crate) fn text(text: impl Into<Arc<str>>) -> Items {
-        Items::One(Item::Text(text.into()))
+/// Values of arguments: few, so that they need no allocation either.
+pub(crate) type Values<'t> = SmallVec<[Items<'t>; 4]>;
+
+impl<'t> Items<'t> {
+    pub(crate) fn text(text: &'t str) -> Items<'t> {
+        Items::One(Item::Text(text))
     }
 
-    pub(crate) fn boolean(value: bool) -> Items {
+    pub(crate) fn boolean(value: bool) -> Items<'t> {
         Items::One(Item::Boolean(value))
     }
 
-    pub(crate) fn push(&mut self, item: Item) {
+    pub(crate) fn push(&mut self, item: Item<'t>) {
         *self = match std::mem::take(self) {
             Items::Empty => Items::One(item),
             Items::One(first) => Items::Many(vec![first, item]),
@@ -107,7 +90,7 @@ impl Items {
         };
     }
 
-    pub(crate) fn extend(&mut self, items: Items) {
+    pub(crate) fn extend(&mut self, items: Items<'t>) {
         match items {
             Items::Empty => {}
             Items::One(item) => self.push(item),
@@ -115,7 +98,7 @@ impl Items {
         }
     }
 
-    pub(crate) fn as_slice(&self) -> &[Item] {
+    pub(crate) fn as_slice(&self) -> &[Item<'t>] {
         match self {
             Items::Empty => &[],
             Items::One(item) => std::slice::from_ref(item),
@@ -131,13 +114,19 @@ impl Items {
         self.as_slice().is_empty()
     }
 
-    pub(crate) fn first(&self) -> Option<&Item> {
-        self.as_slice().first()
+    pub(crate) fn first(&self) -> Option<Item<'t>> {
+        self.as_slice().first().copied()
     }
 }
 
-impl FromIterator<Item> for Items {
-    fn from_iter<I: IntoIterator<Item = Item>>(items: I) -> Items {
+impl<'t> From<Option<Item<'t>>> for Items<'t> {
+    fn from(item: Option<Item<'t>>) -> Items<'t> {
+        item.map_or(Items::Empty, Items::One)
+    }
+}
+
+impl<'t> FromIterator<Item<'t>> for Items<'t> {
+    fn from_iter<I: IntoIterator<Item = Item<'t>>>(items: I) -> Items<'t> {
         let mut collected = Items::Empty;
         items.into_iter().for_each(|item| collected.push(item));
         collected

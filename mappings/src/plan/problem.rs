@@ -43,9 +43,9 @@ impl Problem {
     }
 
     /// The same problem, placed on a source item.
-    pub(crate) fn on(mut self, item: &Item) -> Problem {
+    pub(crate) fn on(mut self, item: Item<'_>) -> Problem {
         if let Item::Node(node) = item {
-            self.node = Some(*node);
+            self.node = Some(node);
         }
         self
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use foldhash::fast::RandomState;
 use sluis_conformance::definitions::{self, Definitions, StructureId, StructureKind};
+use sluis_conformance::validate::{SureStructure, SureType, sure};
 
 use crate::model::{Absent, Xml};
 
@@ -27,11 +28,20 @@ pub(crate) struct FieldId {
     at: u16,
 }
 
+impl FieldId {
+    /// The type it is a property of.
+    pub(crate) fn owner(self) -> TypeId {
+        self.of
+    }
+}
+
 /// What a JSON property is.
 #[derive(Debug, Clone)]
 pub(crate) struct Field {
     /// JSON name: `valueQuantity`.
     pub name: String,
+    /// As it stands before its value: `"valueQuantity":`.
+    pub key: Box<str>,
     /// Element name without type: `value`.
     pub element: Arc<str>,
     /// Place among its siblings.
@@ -48,6 +58,8 @@ pub(crate) struct Field {
     pub xml: Xml,
     /// Type of its content; `Resource` for any resource.
     pub type_id: TypeId,
+    /// What makes its content valid beyond doubt; `None` outside R4.
+    pub sure: Option<&'static SureType>,
 }
 
 /// What a type is, apart from R4's distinctions.
@@ -65,18 +77,56 @@ pub(crate) enum Kind {
     Logical,
 }
 
+/// The JSON kind of a primitive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Boolean,
+    Number,
+    Text,
+}
+
+impl Form {
+    fn of(type_name: &str) -> Form {
+        match type_name {
+            "boolean" => Form::Boolean,
+            "decimal" | "integer" | "positiveInt" | "unsignedInt" => Form::Number,
+            _ => Form::Text,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Shape {
     name: Arc<str>,
     kind: Kind,
+    /// Of a primitive: what its value is in JSON.
+    form: Form,
     /// In the R4 definitions; `None` for every other model.
     structure: Option<StructureId>,
+    /// What makes an object of it valid beyond doubt, likewise.
+    sure: Option<&'static SureStructure>,
     /// What it specialises, outside R4.
     base: Option<TypeId>,
     /// Of its XML, for logical models that have one.
     namespace: Option<Arc<str>>,
     fields: Vec<Field>,
     by_name: HashMap<String, u16, RandomState>,
+}
+
+impl Shape {
+    fn new(name: Arc<str>, kind: Kind) -> Shape {
+        Shape {
+            form: Form::of(&name),
+            name,
+            kind,
+            structure: None,
+            sure: None,
+            base: None,
+            namespace: None,
+            fields: Vec::new(),
+            by_name: HashMap::default(),
+        }
+    }
 }
 
 /// Elements up to which one is found by comparing names.
@@ -130,26 +180,22 @@ impl Shapes {
         while let Some(&id) = queue.get(at) {
             at += 1;
             let structure = defs.structure_at(id);
-            let mut shape = Shape {
-                name: structure.path.into(),
-                kind: match structure.kind {
-                    StructureKind::Resource => Kind::Resource,
-                    StructureKind::AbstractResource => Kind::AnyResource,
-                    StructureKind::Complex | StructureKind::Backbone => Kind::Complex,
-                    StructureKind::Primitive => Kind::Primitive,
-                },
-                structure: Some(id),
-                base: None,
-                namespace: None,
-                fields: Vec::new(),
-                by_name: HashMap::default(),
+            let kind = match structure.kind {
+                StructureKind::Resource => Kind::Resource,
+                StructureKind::AbstractResource => Kind::AnyResource,
+                StructureKind::Complex | StructureKind::Backbone => Kind::Complex,
+                StructureKind::Primitive => Kind::Primitive,
             };
+            let known = sure().structure(id);
+            let mut shape =
+                Shape { structure: Some(id), sure: known, ..Shape::new(structure.path.into(), kind) };
             for (order, element) in structure.elements.iter().enumerate() {
                 let short: Arc<str> = element.name.into();
                 for type_ in &element.types {
                     let name = element.json_name(type_);
                     shape.by_name.insert(name.clone(), shape.fields.len() as u16);
                     shape.fields.push(Field {
+                        key: key(&name),
                         name,
                         element: Arc::clone(&short),
                         order: order as u16,
@@ -159,6 +205,7 @@ impl Shapes {
                         default: None,
                         xml: Xml::default(),
                         type_id: number(type_.structure, &mut queue),
+                        sure: known.and_then(|known| known.element(order, type_.structure)),
                     });
                 }
             }
@@ -248,9 +295,24 @@ impl Shapes {
         found.map(|(at, _)| TypeId(at as u16))
     }
 
-    /// The type in the definitions of R4; `None` for one of another model.
-    pub(crate) fn structure(&self, id: TypeId) -> Option<StructureId> {
-        self.shape(id).structure
+    /// Whether there are no types but R4's.
+    pub(crate) fn are_r4(&self) -> bool {
+        self.types.len() == self.r4
+    }
+
+    /// What the value of a primitive is in JSON.
+    pub(crate) fn form(&self, id: TypeId) -> Form {
+        self.shape(id).form
+    }
+
+    /// What makes an object of the type valid beyond doubt; `None` for one of another model than R4.
+    pub(crate) fn sure(&self, id: TypeId) -> Option<&'static SureStructure> {
+        self.shape(id).sure
+    }
+
+    /// What makes content of that type valid beyond doubt in an element; `None` outside R4, and where the element is of another type.
+    pub(crate) fn sure_in(&self, field: &Field, id: TypeId) -> Option<&'static SureType> {
+        field.sure.filter(|_| field.type_id == id)
     }
 
     /// Whether a type is, or specialises, the type of that name.
@@ -318,4 +380,12 @@ impl Shapes {
         let mut named = others.filter(|(_, shape)| &*shape.name == name && shape.kind == Kind::Resource);
         named.next().map(|(at, _)| TypeId(at as u16))
     }
+}
+
+/// A JSON name as it stands before its value. Element names have nothing to escape, except in a logical model.
+fn key(name: &str) -> Box<str> {
+    let mut key = String::with_capacity(name.len() + 3);
+    sluis_conformance::json::write_string(name, &mut key);
+    key.push(':');
+    key.into()
 }

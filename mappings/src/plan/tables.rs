@@ -40,6 +40,11 @@ impl InlineTable {
         Ok(table)
     }
 
+    /// Every row, in no order.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values()
+    }
+
     /// A row for the code; a source without system matches a row of any one system.
     pub(crate) fn lookup(&self, system: &str, code: &str) -> Lookup<'_> {
         let exact = self.rows.get(&(system.to_owned(), code.to_owned()));

@@ -9,7 +9,7 @@ use crate::codes::Lookup;
 use crate::source::{NodeId, Symbol, Tree, Value};
 
 use super::execute::Machine;
-use super::item::{Item, Text};
+use super::item::{Item, trimmed};
 use super::problem::Problem;
 use super::shape::{FieldId, TypeId};
 use super::target::TargetId;
@@ -51,25 +51,25 @@ impl Parts {
 }
 
 /// A coding as the source has it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Original<'t> {
-    system: Text<'t>,
-    code: Text<'t>,
-    display: Option<Text<'t>>,
+    system: &'t str,
+    code: &'t str,
+    display: Option<&'t str>,
 }
 
 /// The codings of an item, and the text beside them.
-type Originals<'t> = (SmallVec<[Original<'t>; 2]>, Option<Text<'t>>);
+type Originals<'t> = (SmallVec<[Original<'t>; 2]>, Option<&'t str>);
 
 impl<'t> Machine<'t> {
     pub(crate) fn translate(
         &mut self,
         parent: TargetId,
         (field, type_id): (FieldId, TypeId),
-        item: &Item,
-        table: &str,
+        item: Item<'t>,
+        table: &'t str,
         quarantine: bool,
-        system: Option<Text<'t>>,
+        system: Option<&'t str>,
     ) -> Result<Option<TargetId>, Problem> {
         let (mut originals, text) = self.originals(item, system);
         if originals.is_empty() && text.is_none() {
@@ -78,9 +78,9 @@ impl<'t> Machine<'t> {
         let mut mapped = None;
         let mut no_map = false;
         for (at, original) in originals.iter().enumerate() {
-            match self.lookup(table, &original.system, &original.code) {
+            match self.lookup(table, original.system, original.code) {
                 Lookup::Mapped(row) => {
-                    let text = |value: &'t str| Some(Text::Source(value)).filter(|value| !value.is_empty());
+                    let text = |value: &'t str| Some(value).filter(|value| !value.is_empty());
                     let display = text(&row.target_display);
                     mapped = Some((at, text(&row.target_system), text(&row.target_code), display));
                     break;
@@ -90,7 +90,7 @@ impl<'t> Machine<'t> {
             }
         }
         if mapped.is_none() && !no_map {
-            let named = originals.first().map(|o| format!("{}|{}", &*o.system, &*o.code));
+            let named = originals.first().map(|o| format!("{}|{}", o.system, o.code));
             let shown = named.clone().unwrap_or_else(|| "a text without a code".to_owned());
             let mut problem = Problem::new(
                 "code-unmapped",
@@ -100,8 +100,8 @@ impl<'t> Machine<'t> {
             .on(item);
             problem.cause = named;
             if let Some(first) = originals.first() {
-                let display = first.display.as_deref().unwrap_or_default();
-                problem = problem.about(table, &first.system, &first.code, display);
+                let display = first.display.unwrap_or_default();
+                problem = problem.about(table, first.system, first.code, display);
             }
             if quarantine {
                 return Err(problem);
@@ -113,12 +113,12 @@ impl<'t> Machine<'t> {
         if self.shapes.is_primitive(type_id) {
             let Some(code) = mapped.and_then(|(_, _, code, _)| code) else { return Ok(None) };
             let target = self.target.add(parent, field, type_id, origin)?;
-            self.target.set(target, code)?;
+            self.set(target, code)?;
             return Ok(Some(target));
         }
         if mapped.is_none() || type_name != "Coding" {
             for original in &mut originals {
-                original.system = self.canonical(original.system.clone(), item);
+                original.system = self.canonical(original.system, item);
             }
         }
         if type_name == "Coding" {
@@ -133,9 +133,8 @@ impl<'t> Machine<'t> {
         let target = self.target.add(parent, field, type_id, origin)?;
         let translated = mapped.as_ref().map(|(at, ..)| *at);
         if let Some((at, system, code, display)) = mapped {
-            let same = originals.get(at).is_some_and(|o| {
-                Some(&*o.code) == code.as_deref() && *o.system == *system.as_deref().unwrap_or("")
-            });
+            let same =
+                originals.get(at).is_some_and(|o| Some(o.code) == code && o.system == system.unwrap_or(""));
             if !same {
                 let coding = self.child(target, "coding")?;
                 self.fill_coding(coding, system, code, display)?;
@@ -145,38 +144,37 @@ impl<'t> Machine<'t> {
             let coding = self.child(target, "coding")?;
             self.fill_original(coding, original, translated == Some(at))?;
         }
-        let text = text.or_else(|| originals.iter().find_map(|original| original.display.clone()));
+        let text = text.or_else(|| originals.iter().find_map(|original| original.display));
         self.put(target, "text", text)?;
         Ok(Some(target))
     }
 
     /// The address of a code system that has a local name (`SCT`, `I10`, `L`): from the table [`SYSTEMS`], else none and a warning. Two
     /// senders' `L` are two systems, and `Coding.system` is a uri (FHIR R4 datatypes.html#Coding).
-    fn canonical(&mut self, system: Text<'t>, item: &Item) -> Text<'t> {
+    fn canonical(&mut self, system: &'t str, item: Item<'t>) -> &'t str {
         if system.is_empty() || system.contains(':') {
             return system;
         }
-        if let Lookup::Mapped(row) = self.lookup(SYSTEMS, "", &system) {
-            return Text::Source(&row.target_code);
+        if let Lookup::Mapped(row) = self.lookup(SYSTEMS, "", system) {
+            return &row.target_code;
         }
         let problem = Problem::new(
             "code-system-local",
             format!(
-                "the code system `{}` has a local name and no address; the code is kept without it",
-                &*system
+                "the code system `{system}` has a local name and no address; the code is kept without it"
             ),
             format!("name its uri in the map, or add a row to a table {SYSTEMS} (codes/{SYSTEMS}.csv)"),
         );
         self.report(problem.on(item).because(system.to_string()).warning());
-        Text::Source("")
+        ""
     }
 
     fn fill_coding(
         &mut self,
         coding: TargetId,
-        system: Option<Text<'t>>,
-        code: Option<Text<'t>>,
-        display: Option<Text<'t>>,
+        system: Option<&'t str>,
+        code: Option<&'t str>,
+        display: Option<&'t str>,
     ) -> Result<(), Problem> {
         self.put(coding, "system", system)?;
         self.put(coding, "code", code)?;
@@ -189,35 +187,33 @@ impl<'t> Machine<'t> {
         original: &Original<'t>,
         selected: bool,
     ) -> Result<(), Problem> {
-        let Original { system, code, display } = original.clone();
+        let Original { system, code, display } = *original;
         self.fill_coding(coding, Some(system), Some(code), display)?;
         self.put(coding, "userSelected", selected.then_some("true"))
     }
 
     /// The codings of a CodeableConcept, Coding, HL7v2 CWE/CE or plain code, and the text beside them. `given` is the
     /// system the map names for codes that come without one, or under a local name only.
-    fn originals(&mut self, item: &Item, given: Option<Text<'t>>) -> Originals<'t> {
-        let none = || Text::Source("");
-        let Item::Node(node) = *item else {
+    fn originals(&mut self, item: Item<'t>, given: Option<&'t str>) -> Originals<'t> {
+        let Item::Node(node) = item else {
             let code = self.text(item).filter(|code| !code.is_empty());
-            let system = given.unwrap_or_else(none);
+            let system = given.unwrap_or("");
             return (code.map(|code| Original { system, code, display: None }).into_iter().collect(), None);
         };
         let tree = self.tree;
         if tree.node(node).value != Value::None {
             let code = tree.text(node).unwrap_or("").trim();
             self.mark(node);
-            let original =
-                Original { system: given.unwrap_or_else(none), code: Text::Source(code), display: None };
+            let original = Original { system: given.unwrap_or(""), code, display: None };
             return (Some(original).filter(|_| !code.is_empty()).into_iter().collect(), None);
         }
         if self.child_named(node, Part::Coding).or_else(|| self.child_named(node, Part::Text)).is_some() {
             let codings = tree.named(node, "coding");
-            let originals = codings.filter_map(|coding| self.fhir_coding(coding, given.as_ref())).collect();
+            let originals = codings.filter_map(|coding| self.fhir_coding(coding, given)).collect();
             return (originals, self.part(node, Part::Text));
         }
         if self.child_named(node, Part::Code).is_some() {
-            return (self.fhir_coding(node, given.as_ref()).into_iter().collect(), None);
+            return (self.fhir_coding(node, given).into_iter().collect(), None);
         }
         let mut originals: SmallVec<[Original<'t>; 2]> = SmallVec::new();
         for [code, display, system] in [[Part::C1, Part::C2, Part::C3], [Part::C4, Part::C5, Part::C6]] {
@@ -225,16 +221,16 @@ impl<'t> Machine<'t> {
             let display = self.part(node, display);
             let local = self.part(node, system);
             if let Some(code) = code {
-                let given = given.clone().filter(|_| originals.is_empty());
-                let system = given.or(local).unwrap_or_else(none);
+                let given = given.filter(|_| originals.is_empty());
+                let system = given.or(local).unwrap_or("");
                 originals.push(Original { system, code, display });
             }
         }
         (originals, self.part(node, Part::C9))
     }
 
-    fn fhir_coding(&mut self, coding: NodeId, given: Option<&Text<'t>>) -> Option<Original<'t>> {
-        let system = self.part(coding, Part::System).or_else(|| given.cloned()).unwrap_or(Text::Source(""));
+    fn fhir_coding(&mut self, coding: NodeId, given: Option<&'t str>) -> Option<Original<'t>> {
+        let system = self.part(coding, Part::System).or(given).unwrap_or("");
         let display = self.part(coding, Part::Display);
         // Whether a person picked it is decided anew: the original of a translation is what the user selected.
         let _read = self.part(coding, Part::UserSelected);
@@ -247,22 +243,22 @@ impl<'t> Machine<'t> {
         self.tree.children(node).find(|child| self.tree.node(*child).name == symbol)
     }
 
-    fn part(&mut self, node: NodeId, part: Part) -> Option<Text<'t>> {
+    fn part(&mut self, node: NodeId, part: Part) -> Option<&'t str> {
         let child = self.child_named(node, part)?;
-        self.text(&Item::Node(child)).and_then(Text::trimmed)
+        self.text(Item::Node(child)).and_then(trimmed)
     }
 
     /// Unit text, and its UCUM code where the table has one; else the text alone, for humans, with a finding.
     pub(crate) fn unit(
         &mut self,
         quantity: TargetId,
-        unit: Option<(Text<'t>, Option<Item>)>,
-        table: &str,
+        unit: Option<(&'t str, Option<Item<'t>>)>,
+        table: &'t str,
     ) -> Result<(), Problem> {
         let Some((unit, item)) = unit else { return Ok(()) };
         match self.lookup(table, "", unit.trim()) {
             Lookup::Mapped(row) => {
-                let text = |value: &'t str| Some(Text::Source(value)).filter(|value| !value.is_empty());
+                let text = |value: &'t str| Some(value).filter(|value| !value.is_empty());
                 let (code, display) = (text(&row.target_code), text(&row.target_display));
                 self.put(quantity, "unit", display.or(Some(unit)))?;
                 self.put(quantity, "system", code.is_some().then_some(UCUM))?;
@@ -272,11 +268,11 @@ impl<'t> Machine<'t> {
             Lookup::Unmapped => {
                 let problem = Problem::new(
                     "unit-unmapped",
-                    format!("table `{table}` has no UCUM code for the unit `{}`", &*unit),
+                    format!("table `{table}` has no UCUM code for the unit `{unit}`"),
                     format!("add a row to codes/{table}.csv; until then the value cannot be compared"),
                 );
                 let problem = problem.warning().because(unit.to_string()).about(table, "", unit.trim(), "");
-                self.report(match &item {
+                self.report(match item {
                     Some(item) => problem.on(item),
                     None => problem,
                 });

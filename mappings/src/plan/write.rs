@@ -1,10 +1,12 @@
 //! Filling a target element: plain values, copies of whole elements, and the composites transforms make.
 
+use smallvec::SmallVec;
+
 use crate::source::{NodeId, Value};
 
 use super::code::{Code, Fill, Pick};
 use super::execute::Machine;
-use super::item::{Item, Items, Text};
+use super::item::{Item, Items};
 use super::problem::Problem;
 use super::shape::{FieldId, TypeId};
 use super::target::{Origin, TargetId, WriteError};
@@ -22,7 +24,7 @@ impl<'t> Machine<'t> {
         type_id: TypeId,
         fill: &'t Fill,
         pick: Pick,
-    ) -> Result<Items, Problem> {
+    ) -> Result<Items<'t>, Problem> {
         let origin = self.origin();
         let mut parent = parent;
         // The elements on the way are made only when there is something to put in them.
@@ -34,7 +36,7 @@ impl<'t> Machine<'t> {
             return Ok(Items::Empty);
         }
         for step in steps {
-            parent = self.target.open(parent, *step, self.shapes.field(*step).type_id, origin)?;
+            parent = self.open(parent, *step, self.shapes.field(*step).type_id, origin)?;
         }
         if let Some(there) = self.picked(parent, field, pick)? {
             return Ok(one(there));
@@ -42,7 +44,7 @@ impl<'t> Machine<'t> {
         let written = match (fill, values) {
             (Fill::Copy(_, whole), Some(values)) => {
                 let mut written = Items::Empty;
-                for item in values.as_slice() {
+                for &item in values.as_slice() {
                     if let Some(target) = self.copy(parent, field, type_id, item, *whole)? {
                         written.push(Item::Target(target));
                     }
@@ -51,7 +53,7 @@ impl<'t> Machine<'t> {
             }
             (Fill::CopyAny(_, fields), Some(values)) => {
                 let mut written = Items::Empty;
-                for item in values.as_slice() {
+                for &item in values.as_slice() {
                     let field = self.field_for(item, fields)?;
                     let type_id = self.shapes.field(field).type_id;
                     if let Some(target) = self.copy(parent, field, type_id, item, true)? {
@@ -60,8 +62,9 @@ impl<'t> Machine<'t> {
                 }
                 written
             }
-            (Fill::Open, _) => one(self.target.open(parent, field, type_id, origin)?),
+            (Fill::Open, _) => one(self.open(parent, field, type_id, origin)?),
             (Fill::Create, _) => one(self.target.add(parent, field, type_id, origin)?),
+            (Fill::Fixed(fixed), _) => one(self.target.add_fixed(parent, field, (type_id, origin), fixed)?),
             (fill, _) => match self.composite(parent, field, type_id, fill) {
                 Err(problem) if problem.node.is_none() => return Err(self.placed(problem, fill)),
                 made => made?,
@@ -80,9 +83,28 @@ impl<'t> Machine<'t> {
             }
         }
         if let (Pick::Share(share), Some(Item::Target(target))) = (pick, written.first()) {
-            self.shares.insert((parent, share), *target);
+            self.shares.insert((parent, share), target);
         }
         Ok(written)
+    }
+
+    /// An element to write into. What was fixed is so no more.
+    fn open(
+        &mut self,
+        parent: TargetId,
+        field: FieldId,
+        type_id: TypeId,
+        origin: Origin,
+    ) -> Result<TargetId, Problem> {
+        let opened = self.target.open(parent, field, type_id, origin)?;
+        if let Some((fixed, by)) = self.target.loosen(opened) {
+            let outer = (self.rule, self.anchor);
+            (self.rule, self.anchor) = (by.rule, by.node);
+            let filled = self.fill_in(opened, &fixed.fill, &fixed.texts());
+            (self.rule, self.anchor) = outer;
+            filled?;
+        }
+        Ok(opened)
     }
 
     /// A unit that became part of another: what went wrong with it is the other's.
@@ -101,15 +123,15 @@ impl<'t> Machine<'t> {
         Ok(match pick {
             Pick::New | Pick::First | Pick::Last => None,
             Pick::Share(share) => self.shares.get(&(parent, share)).copied(),
-            Pick::Single => match self.target.there(parent, field).as_slice() {
-                [] => None,
-                _ => return Err(WriteError::Second(self.shapes.field(field).name.clone()).into()),
+            Pick::Single => match self.target.there(parent, field).next() {
+                None => None,
+                Some(_) => return Err(WriteError::Second(self.shapes.field(field).name.clone()).into()),
             },
         })
     }
 
     /// The type of a choice an item has: that of a made value, or what the name of its element ends in.
-    fn field_for(&mut self, item: &Item, fields: &[FieldId]) -> Result<FieldId, Problem> {
+    fn field_for(&mut self, item: Item<'t>, fields: &[FieldId]) -> Result<FieldId, Problem> {
         let shapes = self.shapes;
         let fits = |name: &str| {
             let ends = fields.iter().filter(|field| {
@@ -119,15 +141,15 @@ impl<'t> Machine<'t> {
             ends.max_by_key(|field| shapes.field(**field).name.len()).copied()
         };
         let name = match item {
-            Item::Node(node) => self.tree.name(*node).to_owned(),
-            Item::Text(_) => "String".to_owned(),
-            Item::Number(number) if number.contains('.') => "Decimal".to_owned(),
-            Item::Number(_) => "Integer".to_owned(),
-            Item::Boolean(_) => "Boolean".to_owned(),
-            Item::Target(target) => self.target.type_name(*target).to_owned(),
+            Item::Node(node) => self.tree.name(node),
+            Item::Text(_) => "String",
+            Item::Number(number) if number.contains('.') => "Decimal",
+            Item::Number(_) => "Integer",
+            Item::Boolean(_) => "Boolean",
+            Item::Target(target) => self.target.type_name(target),
         };
         let of_value = |this: &mut Self| match item {
-            Item::Node(node) => match this.tree.node(*node).value {
+            Item::Node(node) => match this.tree.node(node).value {
                 Value::Boolean(_) => fits("Boolean"),
                 Value::Number(_) => fits("Decimal").or_else(|| fits("Integer")),
                 Value::Text(_) => fits("String"),
@@ -135,7 +157,7 @@ impl<'t> Machine<'t> {
             },
             _ => None,
         };
-        fits(&name).or_else(|| of_value(self)).ok_or_else(|| {
+        fits(name).or_else(|| of_value(self)).ok_or_else(|| {
             let element = fields.first().map_or("", |field| &*shapes.field(*field).element);
             let text = format!("`{name}` is of no type that `{element}[x]` may have");
             Problem::new("value-type", text, "map it to another element").on(item)
@@ -152,16 +174,16 @@ impl<'t> Machine<'t> {
         parent: TargetId,
         field: FieldId,
         type_id: TypeId,
-        item: &Item,
+        item: Item<'t>,
         whole: bool,
     ) -> Result<Option<TargetId>, Problem> {
         let origin = match item {
-            Item::Node(node) => Origin { node: *node, ..self.origin() },
+            Item::Node(node) => Origin { node, ..self.origin() },
             _ => self.origin(),
         };
         if self.shapes.is_primitive(type_id) {
             let beside = match item {
-                Item::Node(node) if whole => self.beside(*node),
+                Item::Node(node) if whole => self.beside(node),
                 _ => None,
             };
             let Some(text) = self.text(item) else {
@@ -171,7 +193,7 @@ impl<'t> Machine<'t> {
                     self.copy_members(beside, target, 0)?;
                     return Ok(Some(target));
                 }
-                if matches!(item, Item::Node(node) if self.tree.node(*node).value == Value::None) {
+                if matches!(item, Item::Node(node) if self.tree.node(node).value == Value::None) {
                     let text = format!("`{}` takes a simple value", self.shapes.field(field).name);
                     return Err(Problem::new("value-composite", text, "map its parts one by one").on(item));
                 }
@@ -182,24 +204,24 @@ impl<'t> Machine<'t> {
                 return Ok(None);
             }
             let target = self.target.add(parent, field, type_id, origin)?;
-            self.target.set(target, text).map_err(|error| Problem::from(error).on(item))?;
+            self.set(target, text).map_err(|problem| problem.on(item))?;
             if let Some(beside) = beside {
                 self.copy_members(beside, target, 0)?;
             }
             return Ok(Some(target));
         }
         match item {
-            Item::Node(node) if self.tree.node(*node).value == Value::None => {
+            Item::Node(node) if self.tree.node(node).value == Value::None => {
                 let target = self.target.add(parent, field, type_id, origin)?;
-                self.copy_members(*node, target, 0)?;
+                self.copy_members(node, target, 0)?;
                 Ok(Some(target))
             }
             Item::Target(root)
-                if self.target.get(*root).is_some_and(|node| self.shapes.is_resource(node.type_id)) =>
+                if self.target.get(root).is_some_and(|node| self.shapes.is_resource(node.type_id)) =>
             {
-                self.target.attach(parent, field, *root).map_err(|error| Problem::from(error).on(item))?;
-                self.absorb(*root);
-                Ok(Some(*root))
+                self.target.attach(parent, field, root).map_err(|error| Problem::from(error).on(item))?;
+                self.absorb(root);
+                Ok(Some(root))
             }
             Item::Target(_) => {
                 Err(Problem::new("value-target", "a target element cannot be copied", "write it anew"))
@@ -237,7 +259,7 @@ impl<'t> Machine<'t> {
             let Some(field) = self.shapes.find(type_id, element) else {
                 let text = format!("`{name}` is no element of {} in R4", self.shapes.type_name(type_id));
                 let remedy = "map the elements of this part one by one, naming what this becomes";
-                return Err(Problem::new("element-unknown", text, remedy).on(&item).because(name.to_owned()));
+                return Err(Problem::new("element-unknown", text, remedy).on(item).because(name.to_owned()));
             };
             let data = tree.node(child);
             let field_type = self.shapes.field(field).type_id;
@@ -266,18 +288,18 @@ impl<'t> Machine<'t> {
                         format!("`{name}` takes a simple value"),
                         "",
                     )
-                    .on(&item));
+                    .on(item));
                 }
                 made.push((field, data.ordinal, of));
-                if let Some(text) = self.text(&item) {
-                    self.target.set(of, text).map_err(|error| Problem::from(error).on(&item))?;
+                if let Some(text) = self.text(item) {
+                    self.set(of, text).map_err(|problem| problem.on(item))?;
                 }
             } else if data.value == Value::None {
                 let of = self.target.add(target, field, field_type, origin)?;
                 self.copy_members(child, of, depth + 1)?;
             } else {
                 return Err(
-                    Problem::new("value-simple", format!("`{name}` is not a simple value"), "").on(&item)
+                    Problem::new("value-simple", format!("`{name}` is not a simple value"), "").on(item)
                 );
             }
         }
@@ -290,120 +312,17 @@ impl<'t> Machine<'t> {
         field: FieldId,
         type_id: TypeId,
         fill: &'t Fill,
-    ) -> Result<Items, Problem> {
-        let texts = |this: &mut Self, codes: &[Code]| -> Result<Vec<Option<Text<'t>>>, Problem> {
-            codes.iter().map(|code| this.code_text(code)).collect()
-        };
-        let part = |parts: &[Option<Text<'t>>], at: usize| parts.get(at).cloned().flatten();
+    ) -> Result<Items<'t>, Problem> {
         let made = match fill {
-            Fill::Concept(codes) => {
-                let parts = texts(self, codes)?;
-                if parts.iter().all(Option::is_none) {
-                    return Ok(Items::Empty);
-                }
-                let concept = self.target.add(parent, field, type_id, self.origin())?;
-                if parts.len() == 1 {
-                    self.put(concept, "text", part(&parts, 0))?;
-                } else {
-                    let coding = self.child(concept, "coding")?;
-                    self.put(coding, "system", part(&parts, 0))?;
-                    self.put(coding, "code", part(&parts, 1))?;
-                    self.put(coding, "display", part(&parts, 2))?;
-                }
-                concept
-            }
-            Fill::Coding(codes) => {
-                let parts = texts(self, codes)?;
-                if part(&parts, 1).is_none() {
-                    return Ok(Items::Empty);
-                }
-                let coding = self.target.add(parent, field, type_id, self.origin())?;
-                self.put(coding, "system", part(&parts, 0))?;
-                self.put(coding, "code", part(&parts, 1))?;
-                self.put(coding, "display", part(&parts, 2))?;
-                coding
-            }
-            Fill::Quantity(codes) => {
-                let parts = texts(self, codes)?;
-                if part(&parts, 0).is_none() {
-                    return Ok(Items::Empty);
-                }
-                let quantity = self.target.add(parent, field, type_id, self.origin())?;
-                if let [Some(text)] = parts.as_slice() {
-                    // As people write it: `[comparator]value[space]unit` (mapping-language-ig transforms.html#qty).
-                    let (comparator, rest) = comparator(text.trim());
-                    let end = rest
-                        .find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c))
-                        .unwrap_or(rest.len());
-                    let (value, unit) = rest.split_at(end);
-                    self.put(quantity, "value", Some(value.to_owned()))?;
-                    self.put(quantity, "comparator", comparator.map(str::to_owned))?;
-                    self.put(quantity, "unit", Some(unit.trim().to_owned()))?;
-                    return Ok(one(quantity));
-                }
-                for (at, name) in ["value", "unit", "system", "code"].into_iter().enumerate() {
-                    self.put(quantity, name, part(&parts, at))?;
-                }
-                quantity
-            }
             Fill::Ucum { value, unit, table } => {
                 let Some(value) = self.code_text(value)? else { return Ok(Items::Empty) };
                 let items = self.evaluate(unit, None)?;
                 let unit = self.single_text(&items)?.filter(|text| !text.trim().is_empty());
-                let unit = unit.map(|text| (text, items.first().cloned()));
+                let unit = unit.map(|text| (text, items.first()));
                 let quantity = self.target.add(parent, field, type_id, self.origin())?;
                 self.put(quantity, "value", Some(value))?;
                 self.unit(quantity, unit, table)?;
                 quantity
-            }
-            Fill::Identifier(codes) => {
-                let parts = texts(self, codes)?;
-                if part(&parts, 1).is_none() {
-                    return Ok(Items::Empty);
-                }
-                let identifier = self.target.add(parent, field, type_id, self.origin())?;
-                self.put(identifier, "system", part(&parts, 0))?;
-                self.put(identifier, "value", part(&parts, 1))?;
-                if let Some(code) = part(&parts, 2) {
-                    let kind = self.child(identifier, "type")?;
-                    let coding = self.child(kind, "coding")?;
-                    self.put(coding, "system", Some(IDENTIFIER_TYPE.to_owned()))?;
-                    self.put(coding, "code", Some(code))?;
-                }
-                identifier
-            }
-            Fill::Contact(codes) => {
-                let parts = texts(self, codes)?;
-                if part(&parts, 0).is_none() {
-                    return Ok(Items::Empty);
-                }
-                let contact = self.target.add(parent, field, type_id, self.origin())?;
-                // `cp(value)`, `cp(system, value)` (mapping-language-ig transforms.html#cp).
-                let (system, value) = match parts.as_slice() {
-                    [value] => (value.as_deref().and_then(contact_system).map(Text::Source), value.clone()),
-                    _ => (part(&parts, 0), part(&parts, 1)),
-                };
-                self.put(contact, "system", system)?;
-                self.put(contact, "value", value)?;
-                contact
-            }
-            Fill::Reference(codes) => {
-                let parts = texts(self, codes)?;
-                let literal = parts.len() == 1;
-                if part(&parts, if literal { 0 } else { 2 }).is_none() {
-                    return Ok(Items::Empty);
-                }
-                let reference = self.target.add(parent, field, type_id, self.origin())?;
-                if literal {
-                    self.put(reference, "reference", part(&parts, 0))?;
-                } else {
-                    // A logical reference: the writer resolves it (FHIR R4 references.html#logical).
-                    self.put(reference, "type", part(&parts, 0))?;
-                    let identifier = self.child(reference, "identifier")?;
-                    self.put(identifier, "system", part(&parts, 1))?;
-                    self.put(identifier, "value", part(&parts, 2))?;
-                }
-                reference
             }
             Fill::Translate { value, table, quarantine, system } => {
                 let system = match system {
@@ -412,29 +331,99 @@ impl<'t> Machine<'t> {
                 };
                 let value = self.evaluate(value, None)?;
                 let mut written = Items::Empty;
-                for item in value.as_slice() {
+                for &item in value.as_slice() {
                     if let Some(target) =
-                        self.translate(parent, (field, type_id), item, table, *quarantine, system.clone())?
+                        self.translate(parent, (field, type_id), item, table, *quarantine, system)?
                     {
                         written.push(Item::Target(target));
                     }
                 }
                 return Ok(written);
             }
-            Fill::Open | Fill::Create | Fill::Copy(..) | Fill::CopyAny(..) => return Ok(Items::Empty),
+            fill => {
+                let codes = fill.parts();
+                let mut texts: SmallVec<[Option<&'t str>; 4]> = SmallVec::new();
+                for code in codes {
+                    texts.push(self.code_text(code)?);
+                }
+                if !fill.is_made_of(&texts) {
+                    return Ok(Items::Empty);
+                }
+                let made = self.target.add(parent, field, type_id, self.origin())?;
+                self.fill_in(made, fill, &texts)?;
+                made
+            }
         };
         Ok(one(made))
     }
 
-    /// A problem of a composite, placed on the first part of it that came from the document.
-    fn placed(&mut self, problem: Problem, fill: &Fill) -> Problem {
-        let parts: Vec<&Code> = match fill {
-            Fill::Ucum { value, unit, .. } => vec![value, unit],
-            Fill::Concept(codes) | Fill::Coding(codes) | Fill::Quantity(codes) | Fill::Identifier(codes) => {
-                codes.iter().collect()
+    /// Puts the parts of a composite into the element made for it.
+    pub(super) fn fill_in(
+        &mut self,
+        made: TargetId,
+        fill: &'t Fill,
+        texts: &[Option<&'t str>],
+    ) -> Result<(), Problem> {
+        let part = |at: usize| texts.get(at).copied().flatten();
+        match fill {
+            Fill::Concept(_) if texts.len() == 1 => self.put(made, "text", part(0)),
+            Fill::Concept(_) => {
+                let coding = self.child(made, "coding")?;
+                self.put_all(coding, &["system", "code", "display"], texts)
             }
-            Fill::Contact(codes) | Fill::Reference(codes) => codes.iter().collect(),
-            _ => Vec::new(),
+            Fill::Coding(_) => self.put_all(made, &["system", "code", "display"], texts),
+            Fill::Quantity(_) => {
+                let [Some(text)] = texts else {
+                    return self.put_all(made, &["value", "unit", "system", "code"], texts);
+                };
+                // As people write it: `[comparator]value[space]unit` (mapping-language-ig transforms.html#qty).
+                let (comparator, rest) = comparator(text.trim());
+                let end =
+                    rest.find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c)).unwrap_or(rest.len());
+                let (value, unit) = rest.split_at(end);
+                self.put(made, "value", Some(value))?;
+                self.put(made, "comparator", comparator)?;
+                self.put(made, "unit", Some(unit.trim()))
+            }
+            Fill::Identifier(_) => {
+                self.put_all(made, &["system", "value"], texts)?;
+                let Some(code) = part(2) else { return Ok(()) };
+                let kind = self.child(made, "type")?;
+                let coding = self.child(kind, "coding")?;
+                self.put_all(coding, &["system", "code"], &[Some(IDENTIFIER_TYPE), Some(code)])
+            }
+            // `cp(value)`, `cp(system, value)` (mapping-language-ig transforms.html#cp).
+            Fill::Contact(_) => match texts {
+                [value] => {
+                    self.put_all(made, &["system", "value"], &[value.and_then(contact_system), *value])
+                }
+                _ => self.put_all(made, &["system", "value"], texts),
+            },
+            Fill::Reference(_) if texts.len() == 1 => self.put(made, "reference", part(0)),
+            Fill::Reference(_) => {
+                // A logical reference: the writer resolves it (FHIR R4 references.html#logical).
+                self.put(made, "type", part(0))?;
+                let identifier = self.child(made, "identifier")?;
+                self.put_all(identifier, &["system", "value"], &[part(1), part(2)])
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn put_all(
+        &mut self,
+        parent: TargetId,
+        names: &[&str],
+        texts: &[Option<&'t str>],
+    ) -> Result<(), Problem> {
+        names.iter().zip(texts).try_for_each(|(name, text)| self.put(parent, name, *text))
+    }
+
+    /// A problem of a composite, placed on the first part of it that came from the document.
+    fn placed(&mut self, problem: Problem, fill: &'t Fill) -> Problem {
+        let parts: Vec<&'t Code> = match fill {
+            Fill::Ucum { value, unit, .. } => vec![value, unit],
+            fill => fill.parts().iter().collect(),
         };
         for part in parts {
             if let Ok(items) = self.evaluate(part, None)
@@ -446,7 +435,7 @@ impl<'t> Machine<'t> {
         problem
     }
 
-    fn code_text(&mut self, code: &Code) -> Result<Option<Text<'t>>, Problem> {
+    fn code_text(&mut self, code: &'t Code) -> Result<Option<&'t str>, Problem> {
         let items = self.evaluate(code, None)?;
         Ok(self.single_text(&items)?.filter(|text| !text.trim().is_empty()))
     }
@@ -462,15 +451,10 @@ impl<'t> Machine<'t> {
     }
 
     /// A primitive child, when there is a value.
-    pub(crate) fn put(
-        &mut self,
-        parent: TargetId,
-        name: &str,
-        text: Option<impl Into<Text<'t>>>,
-    ) -> Result<(), Problem> {
-        if let Some(text) = text.map(Into::into).filter(|text| !text.trim().is_empty()) {
+    pub(crate) fn put(&mut self, parent: TargetId, name: &str, text: Option<&'t str>) -> Result<(), Problem> {
+        if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
             let child = self.child(parent, name)?;
-            self.target.set(child, text)?;
+            self.set(child, text)?;
         }
         Ok(())
     }
@@ -500,6 +484,6 @@ fn contact_system(value: &str) -> Option<&'static str> {
     }
 }
 
-fn one(target: TargetId) -> Items {
+fn one<'t>(target: TargetId) -> Items<'t> {
     Items::One(Item::Target(target))
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use crate::fml::{Call, Expression, Kind, Place, nearest};
-use crate::plan::code::{Code, Conversion, Extension, Function, Operator, Step};
+use crate::plan::code::{Code, Conversion, Extension, Function, Literal, Operator, Step};
 use crate::plan::decimal::Cut;
-use crate::plan::item::Item;
 use crate::plan::moment;
 use crate::plan::pattern::Pattern;
 
@@ -106,10 +105,10 @@ impl<'p> Compiler<'p> {
         let place = expression.place;
         match &expression.kind {
             Kind::Empty => Code::Empty,
-            Kind::Text(text) => Code::Literal(Item::Text(Arc::from(text.as_str()))),
-            Kind::Number(number) => Code::Literal(Item::Number(Arc::from(number.as_str()))),
-            Kind::Boolean(value) => Code::Literal(Item::Boolean(*value)),
-            Kind::Moment(moment) => Code::Literal(Item::Text(Arc::from(moment.trim_start_matches('T')))),
+            Kind::Text(text) => Code::Literal(Literal::Text(text.as_str().into())),
+            Kind::Number(number) => Code::Literal(Literal::Number(number.as_str().into())),
+            Kind::Boolean(value) => Code::Literal(Literal::Boolean(*value)),
+            Kind::Moment(moment) => Code::Literal(Literal::Text(moment.trim_start_matches('T').into())),
             Kind::Quantity(..) => {
                 let help = "add it to or take it from a date: `(%date + 5 days)`";
                 self.error("expression-unsupported", place, "a quantity on its own", help);
@@ -146,9 +145,9 @@ impl<'p> Compiler<'p> {
                 Code::Index(Box::new(self.expression(base, focus)), Box::new(self.expression(index, focus)))
             }
             Kind::Negative(base) => match &base.kind {
-                Kind::Number(number) => Code::Literal(Item::Number(Arc::from(format!("-{number}")))),
+                Kind::Number(number) => Code::Literal(Literal::Number(format!("-{number}").into())),
                 _ => {
-                    let zero = Box::new(Code::Literal(Item::Number("0".into())));
+                    let zero = Box::new(Code::Literal(Literal::Number("0".into())));
                     Code::Binary(Operator::Subtract, zero, Box::new(self.expression(base, focus)))
                 }
             },
@@ -160,6 +159,7 @@ impl<'p> Compiler<'p> {
 
     /// Elements `name` of what `base` yields, which `of` describes.
     fn member(&mut self, base: Code, of: Holds, name: &str, place: Place) -> Code {
+        self.reads_targets |= !matches!(of, Holds::Source(_));
         let step = match of {
             Holds::Source(of) => self.step(of, name, None, place).0,
             // Elements being written are found by element name, whatever their type.
@@ -174,8 +174,8 @@ impl<'p> Compiler<'p> {
             _ => None,
         };
         match absent.and_then(|field| self.shapes.field(field).default.as_ref()) {
-            Some(absent) => Code::MemberOr(Box::new(base), step, Item::from(absent)),
-            None => Code::Member(Box::new(base), step),
+            Some(absent) => Code::MemberOr(Box::new(base), step, Literal::from(absent)),
+            None => base.member(step),
         }
     }
 
@@ -253,7 +253,7 @@ impl<'p> Compiler<'p> {
             return code;
         }
         if let Some(value) = self.options.constants.get(name) {
-            return Code::Literal(Item::Text(Arc::from(value.as_str())));
+            return Code::Literal(Literal::Text(value.as_str().into()));
         }
         self.variable_unknown(name, place);
         Code::Empty
@@ -300,11 +300,11 @@ impl<'p> Compiler<'p> {
                 return Code::Empty;
             }
         };
-        Code::Binary(
-            operator,
-            Box::new(self.expression(left, focus)),
-            Box::new(self.expression(right, focus)),
-        )
+        let (left, right) = (self.expression(left, focus), self.expression(right, focus));
+        match operator {
+            Operator::Or => left.or(right),
+            operator => Code::Binary(operator, Box::new(left), Box::new(right)),
+        }
     }
 
     /// `date + 5 days`.

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::fml::{Expression, Source};
-use crate::plan::code::{SourcePlan, Step};
-use crate::plan::item::Item;
+use crate::fml::{Expression, ListMode, Source};
+use crate::plan::code::{Literal, SourcePlan, Step};
 use crate::plan::shape::TypeId;
 
 use super::{Compiler, Holds, UNNAMED};
@@ -16,6 +15,7 @@ impl<'p> Compiler<'p> {
             self.variable_unknown(first, source.place);
             return None;
         };
+        self.reads_targets |= !matches!(variable.holds, Holds::Source(_)) && !names.is_empty();
         let mut of = match variable.holds {
             Holds::Source(of) => of,
             Holds::Target(of) => Some(of),
@@ -26,7 +26,7 @@ impl<'p> Compiler<'p> {
         let mut absent = None;
         for (at, name) in names.iter().enumerate() {
             let field = of.and_then(|of| self.shapes.find(of, name));
-            absent = field.and_then(|field| self.shapes.field(field).default.as_ref()).map(Item::from);
+            absent = field.and_then(|field| self.shapes.field(field).default.as_ref()).map(Literal::from);
             let wanted = source.type_name.as_deref().filter(|_| at + 1 == names.len());
             let (step, to, filter) = match wanted {
                 Some(wanted) => self.typed_step(of, name, wanted, source),
@@ -65,9 +65,17 @@ impl<'p> Compiler<'p> {
         let log = compiled(&source.log, Some(holds));
         let default = compiled(&source.default, None);
         self.selected = outer;
+        let takes_one =
+            matches!(source.list_mode, ListMode::All | ListMode::First | ListMode::Last | ListMode::OnlyOne);
+        let is_plain = takes_one
+            && default.is_none()
+            && source.cardinality.is_none()
+            && type_name.is_none()
+            && check.is_none()
+            && log.is_none();
         Some(SourcePlan {
             slot_from: variable.slot,
-            steps,
+            steps: steps.into(),
             type_name,
             path: names.join(".").into(),
             default,
@@ -78,6 +86,7 @@ impl<'p> Compiler<'p> {
             condition,
             check,
             log,
+            is_plain,
         })
     }
 

@@ -4,8 +4,7 @@ use crate::fml::{
     Call, DefaultFor, Expression, Group, Kind, Place, Rule, Target, TargetMode, Transform, nearest,
 };
 use crate::folder::Unmapped;
-use crate::plan::code::{Code, Effect, Extension, Fill, Pick, TargetPlan};
-use crate::plan::item::Item;
+use crate::plan::code::{Code, Effect, Extension, Fill, Literal, Pick, TargetPlan};
 use crate::plan::shape::{FieldId, TypeId};
 
 use super::{Compiler, Holds, capital};
@@ -66,7 +65,7 @@ impl<'p> Compiler<'p> {
                 Holds::Value => None,
             };
             let (step, is) = self.step(of, element, None, target.place);
-            let code = Code::Member(Box::new(Code::Slot(from.slot)), step);
+            let code = Code::Slot(from.slot).member(step);
             let choice = self.shapes.choices(type_id, element);
             let (field, fill) = if self.shapes.find(type_id, element).is_none() && !choice.is_empty() {
                 (choice.first().copied(), Fill::CopyAny(code, choice.into()))
@@ -127,7 +126,7 @@ impl<'p> Compiler<'p> {
     fn nowhere(&self, name: &str) -> TargetPlan {
         let said = format!("the group that extends this one has no `{name}` to write this to");
         let remedy = "name the parameter as the extended group does";
-        let text = |text: &str| Code::Literal(Item::Text(text.into()));
+        let text = |text: &str| Code::Literal(Literal::Text(text.into()));
         TargetPlan::Effect(Effect::Refuse, vec![text(&said), text(remedy)])
     }
 

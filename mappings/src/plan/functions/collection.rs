@@ -5,13 +5,13 @@ use crate::plan::execute::Machine;
 use crate::plan::item::Items;
 use crate::plan::problem::Problem;
 
-impl Machine<'_> {
+impl<'t> Machine<'t> {
     pub(super) fn collection(
         &mut self,
         function: Function,
-        base: Items,
-        arguments: &[Items],
-    ) -> Result<Items, Problem> {
+        base: Items<'t>,
+        arguments: &[Items<'t>],
+    ) -> Result<Items<'t>, Problem> {
         let none = Items::Empty;
         let other = arguments.first().unwrap_or(&none);
         Ok(match function {
@@ -22,14 +22,14 @@ impl Machine<'_> {
             Function::Every(wanted) | Function::Any(wanted) => {
                 let all = matches!(function, Function::Every(_));
                 let mut found = all;
-                for item in base.as_slice() {
-                    let is = self.truth(&Items::One(item.clone()))? == Some(wanted);
+                for &item in base.as_slice() {
+                    let is = self.truth(&Items::One(item))? == Some(wanted);
                     found = if all { found && is } else { found || is };
                 }
                 Items::boolean(found)
             }
             Function::Union => {
-                let all = base.as_slice().iter().chain(other.as_slice()).cloned().collect();
+                let all = base.as_slice().iter().chain(other.as_slice()).copied().collect();
                 self.distinct(all)
             }
             Function::Intersect => {
@@ -43,16 +43,16 @@ impl Machine<'_> {
     }
 
     /// The items that are, or are not, in another collection.
-    fn kept(&mut self, items: &Items, other: &Items, wanted: bool) -> Result<Items, Problem> {
+    fn kept(&mut self, items: &Items<'t>, other: &Items<'t>, wanted: bool) -> Result<Items<'t>, Problem> {
         let mut kept = Items::Empty;
-        for item in items.as_slice() {
+        for &item in items.as_slice() {
             let mut found = false;
-            for other in other.as_slice() {
+            for &other in other.as_slice() {
                 self.spend()?;
                 found = found || self.item_equal(item, other);
             }
             if found == wanted {
-                kept.push(item.clone());
+                kept.push(item);
             }
         }
         Ok(kept)

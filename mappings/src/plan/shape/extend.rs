@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{FHIR, Field, Kind, Shape, Shapes, TypeId};
+use super::{FHIR, Field, Kind, Shape, Shapes, TypeId, key};
 use crate::model::{Definition, Element};
 
 /// Types a plan may know, R4's included: more would not fit their numbers.
@@ -30,15 +30,9 @@ impl Shapes {
                 }
                 let id = TypeId(shapes.types.len() as u16);
                 ids.insert(path.to_owned(), id);
-                shapes.types.push(Shape {
-                    name: path.into(),
-                    kind: if nth == 0 { definition.kind } else { Kind::Complex },
-                    structure: None,
-                    base: None,
-                    namespace: definition.namespace.clone().filter(|_| nth == 0),
-                    fields: Vec::new(),
-                    by_name: HashMap::default(),
-                });
+                let kind = if nth == 0 { definition.kind } else { Kind::Complex };
+                let namespace = definition.namespace.clone().filter(|_| nth == 0);
+                shapes.types.push(Shape { namespace, ..Shape::new(path.into(), kind) });
             }
             let root = ids.get(&definition.name).copied().unwrap_or_default();
             shapes.by_url.insert(definition.url.clone(), root);
@@ -104,6 +98,7 @@ impl Shapes {
             }
             shape.by_name.insert(name.clone(), shape.fields.len() as u16);
             shape.fields.push(Field {
+                key: key(&name),
                 name,
                 element: Arc::clone(&short),
                 order,
@@ -113,6 +108,7 @@ impl Shapes {
                 default: element.default.clone(),
                 xml: element.xml.clone(),
                 type_id,
+                sure: None,
             });
         }
     }
@@ -124,15 +120,7 @@ impl Shapes {
         }
         // One past the limit at most: what is over it is the same as the last.
         let id = TypeId(self.types.len().min(usize::from(u16::MAX)) as u16);
-        self.types.push(Shape {
-            name: url.rsplit('/').next().unwrap_or(url).into(),
-            kind: Kind::Complex,
-            structure: None,
-            base: None,
-            namespace: None,
-            fields: Vec::new(),
-            by_name: HashMap::default(),
-        });
+        self.types.push(Shape::new(url.rsplit('/').next().unwrap_or(url).into(), Kind::Complex));
         self.by_url.insert(url.to_owned(), id);
         id
     }

@@ -1,90 +1,78 @@
-//! Whether a resource is valid beyond doubt, asked of the arena before there is a text of it.
+//! Whether a resource is valid beyond doubt, asked while it is written out.
 //!
-//! Types, choices and repetition were checked on writing; here it is presence, the form of values, and codes. What is not certain (a
+//! Types, choices and repetition were checked on building; here it is presence, the form of values, and codes. What is not certain (a
 //! contained resource, narrative, an extension of a primitive, an invariant over values) is left to the validator, which knows
 //! the words. Source: as `sluis_conformance::validate`.
 
-use sluis_conformance::validate::{SureType, sure};
+use sluis_conformance::validate::SureStructure;
 
-use super::{Arena, Leaf, TargetId, TargetNode};
-use crate::plan::shape::Field;
+use super::{Arena, Leaf, TargetNode};
+use crate::plan::shape::{Field, Shapes, TypeId};
 
 /// Objects inside each other that are looked at; deeper is for the validator.
 const DEPTH_MAX: usize = 24;
 
-impl<'t> Arena<'t> {
-    /// Whether the validator would find nothing; `false` says only that it is not certain.
-    pub(crate) fn is_surely_valid(&self, root: TargetId) -> bool {
-        self.get(root).and_then(|root| self.present(root, 0)).is_some_and(|present| present != 0)
+/// One object on its way out.
+pub(super) struct Certain {
+    /// What is known of its type; `None` where nothing is certain.
+    known: Option<&'static SureStructure>,
+    present: u128,
+    is_sure: bool,
+}
+
+impl Certain {
+    pub(super) fn of(shapes: &Shapes, type_id: TypeId, depth: usize) -> Certain {
+        let known = shapes.sure(type_id).filter(|_| depth < DEPTH_MAX);
+        Certain { known, present: 0, is_sure: known.is_some() }
     }
 
-    /// The elements present in an object that is valid beyond doubt, a bit each by place; 0 when it has no content.
-    fn present(&self, node: &TargetNode<'t>, depth: usize) -> Option<u128> {
-        if depth >= DEPTH_MAX {
-            return None;
+    /// Notes that the element at a place is there so many times.
+    pub(super) fn stands(&mut self, order: u16, count: usize) {
+        let bit = super::bit(order);
+        self.present |= bit;
+        let is_counted = |known: &SureStructure| count > 1 || known.counted() & bit != 0;
+        if bit == 0 {
+            self.is_sure = false;
+        } else if let Some(known) = self.known.filter(|known| is_counted(known)) {
+            self.is_sure &= u32::try_from(count).is_ok_and(|count| known.count(usize::from(order), count));
         }
-        let known = sure().structure(self.shapes.structure(node.type_id)?)?;
-        let (mut present, mut repeated) = (0_u128, 0_u128);
-        for &child in &node.children {
-            let child = self.get(child)?;
-            let field = self.shapes.field(child.field?);
-            let element = known.element(usize::from(field.order), self.shapes.structure(child.type_id)?)?;
-            let has_content = match (&child.value, self.shapes.is_primitive(child.type_id)) {
-                // `id` or `extension` of a primitive.
-                (_, true) if !child.children.is_empty() => return None,
-                (Some(value), _) => element.primitive(value.text()).then_some(true)?,
-                (None, true) => false,
-                (None, false) => self.has_valid_content(child, element, depth)?,
-            };
-            if has_content {
-                let bit = 1_u128.checked_shl(u32::from(field.order))?;
-                repeated |= present & bit;
-                present |= bit;
-            }
-        }
-        let mut counted = repeated | (present & known.counted());
-        while counted != 0 {
-            let place = counted.trailing_zeros();
-            counted &= counted - 1;
-            // Those without content are counted too: then it may not be certain, which does no harm.
-            let count = self.children_of(node).filter(|(field, _)| u32::from(field.order) == place).count();
-            known.count(place as usize, u32::try_from(count).ok()?).then_some(())?;
-        }
-        (present == 0 || known.object(present)).then_some(present)
     }
 
-    /// Whether an object has content; `None` when it is not certain that it is valid in its element.
-    fn has_valid_content(&self, node: &TargetNode<'t>, element: &SureType, depth: usize) -> Option<bool> {
-        let present = self.present(node, depth + 1)?;
-        if present == 0 {
-            return Some(false);
-        }
-        let is_bound = element.bound().is_none_or(|set| {
-            let in_set = |coding: &TargetNode<'t>| {
-                let text = |name| self.text_of(coding, name);
-                text("code").is_some_and(|code| set.contains(Some(text("system").unwrap_or("")), code))
-            };
-            in_set(node)
-                || self.children_of(node).any(|(field, child)| field.name == "coding" && in_set(child))
-        });
-        let is_reference = self.shapes.type_name(node.type_id) == "Reference";
-        let refers =
-            !is_reference || self.text_of(node, "reference").is_none_or(|text| element.reference(text));
-        (is_bound && refers && element.object(present)).then_some(true)
+    /// The elements present, a bit each by place, and whether the object is valid with those, as far as its type asks. Without any it
+    /// is no content, and nothing is asked.
+    pub(super) fn judge(self) -> (u128, bool) {
+        let holds = || self.known.is_some_and(|known| known.object(self.present));
+        (self.present, self.is_sure && (self.present == 0 || holds()))
     }
+}
 
-    fn children_of<'a>(
-        &'a self,
-        node: &'a TargetNode<'t>,
-    ) -> impl Iterator<Item = (&'t Field, &'a TargetNode<'t>)> {
-        node.children.iter().filter_map(|child| {
-            let child = self.get(*child)?;
-            Some((self.shapes.field(child.field?), child))
-        })
-    }
+/// Whether a value is valid in its element.
+pub(super) fn is_value(arena: &Arena<'_>, field: &Field, type_id: TypeId, text: &str) -> bool {
+    arena.shapes.sure_in(field, type_id).is_some_and(|element| element.primitive(text))
+}
 
-    fn text_of<'a>(&'a self, node: &'a TargetNode<'t>, name: &str) -> Option<&'a str> {
-        let found = self.children_of(node).find(|(field, _)| field.name == name)?;
-        found.1.value.as_ref().map(Leaf::text)
+/// Whether an object with these elements is valid in its element.
+pub(super) fn holds(arena: &Arena<'_>, field: &Field, node: &TargetNode<'_>, present: u128) -> bool {
+    let Some(element) = arena.shapes.sure_in(field, node.type_id) else { return false };
+    let is_bound = element.bound().is_none_or(|set| {
+        let in_set = |coding: &TargetNode<'_>| {
+            let text = |name| text_of(arena, coding, name);
+            text("code").is_some_and(|code| set.contains(Some(text("system").unwrap_or("")), code))
+        };
+        let is_coding = |child: &&TargetNode<'_>| {
+            child.field.is_some_and(|field| arena.shapes.field(field).name == "coding")
+        };
+        in_set(node) || arena.siblings(node.first).filter(is_coding).any(in_set)
+    });
+    let refers = || text_of(arena, node, "reference").is_none_or(|text| element.reference(text));
+    is_bound && (!element.is_reference() || refers()) && element.object(present)
+}
+
+fn text_of<'a>(arena: &Arena<'a>, node: &TargetNode<'a>, name: &str) -> Option<&'a str> {
+    if let Some(fixed) = node.fixed {
+        return fixed.text_of(name);
     }
+    let is_named =
+        |child: &&TargetNode<'a>| child.field.is_some_and(|field| arena.shapes.field(field).name == name);
+    arena.siblings(node.first).find(is_named)?.value.map(Leaf::text)
 }

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Arena, Children, TargetId};
+use super::{Arena, TargetId};
 use crate::model::{Form, XmlName};
 
 /// Why there is no XML of a unit.
@@ -68,30 +68,23 @@ impl Arena<'_> {
             writer.typed = true;
             let _ = write!(writer.out, " xsi:type=\"{}\"", self.type_name(id));
         }
-        if let Some(value) = &node.value {
+        if let Some(value) = node.value {
             writer.attribute("value", value.text())?;
         }
-        let (mut inner, mut said): (Children, Option<TargetId>) = (Children::new(), None);
-        for &child in &node.children {
-            let Some(field) = self.get(child).and_then(|child| child.field) else { continue };
+        let (mut inner, mut said): (Vec<TargetId>, Option<TargetId>) = (Vec::new(), None);
+        for (child, node) in self.children(id) {
+            let Some(field) = node.field else { continue };
             match self.shapes.field(field).xml.form {
                 Form::Attribute => {
                     let (name, text) = (self.qualified(child, writer), self.text(child));
                     if let Some(text) = text {
-                        writer.attribute(&name, &text)?;
+                        writer.attribute(&name, text)?;
                     }
                 }
                 Form::Text => said = Some(child),
                 Form::Element => inner.push(child),
             }
         }
-        let order = |child: &TargetId| {
-            let node = self.get(*child);
-            node.map_or((0, 0), |node| {
-                (node.field.map_or(0, |field| self.shapes.field(field).order), node.rank)
-            })
-        };
-        inner.sort_by_key(order);
         let text = said.and_then(|said| self.text(said));
         if inner.is_empty() && text.is_none() {
             writer.out.push_str("/>");
@@ -99,7 +92,7 @@ impl Arena<'_> {
         }
         writer.out.push('>');
         if let Some(text) = text {
-            writer.text(name, &text)?;
+            writer.text(name, text)?;
         }
         for child in inner {
             let name = self.qualified(child, writer);
