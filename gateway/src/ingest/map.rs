@@ -38,6 +38,8 @@ pub(super) struct Compiled {
     name: String,
     pub(super) folder: CompiledFolder,
     pub(super) hash: String,
+    /// Hash of the cases it has proved itself by.
+    proof: String,
     package: Option<Arc<[u8]>>,
 }
 
@@ -86,8 +88,8 @@ impl Maps {
         if bad.is_empty() { Ok(maps) } else { Err(bad.into_iter().flat_map(|bad| bad.errors).collect()) }
     }
 
-    /// The set that follows this one when these are the folders: what is unchanged is taken over as it is, what is new is
-    /// compiled and must prove its cases, and what is bad keeps the version it has here. A folder that is gone is gone.
+    /// The set that follows this one when these are the folders: what is unchanged, its cases too, is taken over as it is, what is
+    /// new is compiled and must prove its cases, and what is bad keeps the version it has here. A folder that is gone is gone.
     ///
     /// Errors: two folders that could match one document: there is no such set.
     pub fn renewed(&self, folders: &BTreeMap<String, Files>) -> Result<(Maps, Vec<Bad>), Vec<String>> {
@@ -96,10 +98,10 @@ impl Maps {
         for (name, files) in folders {
             let mut earlier = self.compiled.values().chain(self.shadows.values());
             let before = earlier.find(|compiled| compiled.name == *name);
-            let hash = content_hash(files);
-            let now = match before.filter(|before| before.hash == hash && !has_cases(files)) {
+            let (hash, proof) = (content_hash(files), proof_hash(files));
+            let now = match before.filter(|before| (&before.hash, &before.proof) == (&hash, &proof)) {
                 Some(same) => Some(Arc::clone(same)),
-                None => match compile(name, files, hash) {
+                None => match compile(name, files, (hash, proof)) {
                     Ok(compiled) => Some(Arc::new(compiled)),
                     Err(errors) => {
                         bad.push(Bad { folder: name.clone(), errors });
@@ -256,7 +258,7 @@ impl Maps {
 }
 
 /// Loads, compiles and proves one folder. Errors: one line each.
-fn compile(name: &str, files: &Files, hash: String) -> Result<Compiled, Vec<String>> {
+fn compile(name: &str, files: &Files, (hash, proof): (String, String)) -> Result<Compiled, Vec<String>> {
     let folder = Folder::load(files)
         .map_err(|found| found.iter().map(|diagnostic| format!("{name}/{diagnostic}")).collect::<Vec<_>>())?;
     let folder = CompiledFolder::new(folder)
@@ -273,14 +275,10 @@ fn compile(name: &str, files: &Files, hash: String) -> Result<Compiled, Vec<Stri
     let folder = folder.without_cases();
     let package = kept::package(files).map(Arc::from);
     if failed.is_empty() {
-        Ok(Compiled { name: name.to_owned(), folder, hash, package })
+        Ok(Compiled { name: name.to_owned(), folder, hash, proof, package })
     } else {
         Err(failed)
     }
-}
-
-fn has_cases(files: &Files) -> bool {
-    files.keys().any(|path| path.starts_with("cases/"))
 }
 
 /// Why a document of no known mapping cannot be read either: where it is cut off or broken says more to its sender than
@@ -298,13 +296,23 @@ fn unreadable(format: Format, bytes: &[u8]) -> Vec<Note> {
 
 /// Hash over everything that makes a mapping's output: its own files and the common library; its cases only prove it.
 fn content_hash(files: &Files) -> String {
-    let mut context = Context::new(&SHA256);
-    let own = files
-        .iter()
-        .filter(|(path, _)| !is_proof(path))
-        .map(|(path, bytes)| (path.as_str(), bytes.as_slice()));
     let library = LIBRARY.iter().chain(&LIBRARY_TABLES).map(|(path, text)| (*path, text.as_bytes()));
-    for (path, bytes) in own.chain(library) {
+    hash(those(files, |path| !is_proof(path)).chain(library))
+}
+
+/// Hash over what proves a mapping.
+fn proof_hash(files: &Files) -> String {
+    hash(those(files, is_proof))
+}
+
+fn those(files: &Files, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, &[u8])> {
+    let files = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()));
+    files.filter(move |(path, _)| wanted(path))
+}
+
+fn hash<'f>(files: impl Iterator<Item = (&'f str, &'f [u8])>) -> String {
+    let mut context = Context::new(&SHA256);
+    for (path, bytes) in files {
         for part in [path.as_bytes(), bytes] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
@@ -392,6 +400,12 @@ mod tests {
         assert_eq!(hash(&first, "umc-lab"), hash(&second, "umc-lab"));
         assert_eq!(hash(&first, "gp-stu3"), hash(&second, "gp-stu3"));
         assert_ne!(hash(&first, "gesp-export"), hash(&second, "gesp-export"));
+        let is_same = |maps: &Maps, id: &str| Arc::ptr_eq(&first.compiled[id], &maps.compiled[id]);
+        assert!(is_same(&second, "als-visit") && !is_same(&second, "gesp-export"));
+        // Other cases alone: the folder is proved anew, and what it is called by stays.
+        edit(&mut folders, "als-plan", "cases/plan/out.json", "{", " {");
+        let (again, _) = first.renewed(&folders).unwrap();
+        assert!(!is_same(&again, "als-plan") && hash(&again, "als-plan") == hash(&first, "als-plan"));
         assert!(second.compiled.values().all(|compiled| compiled.folder.folder().cases.is_empty()));
         // What is gone is gone; what is bad and new is not there.
         folders.remove("gesp-export");
