@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p sluis-mappings` prints a table. Rows of one run are comparable, numbers of different machines are not.
 //! "map" is everything a document meets before the store: parse, map, serialise, validate, and the account of every
-//! field. "hand-written" makes the same resources with string building and no account; it is the floor, and the run stops
+//! field. "reload" is what a change of folders costs: read from disk, load, compile, and prove by their cases. "hand-written" makes the same resources with string building and no account; it is the floor, and the run stops
 //! when the two differ. `SLUIS_BENCH_SECONDS` is the time of each row,
 //! `SLUIS_BENCH_ONLY` part of the name of the rows wanted.
 #![allow(
@@ -17,6 +17,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use sluis_mappings::case::{Proof, prove};
 use sluis_mappings::folder::Folder;
 use sluis_mappings::output::UnitState;
 use sluis_mappings::run::CompiledFolder;
@@ -60,6 +61,16 @@ fn main() {
             black_box(CompiledFolder::new(folder.clone()).unwrap());
         }
     });
+    row("reload: umc-lab changed", time, || reload(&["umc-lab"]));
+    row(&format!("reload: {} folders changed", FOLDERS.len()), time, || reload(&FOLDERS));
+}
+
+/// What the gateway does with folders that changed: read, load, compile, and prove by their cases.
+fn reload(names: &[&str]) {
+    for name in names {
+        let compiled = CompiledFolder::new(folder(name)).unwrap();
+        assert!(black_box(prove(&compiled)).iter().all(Proof::passed));
+    }
 }
 
 /// The folders of this crate.
