@@ -245,7 +245,7 @@ impl Tree {
     fn with_names(known: Option<&'static Names>, name: &str, bytes_len: usize) -> Tree {
         let mut tree = Tree { known, ..Tree::default() };
         // A value takes some eight bytes of a document: room for most documents at once, little for a hostile length.
-        let room = (bytes_len / 8).min(1 << 14);
+        let room = (bytes_len / 8).min(1 << 16);
         tree.nodes.reserve(room);
         tree.last_child.reserve(room);
         let name = tree.intern(name);

@@ -121,7 +121,7 @@ impl<'t> Machine<'t> {
             met: Met::default(),
             coverage: Coverage::new(tree.len()),
             taken: Coverage::new(tree.len()),
-            target: Arena::new(&plan.shapes, limits.nodes_max as usize),
+            target: Arena::new(&plan.shapes, limits.nodes_max as usize, tree.len()),
             slots: Vec::new(),
             texts: Texts::new(bump, limits.made_bytes_max as usize),
             base: 0,

@@ -96,8 +96,9 @@ pub(crate) struct Arena<'t> {
 }
 
 impl<'t> Arena<'t> {
-    pub(crate) fn new(shapes: &'t Shapes, nodes_max: usize) -> Arena<'t> {
-        Arena { nodes: Vec::new(), nodes_max, shapes }
+    /// `nodes`: about how many there will be.
+    pub(crate) fn new(shapes: &'t Shapes, nodes_max: usize, nodes: usize) -> Arena<'t> {
+        Arena { nodes: Vec::with_capacity(nodes.min(nodes_max).min(1 << 14)), nodes_max, shapes }
     }
 
     /// Number of elements made so far: the next one's id.

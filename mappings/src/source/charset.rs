@@ -69,7 +69,10 @@ impl Charset {
     /// For the 8859 sets a document whose every non-ASCII byte belongs to a well-formed UTF-8 sequence contradicts too:
     /// by chance that happens in practice only to `Ã«`-like pairs, which are what misread UTF-8 looks like.
     pub fn check(self, bytes: &[u8]) -> Result<(), Contradiction> {
-        let Some(first) = bytes.iter().position(|b| !b.is_ascii()) else { return Ok(()) };
+        if bytes.is_ascii() {
+            return Ok(());
+        }
+        let first = bytes.iter().position(|b| !b.is_ascii()).unwrap_or_default();
         match self {
             Charset::Ascii => Err(Contradiction { at: first, why: "a byte above 7F is no ASCII" }),
             Charset::Utf8 => match std::str::from_utf8(bytes) {
@@ -105,8 +108,8 @@ impl Charset {
 
     /// Text of bytes; lossless where [`Charset::check`] passed, else with U+FFFD in place of what cannot be read.
     pub fn decode(self, bytes: &[u8]) -> Cow<'_, str> {
-        if bytes.is_ascii() {
-            return String::from_utf8_lossy(bytes);
+        if let (true, Ok(text)) = (bytes.is_ascii(), std::str::from_utf8(bytes)) {
+            return text.into();
         }
         match self {
             Charset::Ascii | Charset::Utf8 => String::from_utf8_lossy(bytes),
