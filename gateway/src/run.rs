@@ -287,7 +287,7 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         indexing,
         exporter,
         telemetry: Telemetry::default(),
-        in_work: InWork::default(),
+        in_work: InWork::new(&*clock),
         clock,
         base,
         limits,

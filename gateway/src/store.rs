@@ -63,6 +63,11 @@ pub trait Store: Send + Sync + 'static {
         self.write(permit.clone(), Box::new(move |writer| writer.append_audit(&record).map(|_| ())))
     }
 
+    /// Whether other gateways may be at work on the same database.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Key of an organisation, organisation kind or `ANY`, interned on first use, for which it waits for a commit: inside
     /// a work, use [`Writer::party`].
     fn party(&self, name: &str) -> Result<PartyKey, StoreError>;

@@ -78,6 +78,7 @@ impl Inbox {
             respond_async: false,
             idempotency_key: None,
             lenient: false,
+            in_job: false,
         };
         let interaction = Interaction::Ingest(Document {
             media: "x-application/hl7-v2+er7".into(),

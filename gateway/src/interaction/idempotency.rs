@@ -17,22 +17,41 @@ use serde::{Deserialize, Serialize};
 
 use super::perform::Aside;
 use super::reference::{self, Target};
+use super::write::commit;
 use super::{Facts, Outcome, Scene, found_body};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::connection::limits::Limits;
 use crate::connection::request::{Interaction, Parameters};
 use crate::decision::Permit;
 use crate::ids::PartyKey;
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::{Reader, Shelf, StoreError, Writer};
+use crate::store::{Reader, Shelf, Store, StoreError, Writer};
 
 /// Forgotten keys taken away by one write that brings a key: more than it brings.
 const FORGOTTEN_AT_ONCE: u32 = 4;
 
-/// Keys of writes in work in this process.
-#[derive(Debug, Clone, Default)]
-pub struct InWork(Arc<Mutex<HashSet<String>>>);
+/// Milliseconds, besides the time an answer may take, for which a key stays claimed whose gateway has gone.
+const CLAIM_MS: u64 = 30_000;
+
+/// Keys of writes in work in this process, and the name by which it claims them where several gateways share a store.
+#[derive(Debug, Clone)]
+pub struct InWork {
+    keys: Arc<Mutex<HashSet<String>>>,
+    holder: Arc<str>,
+}
+
+impl InWork {
+    /// Of a process that has just begun.
+    pub fn new(clock: &dyn Clock) -> InWork {
+        InWork { keys: Arc::default(), holder: clock.uuid().to_string().into() }
+    }
+
+    fn keys(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // A poisoned lock means a panic while holding plain texts: they are still usable.
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A key in work; no longer, once this is dropped.
 #[derive(Debug)]
@@ -43,7 +62,7 @@ pub struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.by.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        self.by.keys().remove(&self.name);
     }
 }
 
@@ -56,8 +75,19 @@ pub struct Key {
     /// Hash of everything that makes the request what it is.
     fingerprint: String,
     until: Timestamp,
+    /// Until when another gateway leaves it alone.
+    claimed_until: Timestamp,
     now: Timestamp,
     body_bytes_max: u64,
+    /// What a job does is carried on by one gateway at a time, which has no claim to wait for.
+    in_job: bool,
+}
+
+/// That a gateway is at work on a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Claim {
+    holder: String,
+    until: i64,
 }
 
 /// An answer as it is kept.
@@ -86,15 +116,65 @@ impl Key {
     ) -> Result<Option<Key>, Refusal> {
         let (Some(key), Some(actor)) = (&aside.idempotency_key, permit.actor()) else { return Ok(None) };
         let Some(said) = said(interaction, aside) else { return Ok(None) };
-        let kept_ms = i64::try_from(limits.idempotency_ms).unwrap_or(i64::MAX);
+        let after = |ms: u64| {
+            let us = i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000);
+            Timestamp(aside.now.0.saturating_add(us))
+        };
         Ok(Some(Key {
             owner: permit.filter().organisation,
             name: named(&actor.client, key),
             fingerprint: hash(&said),
-            until: Timestamp(aside.now.0.saturating_add(kept_ms.saturating_mul(1_000))),
+            until: after(limits.idempotency_ms),
+            claimed_until: after(limits.handler_ms.saturating_add(CLAIM_MS)),
             now: aside.now,
             body_bytes_max: limits.idempotency_body_bytes_max,
+            in_job: aside.in_job,
         }))
+    }
+
+    /// Claims the key for this gateway, where others share the store: kept before the work begins, so that they refuse the
+    /// key meanwhile and do not say that nothing was done. A claim ends with the write, or by its time when the gateway has
+    /// gone.
+    ///
+    /// Errors: `Conflict` while another gateway holds it; the store's.
+    pub async fn claim(&self, store: &dyn Store, permit: &Permit, by: &InWork) -> Result<(), Refusal> {
+        if self.in_job || !store.is_shared() {
+            return Ok(());
+        }
+        let (key, holder) = (self.clone(), by.holder.to_string());
+        commit(store, permit, move |writer| {
+            if kept(writer, key.owner, &key.name, key.now)?.is_some() {
+                return Ok(());
+            }
+            if let Some(claim) = claimed(writer, key.owner, &key.name, key.now)?
+                && claim.holder != holder
+            {
+                return Err(StoreError::Refused(Box::new(in_work())));
+            }
+            let claim = Claim { holder, until: key.claimed_until.0 };
+            let document =
+                serde_json::to_vec(&claim).map_err(|error| StoreError::Database(error.to_string()))?;
+            writer.shelf_put(Shelf::Idempotency, key.owner, &claim_key(&key.name), &document)
+        })
+        .await
+    }
+
+    /// Gives the key of a refused write up, so that it can be mended and sent under the same one.
+    pub async fn release(&self, store: &dyn Store, permit: &Permit, by: &InWork) {
+        if self.in_job || !store.is_shared() {
+            return;
+        }
+        let (key, holder) = (self.clone(), by.holder.to_string());
+        let released = commit(store, permit, move |writer| {
+            if claimed(writer, key.owner, &key.name, key.now)?.is_some_and(|claim| claim.holder == holder) {
+                writer.shelf_remove(Shelf::Idempotency, key.owner, &claim_key(&key.name))?;
+            }
+            Ok(())
+        });
+        if let Err(refusal) = released.await {
+            // It ends by its time.
+            tracing::warn!(cause = refusal.cause.as_deref(), "a claim of a key was not given up");
+        }
     }
 
     /// Marks the key as in work.
@@ -102,13 +182,10 @@ impl Key {
     /// Errors: `Conflict` when it is already (section 2.6: 409).
     pub fn hold(&self, by: &InWork) -> Result<Held, Refusal> {
         let name = format!("{}/{}", self.owner.0, self.name);
-        if by.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone()) {
+        if by.keys().insert(name.clone()) {
             return Ok(Held { name, by: by.clone() });
         }
-        let text =
-            "A write with this Idempotency-Key is in work. Ask [base]/$outcome?key=, or send it again later.";
-        Err(Refusal::new(Reason::Conflict, text)
-            .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")))
+        Err(in_work())
     }
 
     /// The answer the key's write was given, if it was done.
@@ -157,10 +234,23 @@ impl Key {
             writer.shelf_remove(Shelf::Idempotency, self.owner, &due)?;
             writer.shelf_remove(Shelf::Idempotency, self.owner, &String::from_utf8_lossy(&name))?;
         }
+        writer.shelf_remove(Shelf::Idempotency, self.owner, &claim_key(&self.name))?;
         let due = format!("due/{}/{}", moment(self.until), self.name);
         writer.shelf_put(Shelf::Idempotency, self.owner, &due, shelf_key(&self.name).as_bytes())?;
         writer.shelf_put(Shelf::Idempotency, self.owner, &shelf_key(&self.name), &document)
     }
+}
+
+fn in_work() -> Refusal {
+    let text =
+        "A write with this Idempotency-Key is in work. Ask [base]/$outcome?key=, or send it again later.";
+    Refusal::new(Reason::Conflict, text).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+}
+
+/// Whether a refusal says that the write with the key is in work.
+pub(super) fn is_in_work(refusal: &Refusal) -> bool {
+    refusal.reason == Reason::Conflict
+        && refusal.headers.iter().any(|(name, _)| *name == header::RETRY_AFTER)
 }
 
 /// `GET [base]/$outcome?key=`: what became of the write with this key.
@@ -187,8 +277,8 @@ pub fn prepare(
     let name = scene.actor.map(|actor| named(&actor.client, key));
     if let Some(name) = &name {
         let held = format!("{}/{name}", owner.0);
-        if in_work.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&held) {
-            return Err(Refusal::new(Reason::Conflict, "The write with this key is in work; ask again."));
+        if in_work.keys().contains(&held) {
+            return Err(asked_too_early());
         }
     }
     Ok(Prepared { name })
@@ -207,7 +297,13 @@ impl Prepared {
     ) -> Result<Outcome, StoreError> {
         let nothing = || StoreError::Refused(Box::new(Refusal::not_found()));
         let name = self.name.as_ref().ok_or_else(nothing)?;
-        let kept = kept(reader, permit.filter().organisation, name, scene.now)?.ok_or_else(nothing)?;
+        let owner = permit.filter().organisation;
+        let Some(kept) = kept(reader, owner, name, scene.now)? else {
+            return Err(match claimed(reader, owner, name, scene.now)? {
+                Some(_) => StoreError::Refused(Box::new(asked_too_early())),
+                None => nothing(),
+            });
+        };
         let mut parts = vec![serde_json::json!({ "name": "status", "valueString": kept.status.to_string() })];
         for (header, name) in [("location", "location"), ("etag", "etag"), ("last-modified", "lastModified")]
         {
@@ -219,6 +315,10 @@ impl Prepared {
         let answer = Answer::fhir(StatusCode::OK, found_body(body.into(), aside.format));
         Ok(Outcome { answer, facts: Facts::default() })
     }
+}
+
+fn asked_too_early() -> Refusal {
+    Refusal::new(Reason::Conflict, "The write with this key is in work; ask again.")
 }
 
 /// The kept answer, with its body only if everything in it may be seen now.
@@ -263,6 +363,19 @@ fn kept(
     let kept: Kept = serde_json::from_slice(&bytes)
         .map_err(|error| StoreError::Database(format!("a kept answer cannot be read: {error}")))?;
     Ok((now.0 < kept.until).then_some(kept))
+}
+
+/// The claim on a key that holds.
+fn claimed(
+    reader: &mut dyn Reader,
+    owner: PartyKey,
+    name: &str,
+    now: Timestamp,
+) -> Result<Option<Claim>, StoreError> {
+    let Some(bytes) = reader.shelf_get(Shelf::Idempotency, owner, &claim_key(name))? else { return Ok(None) };
+    let claim: Claim = serde_json::from_slice(&bytes)
+        .map_err(|error| StoreError::Database(format!("a claim of a key cannot be read: {error}")))?;
+    Ok((now.0 < claim.until).then_some(claim))
 }
 
 /// Everything that makes a write what it is; `None` for what is no write, or is no single one.
@@ -319,6 +432,10 @@ fn hash(bytes: &[u8]) -> String {
 
 fn shelf_key(name: &str) -> String {
     format!("key/{name}")
+}
+
+fn claim_key(name: &str) -> String {
+    format!("claim/{name}")
 }
 
 /// A moment as text that sorts.

@@ -62,6 +62,8 @@ pub struct Aside {
     pub idempotency_key: Option<Box<str>>,
     /// `Prefer: handling=lenient`
     pub lenient: bool,
+    /// Whether a job asks, rather than a request.
+    pub in_job: bool,
 }
 
 impl Aside {
@@ -78,6 +80,7 @@ impl Aside {
             respond_async: request.respond_async,
             idempotency_key: request.idempotency_key.clone(),
             lenient: request.lenient,
+            in_job: false,
         }
     }
 
@@ -325,8 +328,13 @@ async fn change(
     let interaction = interaction.clone();
     let key = Key::of(permit, &interaction, aside, &gateway.parts().limits)?;
     // Until the answer is there, the same key is refused rather than made to wait.
-    let _held = key.as_ref().map(|key| key.hold(&gateway.parts().in_work)).transpose()?;
-    commit(&*gateway.parts().store, permit, move |writer| {
+    let (store, in_work) = (&*gateway.parts().store, &gateway.parts().in_work);
+    let _held = key.as_ref().map(|key| key.hold(in_work)).transpose()?;
+    if let Some(key) = &key {
+        key.claim(store, permit, in_work).await?;
+    }
+    let claimed = key.clone();
+    let done = commit(store, permit, move |writer| {
         let scene = gateway_there.scene(&desk.permit, aside_there.now);
         if let Some(key) = &key
             && let Some(outcome) = key.earlier(writer, &aside_there, &desk.base)?
@@ -344,7 +352,11 @@ async fn change(
         }
         Ok(outcome.answer)
     })
-    .await
+    .await;
+    if let (Some(key), Err(_)) = (&claimed, &done) {
+        key.release(store, permit, in_work).await;
+    }
+    done
 }
 
 /// The record of an interaction under a permit.

@@ -118,9 +118,14 @@ async fn transaction(
     };
     let whole = Interaction::Bundle(Arc::clone(doc));
     let key = Key::of(&permit, &whole, aside, &gateway.parts().limits)?;
-    let _held = key.as_ref().map(|key| key.hold(&gateway.parts().in_work)).transpose()?;
+    let (store, in_work) = (&*gateway.parts().store, &gateway.parts().in_work);
+    let _held = key.as_ref().map(|key| key.hold(in_work)).transpose()?;
+    if let Some(key) = &key {
+        key.claim(store, &permit, in_work).await?;
+    }
+    let claimed = key.clone();
     let (there, caller, aside, under) = (gateway.clone(), caller.clone(), aside.clone(), permit.clone());
-    commit(&*gateway.parts().store, &permit, move |writer| {
+    let done = commit(store, &permit, move |writer| {
         if let Some(key) = &key
             && let Some(outcome) = key.earlier(writer, &aside, &there.parts().base)?
         {
@@ -145,7 +150,11 @@ async fn transaction(
         }
         Ok(answer)
     })
-    .await
+    .await;
+    if let (Some(key), Err(_)) = (&claimed, &done) {
+        key.release(store, &permit, in_work).await;
+    }
+    done
 }
 
 impl Step {

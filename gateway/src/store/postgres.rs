@@ -166,6 +166,10 @@ impl Store for PostgresStore {
         self.writer.queue(permit.filter().clone(), Task::Record(record))
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn party(&self, name: &str) -> Result<PartyKey, StoreError> {
         let find = || self.snapshot(&Filter::own_work(), |session| session::find_party(session.base(), name));
         let interned = name.to_owned();
