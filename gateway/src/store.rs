@@ -127,6 +127,20 @@ pub trait Reader: QuarantineReader {
     /// Runs a search plan: one page of matches, their includes, and the exact total when asked.
     fn search(&mut self, plan: &Plan) -> Result<Found, StoreError>;
 
+    /// What includes bring to the matches of a page, of whatever types they are: none twice, none that is a match.
+    ///
+    /// Errors: `TooCostly` past the limits, since a list cut short looks like one whose rest is hidden.
+    fn included(&mut self, includes: &[Include], matches: &[&Stored]) -> Result<Vec<Stored>, StoreError>;
+
+    /// What the visible resources of a type have for a token or uri parameter, each value once: system (empty for none) and
+    /// code, of a uri the whole as code. At most `limit`.
+    fn used(
+        &mut self,
+        parameter: &Parameter,
+        kind: ResourceType,
+        limit: usize,
+    ) -> Result<Vec<(String, String)>, StoreError>;
+
     /// Those of these types of which anything is stored, whoever may see it: only to pass over searches that find nothing.
     fn stored_kinds(&mut self, kinds: &[ResourceType]) -> Result<Vec<ResourceType>, StoreError>;
 

@@ -196,6 +196,21 @@ mod tests {
         fn search(&mut self, _: &Plan) -> Result<Found, StoreError> {
             not_asked()
         }
+        fn included(
+            &mut self,
+            _: &[crate::search::criterion::Include],
+            _: &[&Stored],
+        ) -> Result<Vec<Stored>, StoreError> {
+            not_asked()
+        }
+        fn used(
+            &mut self,
+            _: &crate::search::criterion::Parameter,
+            _: ResourceType,
+            _: usize,
+        ) -> Result<Vec<(String, String)>, StoreError> {
+            not_asked()
+        }
         fn stored_kinds(&mut self, _: &[ResourceType]) -> Result<Vec<ResourceType>, StoreError> {
             not_asked()
         }

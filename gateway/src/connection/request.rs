@@ -88,8 +88,8 @@ pub enum Interaction {
     SearchSystem(Parameters),
     /// `GET [compartment]/[id]/[type]?…`, and `*` for every type of the compartment (`None`)
     SearchCompartment(ResourceType, ResourceId, Option<ResourceType>, Parameters),
-    /// `GET|POST Patient/[id]/$everything`
-    Everything(ResourceId, Parameters),
+    /// `GET|POST Patient/[id]/$everything`; without an id of all patients
+    Everything(Option<ResourceId>, Parameters),
     /// `GET|POST Observation/$lastn`
     LastN(Parameters),
     /// `POST Patient/$match` with its Parameters
@@ -104,6 +104,8 @@ pub enum Interaction {
     Validate(ResourceType, Option<ResourceId>, Arc<Validation>),
     /// `GET [type]/[id]/$meta`
     Meta(ResourceType, ResourceId),
+    /// `GET [type]/$meta`, `GET [base]/$meta`: of all there is
+    MetaOf(Option<ResourceType>),
     /// `POST [type]/[id]/$meta-add` (`true`), `POST [type]/[id]/$meta-delete`, with its Parameters
     MetaChange(ResourceType, ResourceId, bool, Arc<Doc>),
     /// `POST [base]` with a Bundle of type batch or transaction
@@ -164,7 +166,7 @@ impl Interaction {
             Interaction::Versions => "versions",
             Interaction::Outcome(_) => "outcome",
             Interaction::Validate(..) => "validate",
-            Interaction::Meta(..) => "meta",
+            Interaction::Meta(..) | Interaction::MetaOf(_) => "meta",
             Interaction::MetaChange(_, _, true, _) => "meta-add",
             Interaction::MetaChange(..) => "meta-delete",
             Interaction::SearchCompartment(..) => "search-compartment",
@@ -295,6 +297,17 @@ impl Shape {
         }
         *self = wanted;
         Ok(true)
+    }
+}
+
+impl Shape {
+    /// How much of what is included is wanted: "the list of elements does not apply to included resources" (FHIR R4
+    /// search.html#elements).
+    pub fn of_included(&self) -> &Shape {
+        match self {
+            Shape::Elements(_) => &Shape::Whole,
+            shape => shape,
+        }
     }
 }
 

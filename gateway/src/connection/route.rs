@@ -102,6 +102,7 @@ pub enum Kind {
     Outcome,
     Validate,
     Meta,
+    MetaOf,
     MetaAdd,
     MetaDelete,
     Bundle,
@@ -393,7 +394,11 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         Versions => Interaction::Versions,
         Outcome => Interaction::Outcome(parameters),
         Meta => Interaction::Meta(captures.resource_type()?, captures.id()?),
-        Everything | EverythingByBody => Interaction::Everything(captures.id()?, parameters),
+        Everything | EverythingByBody => {
+            let id = if captures.has_id() { Some(captures.id()?) } else { None };
+            Interaction::Everything(id, parameters)
+        }
+        MetaOf => Interaction::MetaOf(captures.kind),
         LastN | LastNByBody => Interaction::LastN(parameters),
         SmartConfiguration => Interaction::SmartConfiguration,
         Jwks => Interaction::Jwks,

@@ -73,6 +73,7 @@ impl Need {
             // Who may read maps may run one on what is their own already.
             Interaction::Transform(_) => (Action::Read, Some(known_kind("StructureMap"))),
             Interaction::Meta(kind, _) => (Action::Read, Some(*kind)),
+            Interaction::MetaOf(kind) => (Action::Search, *kind),
             Interaction::MetaChange(kind, ..) => (Action::Update, Some(*kind)),
             Interaction::LastN(_) => (Action::Search, Some(known_kind("Observation"))),
             Interaction::Ingest(_) | Interaction::Replay(_) => (Action::Create, None),

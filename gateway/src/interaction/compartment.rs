@@ -9,7 +9,7 @@ use sluis_conformance::definitions::r4;
 use super::write::kinds;
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
-use crate::search::criterion::{Condition, Criterion, Test};
+use crate::search::criterion::{Condition, Criterion, DateTest, Link, Parameter, Prefix, Test};
 use crate::search::parameter::parameter_of;
 
 /// Types with resources in a compartment, in alphabetical order.
@@ -22,26 +22,52 @@ pub fn types(owner: ResourceType) -> impl Iterator<Item = ResourceType> {
 /// Errors: `ParameterInvalid` when the type has none there; the log is no stored resource, and its compartment is
 /// `AuditEvent?patient=`.
 pub fn criterion(owner: ResourceType, id: &ResourceId, kind: ResourceType) -> Result<Criterion, Refusal> {
-    let Some(members) = members(owner, kind) else {
-        let (inner, outer) = (r4().type_name(kind), r4().type_name(owner));
-        let text =
-            format!("{inner} is not searched in the compartment of a {outer}; search [base]/{inner}?...");
-        return Err(Refusal::new(Reason::ParameterInvalid, text).at(inner));
-    };
+    let Some(members) = members(owner, kind) else { return Err(outside(owner, kind)) };
     let itself = (kind == owner).then(|| Criterion::Id(vec![id.clone()]));
-    let by = members.iter().filter_map(|code| {
-        let definition = r4().search_parameter(kind, code)?;
+    let by = parameters(kind, members).map(|parameter| {
         let tests = vec![Test::Reference(Some(owner), id.clone())];
-        Some(Criterion::Index(parameter_of(kind, definition), Condition::Any(tests)))
+        Criterion::Index(parameter, Condition::Any(tests))
     });
-    let mut all: Vec<Criterion> = itself.into_iter().chain(by).collect();
-    Ok(match (all.pop(), all.is_empty()) {
+    Ok(any(itself.into_iter().chain(by).collect()))
+}
+
+/// What holds of the resources of a type in some compartment whose owner the searcher may see; `None`: of every resource,
+/// as each is in its own.
+///
+/// Errors: as of [`criterion`].
+pub fn of_any(owner: ResourceType, kind: ResourceType) -> Result<Option<Criterion>, Refusal> {
+    if kind == owner {
+        return Ok(None);
+    }
+    let Some(members) = members(owner, kind) else { return Err(outside(owner, kind)) };
+    // Whenever it was changed: that it is there and visible is all that is asked of the owner.
+    let ever = DateTest { prefix: Prefix::Ge, low: 0, high: 0 };
+    let by = parameters(kind, members).map(|parameter| {
+        let there = Link { kind: owner, criterion: Box::new(Criterion::Updated(vec![ever])) };
+        Criterion::Chain(parameter, vec![there])
+    });
+    Ok(Some(any(by.collect())))
+}
+
+fn parameters(kind: ResourceType, members: &'static [&'static str]) -> impl Iterator<Item = Parameter> {
+    let definition = move |code: &&str| r4().search_parameter(kind, code);
+    members.iter().filter_map(definition).map(move |definition| parameter_of(kind, definition))
+}
+
+fn any(mut all: Vec<Criterion>) -> Criterion {
+    match (all.pop(), all.is_empty()) {
         (Some(one), true) => one,
         (last, _) => {
             all.extend(last);
             Criterion::AnyOf(all)
         }
-    })
+    }
+}
+
+fn outside(owner: ResourceType, kind: ResourceType) -> Refusal {
+    let (inner, outer) = (r4().type_name(kind), r4().type_name(owner));
+    let text = format!("{inner} is not searched in the compartment of a {outer}; search [base]/{inner}?...");
+    Refusal::new(Reason::ParameterInvalid, text).at(inner)
 }
 
 /// Parameters by which a type refers to the owner of a compartment; `None` when it has no place there.

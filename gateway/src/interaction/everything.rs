@@ -1,7 +1,7 @@
-//! `Patient/[id]/$everything` (FHIR R4 patient-operation-everything.html): the compartment of one Patient, and what its
-//! resources refer to outside of it, page by page.
+//! `$everything` of one Patient (`Patient/[id]/$everything`) or of all (`Patient/$everything`; FHIR R4
+//! patient-operation-everything.html): the compartments, and what their resources refer to outside of them, page by page.
 //!
-//! It is a search of the compartment's types under the permit of a search: nothing comes that a search would not show. The
+//! It is a search of the compartment's types under the permit of a search: nothing comes that a search would not show. A
 //! Patient herself has to be visible, or there is nothing to ask everything of.
 
 use sluis_conformance::definitions::{SearchKind, r4};
@@ -18,9 +18,9 @@ use crate::search::criterion::{Condition, Criterion, Include};
 use crate::search::parameter::parameter_of;
 use crate::store::{Reader, StoreError};
 
-/// What is asked of one Patient, ready to run.
+/// What is asked of one Patient or of all, ready to run.
 pub struct Prepared<'i> {
-    id: &'i ResourceId,
+    id: Option<&'i ResourceId>,
     of: several::Prepared,
 }
 
@@ -57,10 +57,10 @@ const CARE_DATES: [(&str, &str); 19] = [
 pub fn prepare<'i>(
     scene: &Scene<'_>,
     permit: &Permit,
-    id: &'i ResourceId,
+    id: Option<&'i ResourceId>,
     parameters: &Parameters,
 ) -> Result<Prepared<'i>, Refusal> {
-    let path = format!("Patient/{id}/$everything");
+    let path = address(id);
     let (pairs, place) = several::opened(scene, &path, parameters)?;
     let mut search: Vec<(String, String)> = Vec::new();
     let (mut start, mut end) = (None, None);
@@ -89,9 +89,12 @@ pub fn prepare<'i>(
     let owner = kinds().patient;
     let named = several::types_of(&pairs)?;
     let every = named.is_none();
-    let types = several::searched(scene, permit, Some((owner, id)), named)?;
+    let types = several::searched(scene, permit, Some(owner), named)?;
     let criteria = |kind| {
-        let mut all = vec![compartment::criterion(owner, id, kind)?];
+        let mut all: Vec<Criterion> = match id {
+            Some(id) => vec![compartment::criterion(owner, id, kind)?],
+            None => compartment::of_any(owner, kind)?.into_iter().collect(),
+        };
         for (prefix, day) in [("ge", start), ("le", end)] {
             all.extend(day.and_then(|day| cared(scene, kind, prefix, day)).transpose()?);
         }
@@ -101,9 +104,17 @@ pub fn prepare<'i>(
     of.applied.clone_from(&pairs);
     if every {
         // What was asked for by type is those types and no other.
-        of.include(&beyond(scene, &types));
+        of.includes = beyond(scene, &types);
     }
     Ok(Prepared { id, of })
+}
+
+/// Address below the base.
+pub fn address(id: Option<&ResourceId>) -> String {
+    match id {
+        Some(id) => format!("Patient/{id}/$everything"),
+        None => "Patient/$everything".to_owned(),
+    }
 }
 
 /// That a resource is of care from or to a day, as far as its type has a day of care.
@@ -159,7 +170,8 @@ impl Prepared<'_> {
         format: Format,
     ) -> Result<Outcome, StoreError> {
         let refused = |refusal| StoreError::Refused(Box::new(refusal));
-        let patient = reader.current(kinds().patient, self.id)?;
+        let Some(id) = self.id else { return self.of.run(reader, permit, scene, format) };
+        let patient = reader.current(kinds().patient, id)?;
         let patient = patient.ok_or_else(|| refused(Refusal::not_found()))?;
         if patient.deleted {
             return Err(refused(Refusal::new(Reason::Gone, "")));

@@ -1,12 +1,14 @@
 //! `$meta`, `$meta-add` and `$meta-delete` of a resource (FHIR R4 resource-operation-meta.html, -meta-add.html,
 //! -meta-delete.html): profiles, tags and security labels.
 //!
-//! A change is a new version, judged like an update. Labels only raise (docs/decisions/0003): they are added, and none is
+//! Of a type or of the system the meta is what its visible resources use. A change is a new version, judged like an update. Labels only raise (docs/decisions/0003): they are added, and none is
 //! taken away.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::StatusCode;
+use sluis_conformance::definitions::r4;
 use sluis_conformance::json::{Doc, JsonLimits, Kind, Node, write_string};
 
 use super::change::Guard;
@@ -19,6 +21,7 @@ use crate::decision::Permit;
 use crate::ids::{ResourceId, ResourceType};
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
+use crate::search::parameter::parameter_of;
 use crate::store::{Reader, StoreError, Stored, Writer};
 
 /// Entries of a `meta` after a change; a sender's list is no place to keep data in.
@@ -85,6 +88,51 @@ pub fn read(
     let facts = Facts::of(std::slice::from_ref(&stored));
     let answer = told(&stored.body, format)?.versioned(stored.version, stored.updated);
     Ok(Outcome { answer, facts })
+}
+
+/// Every profile, tag and label in use among the resources of these types that the permit's holder may see, each once.
+///
+/// Errors: `TooCostly` past [`ENTRIES_MAX`]. Source: FHIR R4 resource-operation-meta.html (of a type, of the system)
+pub fn of(
+    reader: &mut dyn Reader,
+    kinds: &[ResourceType],
+    format: Format,
+) -> Result<Outcome, StoreError> {
+    let mut used = [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()];
+    for kind in reader.stored_kinds(kinds)? {
+        for (set, code) in used.iter_mut().zip(["_profile", "_security", "_tag"]) {
+            let Some(definition) = r4().search_parameter(kind, code) else { continue };
+            set.extend(reader.used(&parameter_of(kind, definition), kind, ENTRIES_MAX + 1)?);
+            if set.len() > ENTRIES_MAX {
+                let text = format!("More than {ENTRIES_MAX} are in use. Ask for one type.");
+                return Err(refused(Refusal::new(Reason::TooCostly, text).at(code)));
+            }
+        }
+    }
+    let [profiles, labels, tags] = used;
+    let coding = |(system, code): (String, String)| {
+        let mut coding = serde_json::Map::new();
+        for (name, value) in [("system", system), ("code", code)] {
+            if !value.is_empty() {
+                coding.insert(name.to_owned(), value.into());
+            }
+        }
+        serde_json::Value::Object(coding)
+    };
+    let mut meta = serde_json::Map::new();
+    let lists: [(&str, Vec<serde_json::Value>); 3] = [
+        ("profile", profiles.into_iter().map(|(_, address)| address.into()).collect()),
+        ("security", labels.into_iter().map(coding).collect()),
+        ("tag", tags.into_iter().map(coding).collect()),
+    ];
+    for (name, list) in lists {
+        // FHIR arrays are never empty.
+        if !list.is_empty() {
+            meta.insert(name.to_owned(), list.into());
+        }
+    }
+    let answer = parameters(&serde_json::Value::Object(meta).to_string(), format);
+    Ok(Outcome { answer, facts: Facts::default() })
 }
 
 /// Adds or takes away, as a new version.
@@ -200,10 +248,18 @@ fn codings(
 /// Parameters with the meta of a resource.
 fn told(body: &[u8], format: Format) -> Result<Answer, StoreError> {
     let doc = parsed(body)?;
-    let meta = doc.root().get("meta").map_or("{}", |meta| meta.raw());
-    let text =
-        format!(r#"{{"resourceType":"Parameters","parameter":[{{"name":"return","valueMeta":{meta}}}]}}"#);
-    Ok(Answer::fhir(StatusCode::OK, found_body(text.into(), format)))
+    Ok(parameters(doc.root().get("meta").map_or("{}", |meta| meta.raw()), format))
+}
+
+fn parameters(meta: &str, format: Format) -> Answer {
+    let text = match meta {
+        // No element is empty, and no parameter without a value (FHIR R4 element.html ele-1, parameters.html inv-1).
+        "{}" => r#"{"resourceType":"Parameters"}"#.to_owned(),
+        meta => {
+            format!(r#"{{"resourceType":"Parameters","parameter":[{{"name":"return","valueMeta":{meta}}}]}}"#)
+        }
+    };
+    Answer::fhir(StatusCode::OK, found_body(text.into(), format))
 }
 
 fn parsed(body: &[u8]) -> Result<Doc, StoreError> {

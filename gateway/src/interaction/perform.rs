@@ -133,6 +133,7 @@ pub async fn perform(
         | Interaction::Match(_)
         | Interaction::Validate(..)
         | Interaction::Meta(..)
+        | Interaction::MetaOf(_)
         | Interaction::Outcome(_) => look(gateway, &permit, interaction, aside).await,
         Interaction::Create(..)
         | Interaction::Update(..)
@@ -237,6 +238,7 @@ pub(super) enum Prepared<'i> {
     Match(patient_match::Prepared),
     Validate(validate::Prepared<'i>),
     Meta(ResourceType, &'i ResourceId),
+    MetaOf(Vec<ResourceType>),
     Outcome(idempotency::Prepared),
 }
 
@@ -276,7 +278,7 @@ impl<'i> Prepared<'i> {
                 Prepared::Several(several::prepare(scene, permit, None, parameters)?)
             }
             Interaction::Everything(id, parameters) => {
-                Prepared::Everything(everything::prepare(scene, permit, id, parameters)?)
+                Prepared::Everything(everything::prepare(scene, permit, id.as_ref(), parameters)?)
             }
             Interaction::LastN(parameters) => Prepared::LastN(lastn::prepare(scene, parameters)?),
             Interaction::Match(doc) => Prepared::Match(patient_match::prepare(scene, doc)?),
@@ -284,6 +286,9 @@ impl<'i> Prepared<'i> {
                 Prepared::Validate(validate::prepare(*kind, id.as_ref(), asked)?)
             }
             Interaction::Meta(kind, id) => Prepared::Meta(*kind, id),
+            Interaction::MetaOf(kind) => {
+                Prepared::MetaOf(several::searched(scene, permit, None, kind.map(|kind| vec![kind]))?)
+            }
             Interaction::Outcome(parameters) => {
                 let owner = permit.filter().organisation;
                 Prepared::Outcome(idempotency::prepare(scene, parameters, scene.in_work, owner)?)
@@ -311,6 +316,7 @@ impl<'i> Prepared<'i> {
             Prepared::Validate(prepared) => prepared.run(reader, permit, aside.format),
             Prepared::Outcome(prepared) => prepared.run(reader, permit, scene, aside),
             Prepared::Meta(kind, id) => meta::read(reader, permit, *kind, id, aside.format),
+            Prepared::MetaOf(kinds) => meta::of(reader, kinds, aside.format),
         }
     }
 }
@@ -403,8 +409,8 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
         Interaction::Search(kind, parameters) => kind_only(Done::SearchType, kind).asking(&parameters.raw),
         Interaction::SearchSystem(parameters) => aside.entry(Done::SearchSystem).asking(&parameters.raw),
         Interaction::Everything(id, parameters) => {
-            let asked = format!("Patient/{id}/$everything?{}", parameters.raw);
-            aside.entry(Done::SearchSystem).about(kinds().patient, Some(id), None).asking(&asked)
+            let asked = format!("{}?{}", everything::address(id.as_ref()), parameters.raw);
+            aside.entry(Done::SearchSystem).about(kinds().patient, id.as_ref(), None).asking(&asked)
         }
         Interaction::LastN(parameters) => {
             let asked = format!("Observation/$lastn?{}", parameters.raw);
@@ -422,6 +428,11 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
             kind_only(Done::Operation, &known_kind("StructureMap")).asking("StructureMap/$transform")
         }
         Interaction::Meta(kind, id) => aside.entry(Done::Read).about(*kind, Some(id), None),
+        Interaction::MetaOf(None) => aside.entry(Done::SearchSystem).asking("$meta"),
+        Interaction::MetaOf(Some(kind)) => {
+            let asked = format!("{}/$meta", definitions::r4().type_name(*kind));
+            kind_only(Done::SearchType, kind).asking(&asked)
+        }
         Interaction::MetaChange(kind, id, ..) => aside.entry(Done::Update).about(*kind, Some(id), None),
         // By whom was asked for: a BSN, which the log keeps as the patient found.
         Interaction::Match(_) => kind_only(Done::SearchType, &kinds().patient).asking("Patient/$match"),

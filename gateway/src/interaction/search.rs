@@ -7,7 +7,7 @@ use sluis_conformance::definitions;
 
 use super::cursor::{self, Cursor};
 use super::{Facts, Outcome, Scene, compartment, found_body, obligation, shape, terms};
-use crate::connection::request::{Format, Parameters, Shape};
+use crate::connection::request::{Format, Parameters};
 use crate::decision::{self, Action, Need, Permit};
 use crate::ids::{ResourceId, ResourceType, SYSTEM_BSN};
 use crate::response::Answer;
@@ -155,10 +155,9 @@ impl Prepared {
             .chain(found.includes.iter().map(|i| (i, SearchMode::Include)))
         {
             let full_url = format!("{}/{}/{}", scene.base, scene.type_name(stored.kind), stored.id);
-            // "The list of elements does not apply to included resources" (FHIR R4 search.html#elements).
-            let wanted = match (&self.request.shape, mode) {
-                (Shape::Elements(_), SearchMode::Include) => &Shape::Whole,
-                (shape, _) => shape,
+            let wanted = match mode {
+                SearchMode::Match => &self.request.shape,
+                SearchMode::Include => self.request.shape.of_included(),
             };
             bundle.search_entry(&full_url, &shape::cut(stored, wanted)?, mode);
         }

@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::HashSet;
 
 use http::StatusCode;
 use sluis_conformance::definitions::r4;
@@ -35,6 +34,8 @@ pub struct Prepared {
     path: String,
     /// The question for each type, in alphabetical order of the types. Never empty.
     each: Vec<SearchRequest>,
+    /// What comes with the matches of a page.
+    pub(super) includes: Vec<Include>,
     /// What was asked, as applied.
     pub(super) applied: Vec<(String, String)>,
     ignored: Vec<Refusal>,
@@ -78,7 +79,7 @@ pub fn prepare(
 ) -> Result<Prepared, Refusal> {
     let path = within.map_or(String::new(), |(owner, id)| format!("{}/{id}/*", scene.type_name(owner)));
     let (pairs, place) = opened(scene, &path, parameters)?;
-    let kinds = searched(scene, permit, within, types_of(&pairs)?)?;
+    let kinds = searched(scene, permit, within.map(|(owner, _)| owner), types_of(&pairs)?)?;
     let criteria = |kind| {
         let own = within.map(|(owner, id)| compartment::criterion(owner, id, kind)).transpose()?;
         Ok(own.into_iter().collect())
@@ -112,7 +113,7 @@ pub(super) fn opened(scene: &Scene<'_>, path: &str, parameters: &Parameters) -> 
 pub(super) fn searched(
     scene: &Scene<'_>,
     permit: &Permit,
-    within: Option<(ResourceType, &ResourceId)>,
+    within: Option<ResourceType>,
     named: Option<Vec<ResourceType>>,
 ) -> Result<Vec<ResourceType>, Refusal> {
     let covered = |kind: ResourceType| {
@@ -130,7 +131,7 @@ pub(super) fn searched(
         return Ok(named);
     }
     let all: Vec<ResourceType> = match within {
-        Some((owner, _)) => {
+        Some(owner) => {
             let seen = |kind: &ResourceType| obligation::check_within(permit, *kind).is_ok();
             compartment::types(owner).filter(seen).collect()
         }
@@ -156,8 +157,8 @@ pub(super) fn understood(
     place: Option<Vec<u8>>,
     criteria: &dyn Fn(ResourceType) -> Result<Vec<Criterion>, Refusal>,
 ) -> Result<Prepared, Refusal> {
-    let mut asked: Vec<(String, String)> =
-        pairs.iter().filter(|(name, _)| name != "_type").cloned().collect();
+    let (included, mut asked): (Vec<_>, Vec<_>) =
+        pairs.iter().filter(|(name, _)| name != "_type").cloned().partition(|(name, _)| is_include(name));
     let mut ignored: Vec<Refusal> = Vec::new();
     let mut each: Vec<SearchRequest> = Vec::with_capacity(kinds.len());
     while each.len() < kinds.len() {
@@ -171,10 +172,6 @@ pub(super) fn understood(
             each.clear();
             continue;
         }
-        if !request.includes.is_empty() {
-            let text = "A search of several types includes nothing; search one type, or ask for the other types too.";
-            return Err(Refusal::new(Reason::ParameterInvalid, text).at("_include"));
-        }
         let common = |key| matches!(key, OrderKey::Updated | OrderKey::Id);
         let in_common = request.order.len() <= 1 && request.order.iter().all(|order| common(order.key));
         if kinds.len() > 1 && !in_common {
@@ -187,7 +184,67 @@ pub(super) fn understood(
     let mut applied: Vec<(String, String)> =
         pairs.iter().filter(|(name, _)| name == "_type").cloned().collect();
     applied.extend(each.first().map(|request| request.applied.clone()).unwrap_or_default());
-    Ok(Prepared { path, each, applied, ignored, place })
+    let mut includes = Vec::new();
+    for pair in included {
+        match brought(scene, kinds, &pair)? {
+            Ok(found) => {
+                includes.extend(found.into_iter().filter(|one| !includes.contains(one)).collect::<Vec<_>>());
+                applied.push(pair);
+            }
+            Err(left_out) => ignored.push(left_out),
+        }
+    }
+    let text_alone = each.first().is_some_and(|request| request.shape == Shape::Text);
+    if text_alone && !includes.is_empty() {
+        let text = "_summary=text and includes do not go together.";
+        return Err(Refusal::new(Reason::ParameterInvalid, text).at("_summary"));
+    }
+    Ok(Prepared { path, each, includes, applied, ignored, place })
+}
+
+fn is_include(name: &str) -> bool {
+    matches!(name.split(':').next(), Some("_include" | "_revinclude"))
+}
+
+/// What an include means for the types searched: of each what it means for a search of that type, as far as it means
+/// something there. The inner error is a parameter that is left out.
+///
+/// Errors: those of a search of one of the types, when it means something for none.
+/// Source: FHIR R4 search.html#revinclude
+fn brought(
+    scene: &Scene<'_>,
+    kinds: &[ResourceType],
+    pair: &(String, String),
+) -> Result<Result<Vec<Include>, Refusal>, Refusal> {
+    let mut found: Vec<Include> = Vec::new();
+    let (mut ignored, mut refused): (Option<Refusal>, Option<Refusal>) = (None, None);
+    for kind in kinds {
+        match search::understand(scene, *kind, std::slice::from_ref(pair)) {
+            Ok(mut request) => {
+                ignored = ignored.or_else(|| request.ignored.pop());
+                for mut include in request.includes {
+                    if include.reverse && !include.iterate {
+                        // What refers to the matches of this type.
+                        include.target = Some(*kind);
+                    }
+                    if !found.contains(&include) {
+                        found.push(include);
+                    }
+                }
+            }
+            // A scope that is missing is told before a type that does not fit.
+            Err(refusal) if refused.is_none() || refusal.reason == Reason::Forbidden => {
+                refused = Some(refusal);
+            }
+            Err(_) => {}
+        }
+    }
+    match (found.is_empty(), refused, ignored) {
+        (false, ..) => Ok(Ok(found)),
+        (true, _, Some(left_out)) => Ok(Err(left_out)),
+        (true, Some(refusal), None) => Err(refusal),
+        (true, None, None) => Ok(Ok(Vec::new())),
+    }
 }
 
 /// A match and where it stands.
@@ -203,13 +260,6 @@ struct Start {
 }
 
 impl Prepared {
-    /// Includes, of each type, what its include says.
-    pub(super) fn include(&mut self, includes: &[Include]) {
-        for request in &mut self.each {
-            request.includes.extend(includes.iter().filter(|one| one.source == Some(request.kind)).cloned());
-        }
-    }
-
     /// Runs it in a snapshot and writes its page.
     pub fn run(
         &self,
@@ -236,7 +286,9 @@ impl Prepared {
             None => reader.mark()?,
             Some(start) => start.after.mark,
         };
-        let Page { mut rows, mut included, more, total } = self.page(reader, &plans, start.as_ref())?;
+        let Page { mut rows, more, total } = self.page(reader, &plans, start.as_ref())?;
+        let mut included =
+            reader.included(&self.includes, &rows.iter().map(|row| &row.stored).collect::<Vec<_>>())?;
         for stored in rows.iter_mut().map(|row| &mut row.stored).chain(&mut included) {
             obligation::apply(permit, stored)?;
         }
@@ -246,16 +298,16 @@ impl Prepared {
         }
         let updated = scene.now.to_instant();
         let mut bundle = BundleWriter::new(&scene.bundle_id(), "searchset", &updated, total, &links);
-        let wanted = self.each.first().map(|request| &request.shape);
+        let wanted = self.each.first().map_or(&Shape::Whole, |request| &request.shape);
         for row in &rows {
             let Stored { kind, id, .. } = &row.stored;
             let full_url = format!("{}/{}/{id}", scene.base, scene.type_name(*kind));
-            let text = shape::cut(&row.stored, wanted.unwrap_or(&Shape::Whole))?;
+            let text = shape::cut(&row.stored, wanted)?;
             bundle.search_entry(&full_url, &text, SearchMode::Match);
         }
         for stored in &included {
             let full_url = format!("{}/{}/{}", scene.base, scene.type_name(stored.kind), stored.id);
-            bundle.search_entry(&full_url, &shape::cut(stored, &Shape::Whole)?, SearchMode::Include);
+            bundle.search_entry(&full_url, &shape::cut(stored, wanted.of_included())?, SearchMode::Include);
         }
         search::tell_left_out(&mut bundle, &self.ignored);
         let stored: Vec<Stored> = rows.into_iter().map(|row| row.stored).collect();
@@ -273,14 +325,13 @@ impl Prepared {
         start: Option<&Start>,
     ) -> Result<Page, StoreError> {
         let (Some(first), Some(asked)) = (plans.first(), self.each.first()) else {
-            return Ok(Page { rows: Vec::new(), included: Vec::new(), more: false, total: Some(0) });
+            return Ok(Page { rows: Vec::new(), more: false, total: Some(0) });
         };
         let merged = !first.order.is_empty() && plans.len() > 1;
         let limit = if merged { first.count.min(MERGED_MAX) } else { first.count };
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let counted = asked.total == Total::Accurate || first.count_only;
         let (mut rows, mut more, mut total): (Vec<Row>, bool, u64) = (Vec::new(), false, 0);
-        let (mut included, mut seen): (Vec<Stored>, HashSet<i64>) = (Vec::new(), HashSet::new());
         let searched: Vec<ResourceType> = plans.iter().map(|plan| plan.kind).collect();
         let stored = reader.stored_kinds(&searched)?;
         for plan in plans.iter().filter(|plan| stored.contains(&plan.kind)) {
@@ -294,9 +345,6 @@ impl Prepared {
                 }
                 plan.count_only = true;
             }
-            if full {
-                plan.includes.clear();
-            }
             let missing = u32::try_from(wanted.saturating_sub(rows.len())).unwrap_or(u32::MAX);
             // Past a full page, one row tells whether another page follows.
             plan.count = if merged { limit } else { missing.max(1) };
@@ -307,7 +355,6 @@ impl Prepared {
                 continue;
             }
             more |= found.next.is_some();
-            included.extend(found.includes.into_iter().filter(|stored| seen.insert(stored.key)));
             let places = found.places.into_iter();
             rows.extend(found.matches.into_iter().zip(places).map(|(stored, place)| Row { stored, place }));
         }
@@ -318,7 +365,7 @@ impl Prepared {
         }
         let whole = start.is_none() && !more && asked.total != Total::None && !first.count_only;
         let total = if counted { Some(total) } else { whole.then_some(rows.len() as u64) };
-        Ok(Page { rows, included, more, total })
+        Ok(Page { rows, more, total })
     }
 
     fn next(&self, scene: &Scene<'_>, plans: &[Plan], mark: i64, last: &Row) -> Option<String> {
@@ -335,8 +382,6 @@ impl Prepared {
 
 struct Page {
     rows: Vec<Row>,
-    /// What the rows refer to, each once; none of it is searched.
-    included: Vec<Stored>,
     more: bool,
     total: Option<u64>,
 }

@@ -125,6 +125,23 @@ pub fn plan(request: &SearchRequest, filter: &Filter) -> Plan {
 }
 
 impl Plan {
+    /// All rows of a type.
+    pub(crate) fn of_all(kind: ResourceType) -> Plan {
+        Plan {
+            kind,
+            patient: None,
+            driver: Driver::Kind,
+            criteria: Vec::new(),
+            order: Vec::new(),
+            count: 0,
+            total: false,
+            count_only: false,
+            includes: Vec::new(),
+            after: None,
+            as_of: None,
+        }
+    }
+
     /// The plan of a later page; `bytes` are those of [`Found::next`].
     ///
     /// Errors: `ParameterInvalid` when they are not of this search.

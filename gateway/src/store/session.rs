@@ -12,6 +12,7 @@ mod put;
 mod quarantine;
 mod read;
 mod shelf;
+mod used;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::decision::Permit;
 use crate::decision::filter::{Arm, CareRelation, Derived, Filter};
 use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
+use crate::search::criterion::{Include, Parameter};
 use crate::search::plan::{Found, Plan};
 use crate::search::unit::Canonical;
 use crate::store::history::HistoryQuery;
@@ -314,6 +316,19 @@ impl Reader for Session<'_> {
 
     fn search(&mut self, plan: &Plan) -> Result<Found, StoreError> {
         self.find(plan)
+    }
+
+    fn used(
+        &mut self,
+        parameter: &Parameter,
+        kind: ResourceType,
+        limit: usize,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        self.read_used(parameter, kind, limit)
+    }
+
+    fn included(&mut self, includes: &[Include], matches: &[&Stored]) -> Result<Vec<Stored>, StoreError> {
+        self.bring(includes, matches)
     }
 
     fn under(

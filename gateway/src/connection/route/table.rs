@@ -81,6 +81,8 @@ pub static TABLE: &[Route] = &[
     row(GET, &[B, Text("$versions")], Kind::Versions),
     // The gateway's own: what became of a write (draft-ietf-httpapi-idempotency-key-header).
     row(GET, &[B, Text("$outcome")], Kind::Outcome),
+    row(GET, &[B, Text("Patient"), Text("$everything")], Kind::Everything),
+    row(POST, &[B, Text("Patient"), Text("$everything")], Kind::EverythingByBody),
     row(GET, &[B, Text("Patient"), Id, Text("$everything")], Kind::Everything),
     row(POST, &[B, Text("Patient"), Id, Text("$everything")], Kind::EverythingByBody),
     row(POST, &[B, Text("Patient"), Text("$match")], Kind::Match),
@@ -89,15 +91,12 @@ pub static TABLE: &[Route] = &[
     row(POST, &[B, Text("Observation"), Text("$lastn")], Kind::LastNByBody),
     row(POST, &[B, Type, Text("$validate")], Kind::Validate),
     row(POST, &[B, Type, Id, Text("$validate")], Kind::Validate),
+    row(GET, &[B, Text("$meta")], Kind::MetaOf),
+    row(GET, &[B, Type, Text("$meta")], Kind::MetaOf),
     row(GET, &[B, Type, Id, Text("$meta")], Kind::Meta),
     row(POST, &[B, Type, Id, Text("$meta-add")], Kind::MetaAdd),
     row(POST, &[B, Type, Id, Text("$meta-delete")], Kind::MetaDelete),
     // FHIR has them, this version has not.
-    later(
-        GET,
-        &[B, Text("Patient"), Text("$everything")],
-        "$everything of every patient; use Patient/[id]/$everything or Group/[id]/$export",
-    ),
     later(GET, &[B, Text("$export")], "$export of the system; use Group/[id]/$export"),
     later(POST, &[B, Text("$export")], "$export of the system; use Group/[id]/$export"),
     later(GET, &[B, Text("Patient"), Text("$export")], "$export of patients; use Group/[id]/$export"),

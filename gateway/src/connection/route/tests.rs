@@ -62,6 +62,9 @@ fn paths_of_fhir_find_their_interaction() {
         ("GET", "/fhir/Patient/p1/Observation", Kind::SearchCompartment),
         ("GET", "/fhir/Patient/p1/*", Kind::SearchCompartment),
         ("GET", "/fhir/Patient/p1/$everything", Kind::Everything),
+        ("POST", "/fhir/Patient/$everything", Kind::EverythingByBody),
+        ("GET", "/fhir/$meta", Kind::MetaOf),
+        ("GET", "/fhir/Patient/$meta", Kind::MetaOf),
         ("POST", "/fhir/Observation/$lastn", Kind::LastNByBody),
         ("POST", "/fhir/Patient/$match", Kind::Match),
         ("POST", "/fhir/StructureMap/$transform", Kind::Transform),
@@ -119,7 +122,7 @@ fn the_log_cannot_be_written_by_callers() {
 
 #[test]
 fn place_of_fhir_that_is_not_built_says_so() {
-    for (method, path) in [("GET", "/fhir/Patient/$everything"), ("POST", "/fhir/$export")] {
+    for (method, path) in [("GET", "/fhir/Patient/$export"), ("POST", "/fhir/$export")] {
         let refusal = refusal(method, path);
         assert_eq!(refusal.reason, Reason::NotImplemented, "{method} {path}");
         assert!(!refusal.details.is_empty());

@@ -70,8 +70,8 @@ impl Writer<'_> {
         if let (Some(source), Some(parameter)) = (include.source, include.parameter) {
             return vec![self.names.facet(source, parameter.id, None)];
         }
-        let leads =
-            |targets: &[_]| include.iterate || targets.is_empty() || targets.contains(&self.plan.kind);
+        let to = include.target.unwrap_or(self.plan.kind);
+        let leads = |targets: &[_]| include.iterate || targets.is_empty() || targets.contains(&to);
         definitions
             .resource_types()
             .filter(|kind| include.source.is_none_or(|source| source == *kind))

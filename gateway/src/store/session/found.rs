@@ -7,6 +7,7 @@ use super::base::Value;
 use super::{COLUMNS, Session};
 use crate::ids::{PatientKey, ResourceType};
 use crate::response::refusal::{Reason, Refusal};
+use crate::search::criterion::Include;
 use crate::search::plan::{Cursor, Driver, Found, Plan, Segment, SortValue};
 use crate::search::sql::{self, Sql, Writer};
 use crate::store::visible::Visible;
@@ -98,7 +99,7 @@ impl Session<'_> {
             }
         }
         let (matches, standing) = self.matches(places, earlier.unwrap_or_default())?;
-        let includes = self.includes(&writer, &matches)?;
+        let includes = self.bring(&plan.includes, &matches.iter().collect::<Vec<_>>())?;
         let mut seen = HashSet::new();
         let patients: Vec<PatientKey> = matches
             .iter()
@@ -288,18 +289,29 @@ impl Session<'_> {
     /// the round before brought. In a round by include and creation. A cycle ends where a round brings nothing new.
     ///
     /// Errors: `TooCostly` past the limits, since a list cut short looks like one whose rest is hidden.
-    fn includes(&mut self, writer: &Writer<'_>, matches: &[Stored]) -> Result<Vec<Stored>, StoreError> {
-        let plan = writer.plan;
+    pub(super) fn bring(
+        &mut self,
+        includes: &[Include],
+        matches: &[&Stored],
+    ) -> Result<Vec<Stored>, StoreError> {
+        let (Some(first), false) = (matches.first(), includes.is_empty()) else { return Ok(Vec::new()) };
         let max = self.bounds.includes_max;
         let visible = Visible::probed(self.filter);
-        let writer = Writer { visible: &visible, ..*writer };
+        let plan = Plan::of_all(first.kind);
+        let writer = Writer {
+            plan: &plan,
+            names: self.names,
+            dialect: self.base.dialect(),
+            visible: &visible,
+            patient: None,
+        };
         let mut seen: HashSet<i64> = matches.iter().map(|stored| stored.key).collect();
         let mut included: Vec<Stored> = Vec::new();
         let mut fresh: Vec<(i64, ResourceType)> =
             matches.iter().map(|stored| (stored.key, stored.kind)).collect();
         for round in 0.. {
             let mut keys = Vec::new();
-            for include in plan.includes.iter().filter(|include| round == 0 || include.iterate) {
+            for include in includes.iter().filter(|include| round == 0 || include.iterate) {
                 let of = if include.reverse { include.target } else { include.source };
                 let rows = fresh.iter().filter(|(_, kind)| of.is_none_or(|of| of == *kind));
                 let rows: Vec<i64> = rows.map(|(key, _)| *key).collect();
