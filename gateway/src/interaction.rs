@@ -163,6 +163,8 @@ pub struct Scene<'s> {
     pub in_work: &'s idempotency::InWork,
     /// Highest `_count`.
     pub count_max: u32,
+    /// Observations `$lastn` looks at for one answer.
+    pub lastn_max: u32,
     /// Definitions the operator loaded.
     pub library: &'s Library,
     /// Whether every row is indexed.

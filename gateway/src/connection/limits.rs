@@ -82,6 +82,8 @@ limits! {
     search_parameters_max = 100, 1 => 1_000, "413 too-costly";
     /// Resources on one page; a larger `_count` is taken as this.
     count_max = 1_000, 1 => 10_000, "the page is smaller than asked (FHIR R4 search.html#count)";
+    /// Observations `$lastn` looks at for one answer.
+    lastn_max = 5_000, 1 => 1_000_000, "413 too-costly";
     /// Depth of a JSON or XML body.
     json_depth_max = 64, 8 => 1_000, "413 too-costly";
     /// Values and names in a JSON body, 16 bytes of memory each; elements and attributes in an XML body.

@@ -18,13 +18,10 @@ use crate::decision::policy::known_kind;
 use crate::response::Answer;
 use crate::response::bundle::{BundleWriter, SearchMode};
 use crate::response::refusal::{Reason, Refusal};
-use crate::search::criterion::{Order, OrderKey, SearchRequest, Total};
+use crate::search::criterion::{Include, Order, OrderKey, SearchRequest, Total};
 use crate::search::parameter::parameter_of;
 use crate::search::plan;
 use crate::store::{Reader, StoreError, Stored};
-
-/// Observations looked at for one answer.
-pub const LOOKED_AT_MAX: usize = 5_000;
 
 /// Observations of one code at most.
 const OF_ONE_CODE_MAX: u32 = 1_000;
@@ -32,6 +29,7 @@ const OF_ONE_CODE_MAX: u32 = 1_000;
 /// What is asked, ready to run.
 pub struct Prepared {
     request: SearchRequest,
+    includes: Vec<Include>,
     max: u32,
     applied: Vec<(String, String)>,
 }
@@ -66,26 +64,28 @@ pub fn prepare(scene: &Scene<'_>, parameters: &Parameters) -> Result<Prepared, R
     }
     let observation = known_kind("Observation");
     let mut request = search::understand(scene, observation, &pairs)?;
-    if !request.includes.is_empty() || request.count_only {
-        return Err(invalid("_include", "It includes nothing, and counts nothing."));
+    if request.count_only {
+        return Err(invalid("_summary", "The latest of each code are shown, not counted."));
     }
+    // Of the latest alone: what is passed over brings nothing.
+    let includes = std::mem::take(&mut request.includes);
     let date = r4().search_parameter(observation, "date");
     let by = |definition| Order {
         key: OrderKey::Parameter(parameter_of(observation, definition)),
         descending: true,
     };
     request.order = date.map(by).into_iter().collect();
-    request.count = scene.count_max;
+    request.count = scene.count_max.min(scene.lastn_max);
     request.total = Total::None;
     let mut applied = request.applied.clone();
     applied.extend(max.map(|max| ("max".to_owned(), max.to_string())));
-    Ok(Prepared { request, max: max.unwrap_or(1), applied })
+    Ok(Prepared { request, includes, max: max.unwrap_or(1), applied })
 }
 
 impl Prepared {
     /// Runs it in a snapshot.
     ///
-    /// Errors: `TooCostly` past [`LOOKED_AT_MAX`].
+    /// Errors: `TooCostly` when more observations match than are looked at for one answer, or too many would be included.
     pub fn run(
         &self,
         reader: &mut dyn Reader,
@@ -100,7 +100,8 @@ impl Prepared {
         }
         let first = plan::plan(&request, permit.filter());
         let mut next: Option<bytes::Bytes> = None;
-        let (mut kept, mut groups, mut seen) = (Vec::new(), Groups::default(), 0);
+        let (mut kept, mut groups, mut seen) = (Vec::new(), Groups::default(), 0usize);
+        let looked_at_max = scene.lastn_max as usize;
         loop {
             let plan = match &next {
                 None => first.clone(),
@@ -117,12 +118,13 @@ impl Prepared {
             if next.is_none() {
                 break;
             }
-            if seen >= LOOKED_AT_MAX {
-                let text = format!("More than {LOOKED_AT_MAX} observations match; name codes, or dates.");
+            if seen >= looked_at_max {
+                let text = format!("More than {looked_at_max} observations match; name codes, or dates.");
                 return Err(refused(Refusal::new(Reason::TooCostly, text)));
             }
         }
-        for stored in &mut kept {
+        let mut included = reader.included(&self.includes, &kept.iter().collect::<Vec<_>>())?;
+        for stored in kept.iter_mut().chain(&mut included) {
             obligation::apply(permit, stored)?;
         }
         let links = [("self", self_link(scene, "Observation/$lastn", &self.applied))];
@@ -132,9 +134,17 @@ impl Prepared {
             let full_url = format!("{}/Observation/{}", scene.base, stored.id);
             bundle.search_entry(&full_url, &shape::cut(stored, &self.request.shape)?, SearchMode::Match);
         }
+        for stored in &included {
+            let full_url = format!("{}/{}/{}", scene.base, scene.type_name(stored.kind), stored.id);
+            let wanted = self.request.shape.of_included();
+            bundle.search_entry(&full_url, &shape::cut(stored, wanted)?, SearchMode::Include);
+        }
         search::tell_left_out(&mut bundle, &self.request.ignored);
         let body = found_body(bundle.finish().into(), format);
-        Ok(Outcome { answer: Answer::fhir(StatusCode::OK, body), facts: Facts::of(&kept) })
+        let mut facts = Facts::of(&kept);
+        facts.add(&included);
+        facts.settle();
+        Ok(Outcome { answer: Answer::fhir(StatusCode::OK, body), facts })
     }
 }
 

@@ -13,8 +13,8 @@ use super::idempotency::{self, Key};
 use super::reference::Links;
 use super::write::{self, Desk, commit, kinds};
 use super::{
-    Facts, Outcome, Scene, audit_event, everything, export, history, ingest, lastn, meta, obligation,
-    patient_match, read, search, several, transaction, transform, validate,
+    Facts, Outcome, Scene, asynchronous, audit_event, everything, export, history, ingest, lastn, meta,
+    obligation, patient_match, read, search, several, transaction, transform, validate,
 };
 use crate::audit::entry::{AuditRecord, Done, Entry};
 use crate::clock::Timestamp;
@@ -564,6 +564,7 @@ impl Gateway {
             clock: &*parts.clock,
             search_limits: &parts.search_limits,
             count_max: parts.search_limits.count_max,
+            lastn_max: u32::try_from(parts.limits.lastn_max).unwrap_or(u32::MAX),
             library: &parts.library,
             indexing: &parts.indexing,
             lenient: false,
