@@ -1,6 +1,6 @@
 //! Bulk export for a cohort: jobs, NDJSON, pseudonyms, manifest.
 //!
-//! `Group/[id]/$export` makes a job ([`start`]); the [`run`]ner reads the cohort block by block, each block on its own
+//! `Group/[id]/$export` makes a job ([`start`]); the runner ([`crate::jobs`]) reads the cohort block by block, each block on its own
 //! snapshot under a permit judged anew, so that a consent withdrawn while a job runs hides the rest; [`status`] gives
 //! the manifest, [`file`] a file, [`cancel`] ends it. Jobs and their lines are kept in the store, lines and progress in
 //! one transaction: a restart neither loses nor doubles a line.
@@ -19,13 +19,11 @@ pub mod pseudonym;
 mod run;
 mod standing;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 pub use kickoff::{Kickoff, start};
 pub use manifest::{cancel, status};
 pub use ndjson::file;
-pub use run::{resume_all, run};
 
 use crate::audit::entry::AuditRecord;
 use crate::clock::{Clock, Timestamp};
@@ -33,6 +31,7 @@ use crate::decision::Permit;
 use crate::identity::actor::Actor;
 use crate::ids::{PartyKey, PatientKey};
 use crate::interaction::write::refusal;
+use crate::jobs::Bell;
 use crate::response::refusal::Refusal;
 use crate::store::{Store, StoreError, Writer};
 use profile::Profile;
@@ -53,15 +52,7 @@ pub struct Context {
     pub base: Arc<str>,
     /// Limits.
     pub settings: Settings,
-    state: State,
-}
-
-/// What lives in memory only: who polled when, which jobs were started at this gateway, and the runner's bell.
-#[derive(Default)]
-struct State {
-    polls: Mutex<HashMap<String, Timestamp>>,
-    started: Mutex<HashSet<String>>,
-    wake: tokio::sync::Notify,
+    bell: Bell,
 }
 
 impl Context {
@@ -75,7 +66,7 @@ impl Context {
         base: Arc<str>,
         settings: Settings,
     ) -> Context {
-        Context { store, clock, permits, audit, profile, base, settings, state: State::default() }
+        Context { store, clock, permits, audit, profile, base, settings, bell: Bell::default() }
     }
 
     /// Runs `work` in the writer as the gateway's own and gives back its result once it is durable.
@@ -85,34 +76,6 @@ impl Context {
         work: impl FnOnce(&mut dyn Writer) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         crate::store::commit(&*self.store, self.permits.system(reason), work).await
-    }
-
-    /// Whether this poll comes too soon after the last one; remembers it.
-    fn polls_too_fast(&self, job: &str) -> bool {
-        let now = self.clock.now();
-        // A poisoned lock means a panic while holding plain times: they are still usable.
-        let mut polls = self.state.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        let earliest = polls.get(job).map(|last| last.plus_seconds(self.settings.poll_seconds_min));
-        if earliest.is_some_and(|earliest| now < earliest) {
-            return true;
-        }
-        polls.insert(job.to_owned(), now);
-        false
-    }
-
-    /// Rings the runner for a job that was asked for at this gateway.
-    fn start_here(&self, job: &str) {
-        self.state.started.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned());
-        self.state.wake.notify_one();
-    }
-
-    /// Jobs asked for at this gateway since the last call.
-    fn started(&self) -> HashSet<String> {
-        std::mem::take(&mut *self.state.started.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn forget_polls(&self, job: &str) {
-        self.state.polls.lock().unwrap_or_else(PoisonError::into_inner).remove(job);
     }
 }
 
@@ -199,8 +162,8 @@ pub struct Settings {
     pub jobs_kept_max: u32,
     /// Jobs run side by side by one process; default 2.
     pub jobs_concurrent_max: u32,
-    /// Seconds a job may stand still before another gateway on the database carries it on; default 30, at least 1.
-    pub takeover_seconds: u64,
+    /// Milliseconds a job may stand still before another gateway on the database carries it on; default 30,000.
+    pub takeover_ms: u64,
     /// Seconds between two polls of one job; default 1. Sooner: 429.
     pub poll_seconds_min: i64,
     /// Seconds a finished job and its files are kept; default 86,400.
@@ -223,7 +186,7 @@ impl Default for Settings {
             jobs_running_max: 2,
             jobs_kept_max: 20,
             jobs_concurrent_max: 2,
-            takeover_seconds: 30,
+            takeover_ms: 30_000,
             poll_seconds_min: 1,
             kept_seconds: 86_400,
             settle_seconds: 60,

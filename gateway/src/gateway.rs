@@ -26,6 +26,7 @@ use crate::identity::Identity;
 use crate::identity::actor::Actor;
 use crate::identity::oauth::AssertionId;
 use crate::ingest::Intake;
+use crate::interaction::asynchronous::Later;
 use crate::interaction::audit_event;
 use crate::interaction::cursor::CursorSeal;
 use crate::interaction::idempotency::InWork;
@@ -73,6 +74,8 @@ pub struct Parts {
     pub in_work: InWork,
     /// Documents in local formats.
     pub intake: Intake,
+    /// Requests answered later.
+    pub later: Later,
     /// Bulk export.
     pub exporter: Arc<export::Context>,
     /// Logs and counters.

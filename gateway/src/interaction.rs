@@ -63,6 +63,8 @@ pub mod ingest;
 
 pub mod export;
 
+pub mod asynchronous;
+
 pub mod perform;
 
 use std::sync::Arc;

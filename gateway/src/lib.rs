@@ -29,6 +29,8 @@ pub mod audit;
 
 pub mod ingest;
 
+pub mod jobs;
+
 pub mod export;
 
 pub mod telemetry;

@@ -44,10 +44,12 @@ use crate::identity::bound::Binding;
 use crate::identity::client::Clients;
 use crate::identity::signing::SigningKey;
 use crate::ids::{PartyKey, Ura};
+use crate::interaction::asynchronous::{self, Later};
 use crate::interaction::cursor::CursorSeal;
 use crate::interaction::export::Rules;
 use crate::interaction::idempotency::InWork;
 use crate::interaction::write::commit;
+use crate::jobs;
 use crate::library::Library;
 use crate::search::indexing::Indexing;
 use crate::search::parameter::SearchLimits;
@@ -68,7 +70,7 @@ pub struct Running {
     serving: JoinHandle<()>,
     mailboxes: Vec<(SocketAddr, JoinHandle<()>)>,
     closing: watch::Sender<bool>,
-    background: [JoinHandle<()>; 3],
+    background: [JoinHandle<()>; 4],
     checkpoints: Arc<CheckpointKey>,
 }
 
@@ -116,13 +118,16 @@ impl Running {
         }
         // Jobs stop between two blocks and go on at the next start. Nobody listens when there are none.
         let _ = self.end.send(true);
-        let [checkpointing, exporting, indexing] = self.background;
+        let [checkpointing, exporting, answering, indexing] = self.background;
         checkpointing.abort();
         if let Err(error) = indexing.await {
             tracing::error!(cause = %error, "the indexing of rows ended badly");
         }
         if let Err(error) = exporting.await {
             tracing::error!(cause = %error, "the export runner ended badly");
+        }
+        if let Err(error) = answering.await {
+            tracing::error!(cause = %error, "the runner of requests answered later ended badly");
         }
         if let Err(error) = checkpoint(&self.gateway, &self.checkpoints).await {
             tracing::error!(cause = %error, "the audit log's head could not be signed");
@@ -180,6 +185,7 @@ pub async fn start(settings: &Path, clock: Arc<dyn Clock>) -> Result<Running> {
     let background = [
         checkpointing(gateway.clone(), Arc::clone(&checkpoints)),
         exporting(gateway.clone(), ending.clone()),
+        answering(gateway.clone(), ending.clone()),
         indexing(&gateway, ending),
     ];
     let mappings = follow::Reader::new(gateway.clone(), config.mappings);
@@ -277,7 +283,11 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         rules,
         Arc::new(Profile::built_in()?),
         Arc::clone(&base),
-        export::Settings { cohort_min: config.cohort_min, ..export::Settings::default() },
+        export::Settings {
+            cohort_min: config.cohort_min,
+            takeover_ms: limits.takeover_ms,
+            ..export::Settings::default()
+        },
     ));
     Ok(Gateway::new(Parts {
         capabilities: capabilities(&base, clock.now(), config.search.content),
@@ -285,6 +295,10 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         intake: follow::intake(config.mappings.as_deref())?,
         library,
         indexing,
+        later: Later::new(asynchronous::Settings {
+            takeover_ms: limits.takeover_ms,
+            ..asynchronous::Settings::default()
+        }),
         exporter,
         telemetry: Telemetry::default(),
         in_work: InWork::new(&*clock),
@@ -325,10 +339,19 @@ fn search_limits(limits: &Limits, content: bool) -> SearchLimits {
 /// Runs export jobs, those that a stop interrupted first, until the gateway stops.
 fn exporting(gateway: Gateway, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
     let context = Arc::clone(&gateway.parts().exporter);
-    if let Err(error) = export::resume_all(&context) {
+    if let Err(error) = jobs::resume_all(&*context) {
         tracing::error!(cause = %error, "waiting exports could not be looked up");
     }
-    tokio::spawn(export::run(context, stopped))
+    tokio::spawn(jobs::run(context, stopped))
+}
+
+/// Does what is to be answered later, until the gateway stops.
+fn answering(gateway: Gateway, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    let runner = Arc::new(asynchronous::Runner(gateway));
+    if let Err(error) = jobs::resume_all(&*runner) {
+        tracing::error!(cause = %error, "waiting requests could not be looked up");
+    }
+    tokio::spawn(jobs::run(runner, stopped))
 }
 
 /// Indexes rows anew, if there are any to be.

@@ -37,6 +37,7 @@ use crate::clock::Timestamp;
 use crate::decision::Permit;
 use crate::decision::filter::{Arm, CareRelation, Derived};
 use crate::ids::{PartyKey, PatientKey, ResourceId, ResourceType};
+use crate::search::criterion::{Include, Parameter};
 use crate::search::plan::{Found, Plan};
 use quarantine::{QuarantineReader, QuarantineWriter};
 
@@ -366,6 +367,10 @@ pub enum Shelf {
     Unmapped,
     /// Which orders a sender's numbers of placer and filler mean, by their hash.
     Order,
+    /// Requests to be answered later.
+    AsyncJob,
+    /// What they are of, and their answers, by job and part.
+    AsyncFile,
 }
 
 /// Which audit rows.

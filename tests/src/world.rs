@@ -110,8 +110,16 @@ impl World {
 
     /// A further gateway of the same region, on the same database, behind the same base address: for PostgreSQL.
     pub async fn another(&self) -> Result<World> {
-        let settings = self.settings_on(config::Config::read(&self.settings)?.store)?;
-        self.open_with(settings, self.database.clone()).await
+        self.another_with(&|_| {}).await
+    }
+
+    /// As [`World::another`], with other settings.
+    pub async fn another_with(&self, change: &dyn Fn(&mut config::Config)) -> Result<World> {
+        let path = self.settings_on(config::Config::read(&self.settings)?.store)?;
+        let mut settings = config::Config::read(&path)?;
+        change(&mut settings);
+        std::fs::write(&path, toml::to_string(&settings)?)?;
+        self.open_with(path, self.database.clone()).await
     }
 
     /// Settings of the same region on another store and port, as a file.

@@ -177,7 +177,10 @@ async fn ask(
         write!(path, "?patient={}", known.patient)?;
     }
     let (media, body) = body(route, known, kind);
-    let mut headers = vec![("prefer", "respond-async")];
+    let mut headers = Vec::new();
+    if route.kind == Kind::ExportStart {
+        headers.push(("prefer", "respond-async"));
+    }
     if !media.is_empty() {
         headers.push(("content-type", media));
     }

@@ -100,6 +100,9 @@ limits! {
     idempotency_ms = 86_400_000, 60_000 => 2_592_000_000, "the key is forgotten: the same request is done anew";
     /// Bytes of an answer that are kept under its key.
     idempotency_body_bytes_max = 1024 * 1024, 0 => 64 * 1024 * 1024, "the answer is given again without its body";
+    /// Time a job (an export, a request answered later) may stand still before another gateway on the database takes it for
+    /// left behind.
+    takeover_ms = 30_000, 1_000 => 600_000, "another gateway carries the job on, from its last committed step";
     /// Time for an answer to begin, once the body is there.
     handler_ms = 30_000, 100 => 3_600_000, "503 timeout";
     /// MLLP connections of one listener served at one time.

@@ -134,6 +134,12 @@ pub enum Interaction {
     ExportFile(ResourceId, Box<str>),
     /// `DELETE [base]/export/[job]`
     ExportCancel(ResourceId),
+    /// `GET [base]/async/[job]`
+    AsyncStatus(ResourceId),
+    /// `GET [base]/async/[job]/[file]`
+    AsyncFile(ResourceId, Box<str>),
+    /// `DELETE [base]/async/[job]`
+    AsyncCancel(ResourceId),
 }
 
 impl Interaction {
@@ -183,6 +189,9 @@ impl Interaction {
             Interaction::ExportStatus(_) => "export-status",
             Interaction::ExportFile(..) => "export-file",
             Interaction::ExportCancel(_) => "export-cancel",
+            Interaction::AsyncStatus(_) => "async-status",
+            Interaction::AsyncFile(..) => "async-file",
+            Interaction::AsyncCancel(_) => "async-cancel",
         }
     }
 }

@@ -118,6 +118,9 @@ pub enum Kind {
     ExportStatus,
     ExportFile,
     ExportCancel,
+    AsyncStatus,
+    AsyncFile,
+    AsyncCancel,
     /// A row that is not offered; its name as FHIR has it.
     Absent(&'static str),
 }
@@ -230,7 +233,7 @@ impl Kind {
     pub fn produces(self) -> Produces {
         use Kind::*;
         match self {
-            SmartConfiguration | Token | Jwks | Live | Ready | Metrics | ExportStatus | UnmappedFile => {
+            SmartConfiguration | Token | Jwks | Live | Ready | Metrics | ExportStatus | UnmappedFile | AsyncStatus => {
                 Produces::Fixed
             }
             ExportFile => Produces::Ndjson,
@@ -435,6 +438,9 @@ pub(super) fn build(kind: Kind, captures: Captures, parameters: Parameters) -> R
         ExportStatus => Interaction::ExportStatus(captures.id()?),
         ExportFile => Interaction::ExportFile(captures.id()?, captures.file()?),
         ExportCancel => Interaction::ExportCancel(captures.id()?),
+        AsyncStatus => Interaction::AsyncStatus(captures.id()?),
+        AsyncFile => Interaction::AsyncFile(captures.id()?, captures.file()?),
+        AsyncCancel => Interaction::AsyncCancel(captures.id()?),
         Create | Update | UpdateWhere | Patch | PatchWhere | Bundle | Match | Transform | Validate
         | MetaAdd | MetaDelete | Token | Ingest | Absent(_) => {
             // These are built from their body, or refused by `find`; arriving here is a fault of this file.

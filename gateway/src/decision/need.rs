@@ -19,7 +19,7 @@ pub struct Need {
 pub enum Needs {
     /// Nothing: open to everyone.
     Open,
-    /// A valid token; each entry of the Bundle is then judged on its own (`Need::new` per entry).
+    /// A valid token; each entry of the Bundle, or the request a job is of, is then judged on its own.
     Entries,
     /// This.
     One(Need),
@@ -42,7 +42,11 @@ impl Need {
             | Interaction::Jwks
             | Interaction::Health { .. }
             | Interaction::Metrics => return Needs::Open,
-            Interaction::Bundle(_) => return Needs::Entries,
+            // A job is its asker's alone; its request is judged again whenever something of it is done or told.
+            Interaction::Bundle(_)
+            | Interaction::AsyncStatus(_)
+            | Interaction::AsyncFile(..)
+            | Interaction::AsyncCancel(_) => return Needs::Entries,
             Interaction::Read(kind, _)
             | Interaction::Vread(kind, ..)
             | Interaction::History(kind, ..)

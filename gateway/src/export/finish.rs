@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::job::{self, Delivered, File, Job, JobState, Outcome, Section, Who, WithheldBy};
 use super::pseudonym::{KeyedPseudonyms, Pseudonymizer};
-use super::run::{self, Step};
+use super::run;
 use super::{Context, refusal, standing};
 use crate::decision::Permit;
 use crate::ids::{PartyKey, PatientKey, ResourceId};
+use crate::jobs::Step;
 use crate::response::refusal::{Issue, Reason, Refusal, outcome};
 use crate::store::{Reader, Shelf, StoreError};
 
@@ -239,7 +240,7 @@ async fn conclude(
             if current.state != JobState::Running || current.position != job.position {
                 return Ok(());
             }
-            while job::remove(writer, owner, &format!("{}/deleted/", job.id), 100)? > 0 {}
+            while job::remove(writer, Shelf::ExportFile, owner, &format!("{}/deleted/", job.id), 100)? > 0 {}
             for (part, line) in deletions.iter().enumerate() {
                 let key = job::deleted_key(&job.id, u32::try_from(part).unwrap_or(u32::MAX));
                 writer.shelf_put(Shelf::ExportFile, owner, &key, format!("{line}\n").as_bytes())?;

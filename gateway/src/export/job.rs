@@ -17,9 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use super::standing::Opened;
 use crate::clock::Timestamp;
-use crate::identity::actor::{Actor, Permissions, Scope, ScopeLevel, User};
-use crate::ids::{PartyKey, ResourceId, Ura};
+use crate::identity::actor::{Actor, Permissions, ScopeLevel};
+use crate::ids::{PartyKey, ResourceId};
 use crate::store::{Reader, Shelf, StoreError, Writer};
+
+pub(super) use crate::jobs::actor::KeptActor;
+pub(super) use crate::jobs::shelf::{decode, encode, list, remove};
 
 /// A job: who asked for what, how far it is, what came of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,7 +68,7 @@ pub(super) enum JobState {
 
 /// How far the runner is: the next thing to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Position {
+pub struct Position {
     /// Index among the members; their number: all read.
     pub(super) member: u32,
     /// Index among the job's types.
@@ -276,127 +279,4 @@ pub(super) struct Delivered {
     pub(super) epoch: u32,
     /// First delivery, microseconds.
     pub(super) first: i64,
-}
-
-/// What is kept under keys that begin with `prefix`, after `after` (which begins with it too, or is it).
-pub(super) fn list(
-    reader: &mut dyn Reader,
-    shelf: Shelf,
-    owner: PartyKey,
-    prefix: &str,
-    after: &str,
-    limit: u32,
-) -> Result<Vec<(String, bytes::Bytes)>, StoreError> {
-    let rows = reader.shelf_list(shelf, Some(owner), after, limit)?;
-    Ok(rows
-        .into_iter()
-        .map(|(_, key, document)| (key, document))
-        .take_while(|(key, _)| key.starts_with(prefix))
-        .collect())
-}
-
-/// Takes up to `limit` documents off the shelf of files; how many there were.
-pub(super) fn remove(
-    writer: &mut dyn Writer,
-    owner: PartyKey,
-    prefix: &str,
-    limit: u32,
-) -> Result<usize, StoreError> {
-    let rows = list(writer, Shelf::ExportFile, owner, prefix, prefix, limit)?;
-    for (key, _) in &rows {
-        writer.shelf_remove(Shelf::ExportFile, owner, key)?;
-    }
-    Ok(rows.len())
-}
-
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(value)
-        .map_err(|e| StoreError::Database(format!("an export record cannot be written: {e}")))
-}
-
-pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| StoreError::Database(format!("an export record cannot be read: {e}")))
-}
-
-/// The actor as kept with the job, so that leave can be judged anew for every block.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct KeptActor {
-    pub(super) client: String,
-    pub(super) organisation: String,
-    pub(super) purpose: String,
-    user: Option<(String, String, String)>,
-    scopes: Vec<(char, Option<String>, String)>,
-    token_id: String,
-    token_expires: i64,
-}
-
-impl KeptActor {
-    pub(super) fn of(actor: &Actor) -> KeptActor {
-        let letters = |p: Permissions| {
-            [(p.create, 'c'), (p.read, 'r'), (p.update, 'u'), (p.delete, 'd'), (p.search, 's')]
-                .into_iter()
-                .filter_map(|(has, letter)| has.then_some(letter))
-                .collect::<String>()
-        };
-        KeptActor {
-            client: actor.client.to_string(),
-            organisation: actor.organisation.to_string(),
-            purpose: actor.purpose.to_string(),
-            user: actor
-                .user
-                .as_ref()
-                .map(|u| (u.identifier.to_string(), u.system.to_string(), u.role_code.to_string())),
-            scopes: actor
-                .scopes
-                .iter()
-                .map(|scope| {
-                    let level = match scope.level {
-                        ScopeLevel::Patient => 'p',
-                        ScopeLevel::User => 'u',
-                        ScopeLevel::System => 's',
-                    };
-                    (level, scope.kind.as_deref().map(str::to_owned), letters(scope.permissions))
-                })
-                .collect(),
-            token_id: actor.token_id.to_string(),
-            token_expires: actor.token_expires.0,
-        }
-    }
-
-    /// The actor again; `None` when the record was tampered with.
-    pub(super) fn actor(&self) -> Option<Actor> {
-        Some(Actor {
-            client: self.client.as_str().into(),
-            organisation: Ura::parse(&self.organisation)?,
-            user: self.user.as_ref().map(|(identifier, system, role_code)| User {
-                identifier: identifier.as_str().into(),
-                system: system.as_str().into(),
-                role_code: role_code.as_str().into(),
-            }),
-            patient: None,
-            purpose: self.purpose.as_str().into(),
-            scopes: self
-                .scopes
-                .iter()
-                .map(|(level, kind, letters)| Scope {
-                    level: match level {
-                        's' => ScopeLevel::System,
-                        'u' => ScopeLevel::User,
-                        _ => ScopeLevel::Patient,
-                    },
-                    kind: kind.as_deref().map(Into::into),
-                    permissions: Permissions {
-                        create: letters.contains('c'),
-                        read: letters.contains('r'),
-                        update: letters.contains('u'),
-                        delete: letters.contains('d'),
-                        search: letters.contains('s'),
-                    },
-                })
-                .collect(),
-            token_id: self.token_id.as_str().into(),
-            token_expires: Timestamp(self.token_expires),
-        })
-    }
 }

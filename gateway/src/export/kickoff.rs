@@ -8,15 +8,16 @@ use sluis_conformance::definitions;
 use sluis_conformance::json::{Doc, JsonLimits, Node};
 
 use super::job::{self, Job, JobState, KeptActor, Member, Position};
-use super::{Context, refusal};
+use super::{Context, Settings, refusal};
 use crate::clock::Timestamp;
 use crate::connection::request::Parameters;
 use crate::decision::Permit;
 use crate::identity::actor::Actor;
-use crate::ids::{PartyKey, ResourceId};
+use crate::ids::ResourceId;
+use crate::jobs::shelf::{Room, fresh_id};
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::{Shelf, StoreError, Writer};
+use crate::store::Shelf;
 
 /// What was asked.
 #[derive(Debug, Clone)]
@@ -52,7 +53,7 @@ pub async fn start(
     let members = cohort(context, permit, kickoff.group)?;
     check_size(context, &actor.purpose, members.len())?;
     let now = context.clock.now();
-    let id = fresh_id(context);
+    let id = fresh_id(&*context.clock);
     let job = Job {
         id: id.clone(),
         actor: KeptActor::of(actor),
@@ -72,17 +73,23 @@ pub async fn start(
         result: None,
     };
     let owner = permit.filter().organisation;
-    let (running_max, kept_max) = (context.settings.jobs_running_max, context.settings.jobs_kept_max);
+    let Settings { jobs_running_max: running_max, jobs_kept_max: kept_max, .. } = context.settings;
+    let room = Room { running_max, kept_max };
     context
         .commit("export-start", move |writer| {
-            has_room(writer, owner, &job.actor.client, running_max, kept_max)?;
+            let counts = |document: &[u8]| {
+                let other: Job = job::decode(document)?;
+                let is_kept = other.actor.client == job.actor.client && other.state != JobState::Ended;
+                Ok((is_kept, other.state == JobState::Running))
+            };
+            room.check(writer, Shelf::ExportJob, owner, &counts)?;
             let key = job::members_key(&job.id);
             writer.shelf_put(Shelf::ExportFile, owner, &key, &job::encode(&members)?)?;
             job.save(writer, owner)
         })
         .await
         .map_err(refusal)?;
-    context.start_here(&id);
+    context.bell.start_here(&id);
     let address = format!("{}/export/{id}", context.base);
     Ok(Answer::empty(StatusCode::ACCEPTED).with(header::CONTENT_LOCATION, &address))
 }
@@ -255,46 +262,6 @@ fn check_size(context: &Context, purpose: &str, members: usize) -> Result<(), Re
         .at("Group.member"));
     }
     Ok(())
-}
-
-/// Errors: `Throttled`, when the client runs or keeps too many jobs (IG v2: 429 with `Retry-After`).
-fn has_room(
-    writer: &mut dyn Writer,
-    owner: PartyKey,
-    client: &str,
-    running_max: u32,
-    kept_max: u32,
-) -> Result<(), StoreError> {
-    let (mut running, mut kept) = (0, 0);
-    let mut after = String::new();
-    loop {
-        let rows = job::list(writer, Shelf::ExportJob, owner, "", &after, 100)?;
-        let Some((last, _)) = rows.last() else { break };
-        after.clone_from(last);
-        for (_, document) in &rows {
-            let job: Job = job::decode(document)?;
-            if job.actor.client == client && job.state != JobState::Ended {
-                kept += 1;
-                running += u32::from(job.state == JobState::Running);
-            }
-        }
-    }
-    let refused =
-        |details: String| Err(StoreError::Refused(Box::new(Refusal::new(Reason::Throttled, details))));
-    if running >= running_max {
-        return refused(format!("At most {running_max} exports at once; wait for one to finish."));
-    }
-    if kept >= kept_max {
-        return refused(format!("At most {kept_max} exports are kept; DELETE one whose files are fetched."));
-    }
-    Ok(())
-}
-
-/// 128 random bits: a job's address cannot be guessed (and would not help: it is bound to its client).
-fn fresh_id(context: &Context) -> String {
-    let mut bytes = [0; 16];
-    context.clock.random(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn request_url(context: &Context, kickoff: &Kickoff<'_>) -> String {

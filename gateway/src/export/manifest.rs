@@ -28,7 +28,7 @@ pub async fn status(
     let job = find(context, permit, actor, job)?;
     match (job.state, &job.result) {
         (JobState::Running, _) => {
-            if context.polls_too_fast(&job.id) {
+            if context.bell.polls_too_fast(&job.id, context.clock.now(), context.settings.poll_seconds_min) {
                 return Err(Refusal::new(Reason::Throttled, "This job is polled too often."));
             }
             let progress = format!("{} of {} members read", job.position.member, job.members);

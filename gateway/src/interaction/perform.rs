@@ -105,6 +105,15 @@ pub async fn perform(
     if aside.preconditions.if_none_exist.is_some() && !matches!(interaction, Interaction::Create(..)) {
         return Err(Refusal::new(Reason::PreconditionInvalid, "If-None-Exist is a create's."));
     }
+    if let Interaction::AsyncStatus(_) | Interaction::AsyncFile(..) | Interaction::AsyncCancel(_) = interaction {
+        return asynchronous::answer(gateway, caller, interaction, aside).await;
+    }
+    if aside.respond_async
+        && caller.actor.is_some()
+        && let Some(asked) = asynchronous::Asked::of(interaction)
+    {
+        return asynchronous::start(gateway, caller, interaction, asked, aside).await;
+    }
     // Each entry of a Bundle is decided on its own.
     if let Interaction::Bundle(doc) = interaction {
         return Box::pin(transaction::entries(gateway, caller, doc, aside)).await;
@@ -176,6 +185,9 @@ pub async fn perform(
             Box::pin(export::export(gateway, &permit, interaction, aside)).await
         }
         Interaction::Bundle(_)
+        | Interaction::AsyncStatus(_)
+        | Interaction::AsyncFile(..)
+        | Interaction::AsyncCancel(_)
         | Interaction::Capabilities
         | Interaction::Versions
         | Interaction::SmartConfiguration
@@ -195,6 +207,21 @@ async fn look(
     interaction: &Interaction,
     aside: &Aside,
 ) -> Result<Answer, Refusal> {
+    let outcome = seen(gateway, permit, interaction, aside)?;
+    if permit.actor().is_some() {
+        let record = record(aside, permit, interaction, &outcome.facts);
+        append(gateway, permit, record).await?;
+    }
+    Ok(outcome.answer)
+}
+
+/// What a read gives, in one snapshot. The caller keeps its record before the answer leaves.
+pub(super) fn seen(
+    gateway: &Gateway,
+    permit: &Permit,
+    interaction: &Interaction,
+    aside: &Aside,
+) -> Result<Outcome, Refusal> {
     let scene = Scene { lenient: aside.lenient, ..gateway.scene(permit, aside.now) };
     let prepared = Prepared::of(&scene, permit, interaction)?;
     let mut outcome = None;
@@ -210,13 +237,7 @@ async fn look(
         _ => blocking(read),
     }
     .map_err(write::refusal)?;
-    let outcome: Outcome =
-        outcome.ok_or_else(|| Refusal::new(Reason::Internal, "").because("a read gave nothing"))?;
-    if permit.actor().is_some() {
-        let record = record(aside, permit, interaction, &outcome.facts);
-        append(gateway, permit, record).await?;
-    }
-    Ok(outcome.answer)
+    outcome.ok_or_else(|| Refusal::new(Reason::Internal, "").because("a read gave nothing"))
 }
 
 /// Runs what may take a while, letting the runtime's other tasks move to another thread meanwhile.
@@ -367,6 +388,11 @@ async fn change(
 
 /// The record of an interaction under a permit.
 pub fn record(aside: &Aside, permit: &Permit, interaction: &Interaction, facts: &Facts) -> AuditRecord {
+    done(aside, permit, interaction, facts).record(permit.filter().organisation)
+}
+
+/// What the record of an interaction under a permit says.
+pub(super) fn done(aside: &Aside, permit: &Permit, interaction: &Interaction, facts: &Facts) -> Entry {
     let mut entry = entry(aside, interaction).under(permit);
     entry.patients = facts.patients.iter().map(|patient| patient.0).collect();
     entry.consents = facts.consents.iter().map(|consent| consent.to_string()).collect();
@@ -389,7 +415,7 @@ pub fn record(aside: &Aside, permit: &Permit, interaction: &Interaction, facts: 
     if let ([one], true) = (facts.resources.as_slice(), changes) {
         entry.resource = Some(one.clone());
     }
-    entry.record(permit.filter().organisation)
+    entry
 }
 
 /// What an interaction is called in the log, and what it is about.
@@ -469,6 +495,9 @@ pub fn entry(aside: &Aside, interaction: &Interaction) -> Entry {
         }
         Interaction::ExportStatus(_) | Interaction::ExportFile(..) | Interaction::ExportCancel(_) => {
             aside.entry(Done::Export)
+        }
+        Interaction::AsyncStatus(_) | Interaction::AsyncFile(..) | Interaction::AsyncCancel(_) => {
+            aside.entry(Done::Operation)
         }
         Interaction::Token(_) => aside.entry(Done::Token),
         Interaction::Capabilities

@@ -35,18 +35,25 @@ pub async fn entries(
     doc: &Arc<Doc>,
     aside: &Aside,
 ) -> Result<Answer, Refusal> {
-    let clock = Arc::clone(&gateway.parts().clock);
-    let entries_max = gateway.parts().limits.bundle_entries_max;
-    let parsed = bundle::parse(doc, entries_max, &mut || clock.uuid().into())?;
+    let parsed = parsed(gateway, doc, aside)?;
     match parsed.mode {
-        Mode::Batch if aside.idempotency_key.is_some() => {
-            let text =
-                "The entries of a batch are done one by one; a key is of one write or of a transaction.";
-            Err(Refusal::new(Reason::ParameterInvalid, text).at("Idempotency-Key"))
-        }
         Mode::Batch => batch(gateway, caller, parsed, aside).await,
         Mode::Transaction => transaction(gateway, caller, doc, parsed, aside).await,
     }
+}
+
+/// A Bundle taken apart.
+///
+/// Errors: `Invalid`, `TooCostly`; `ParameterInvalid` for a batch with a key.
+pub(super) fn parsed(gateway: &Gateway, doc: &Doc, aside: &Aside) -> Result<bundle::Parsed, Refusal> {
+    let clock = &gateway.parts().clock;
+    let entries_max = gateway.parts().limits.bundle_entries_max;
+    let parsed = bundle::parse(doc, entries_max, &mut || clock.uuid().into())?;
+    if parsed.mode == Mode::Batch && aside.idempotency_key.is_some() {
+        let text = "The entries of a batch are done one by one; a key is of one write or of a transaction.";
+        return Err(Refusal::new(Reason::ParameterInvalid, text).at("Idempotency-Key"));
+    }
+    Ok(parsed)
 }
 
 async fn batch(
@@ -57,32 +64,43 @@ async fn batch(
 ) -> Result<Answer, Refusal> {
     let mut results = Vec::with_capacity(parsed.entries.len());
     for slot in parsed.entries {
-        let result = match slot {
-            Err(refusal) => Err(refusal),
-            Ok(entry) => {
-                let mut inside = aside.clone();
-                inside.preconditions = entry.preconditions;
-                inside.shape = entry.shape;
-                inside.idempotency_key = None;
-                // An entry is performed like a request of its own; it is never a Bundle, so this ends.
-                match Box::pin(perform(gateway, caller, &entry.interaction, &inside)).await {
-                    Ok(answer) => Ok(answer),
-                    Err(refusal) => {
-                        gateway.record_refusal(caller, &entry.interaction, &inside, &refusal).await?;
-                        Err(refusal)
-                    }
-                }
-            }
-        };
-        // The store or its disk failing is a failure of the whole, not of an entry.
-        if let Err(refusal) = &result
-            && refusal.reason == Reason::StoreUnavailable
-        {
-            return Err(refusal.clone());
-        }
-        results.push(result);
+        results.push(one(gateway, caller, slot, aside, None).await?);
     }
     Ok(respond(gateway, "batch-response", &results, aside))
+}
+
+/// Performs an entry of a batch like a request of its own; what changes something is done once under `key`.
+///
+/// Errors: the store or its disk failing is a failure of the whole, not of an entry.
+pub(super) async fn one(
+    gateway: &Gateway,
+    caller: &Caller,
+    slot: Result<bundle::Entry, Refusal>,
+    aside: &Aside,
+    key: Option<&str>,
+) -> Result<Result<Answer, Refusal>, Refusal> {
+    let result = match slot {
+        Err(refusal) => Err(refusal),
+        Ok(entry) => {
+            let mut inside = aside.clone();
+            inside.preconditions = entry.preconditions;
+            inside.shape = entry.shape;
+            inside.idempotency_key = key.map(Into::into);
+            inside.respond_async = false;
+            // An entry is never a Bundle, so this ends.
+            match Box::pin(perform(gateway, caller, &entry.interaction, &inside)).await {
+                Ok(answer) => Ok(answer),
+                Err(refusal) => {
+                    gateway.record_refusal(caller, &entry.interaction, &inside, &refusal).await?;
+                    Err(refusal)
+                }
+            }
+        }
+    };
+    match result {
+        Err(refusal) if refusal.reason == Reason::StoreUnavailable => Err(refusal),
+        result => Ok(result),
+    }
 }
 
 /// One entry of a transaction, ready for the writer.
@@ -96,7 +114,7 @@ struct Step {
     change: Option<Change>,
 }
 
-async fn transaction(
+pub(super) async fn transaction(
     gateway: &Gateway,
     caller: &Caller,
     doc: &Arc<Doc>,
@@ -161,18 +179,7 @@ impl Step {
     fn of(gateway: &Gateway, caller: &Caller, entry: bundle::Entry, aside: &Aside) -> Result<Step, Refusal> {
         let aside = Aside { preconditions: entry.preconditions, shape: entry.shape, ..aside.clone() };
         let permit = gateway.permit(caller, &entry.interaction, aside.now)?;
-        let looks = matches!(
-            entry.interaction,
-            Interaction::Read(..)
-                | Interaction::Vread(..)
-                | Interaction::History(..)
-                | Interaction::HistoryType(..)
-                | Interaction::HistorySystem(_)
-                | Interaction::Search(..)
-                | Interaction::SearchSystem(_)
-                | Interaction::SearchCompartment(..)
-        );
-        let change = if looks {
+        let change = if looks(&entry.interaction) {
             let scene = Scene { lenient: aside.lenient, ..gateway.scene(&permit, aside.now) };
             Prepared::of(&scene, &permit, &entry.interaction)?;
             None
@@ -182,6 +189,21 @@ impl Step {
         let place = format!("Bundle.entry[{}]", entry.at);
         Ok(Step { place, full_url: entry.full_url, permit, interaction: entry.interaction, aside, change })
     }
+}
+
+/// Whether an entry changes nothing.
+pub(super) fn looks(interaction: &Interaction) -> bool {
+    matches!(
+        interaction,
+        Interaction::Read(..)
+            | Interaction::Vread(..)
+            | Interaction::History(..)
+            | Interaction::HistoryType(..)
+            | Interaction::HistorySystem(_)
+            | Interaction::Search(..)
+            | Interaction::SearchSystem(_)
+            | Interaction::SearchCompartment(..)
+    )
 }
 
 /// A transaction under way.
@@ -361,7 +383,12 @@ fn located(mut refusal: Refusal, place: &str) -> Refusal {
     refusal
 }
 
-fn respond(gateway: &Gateway, kind: &str, results: &[Result<Answer, Refusal>], aside: &Aside) -> Answer {
+pub(super) fn respond(
+    gateway: &Gateway,
+    kind: &str,
+    results: &[Result<Answer, Refusal>],
+    aside: &Aside,
+) -> Answer {
     let id = gateway.parts().clock.uuid().to_string();
     let mut bundle = BundleWriter::new(&id, kind, &aside.now.to_instant(), None, &[]);
     for result in results {

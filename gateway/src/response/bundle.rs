@@ -148,6 +148,14 @@ impl BundleWriter {
         self.out.push_str("}}");
     }
 
+    /// An entry written before, its braces included.
+    pub fn whole_entry(&mut self, entry: &str) {
+        self.open_entry();
+        // Without the brace that has just been opened.
+        self.out.pop();
+        self.out.push_str(entry);
+    }
+
     /// The finished Bundle. An empty one has no `entry` (FHIR arrays are never empty).
     pub fn finish(mut self) -> String {
         if self.entries > 0 {

@@ -107,8 +107,8 @@ reasons! {
     MethodNotAllowed => METHOD_NOT_ALLOWED, "not-supported", "This method is not offered here.", "See [base]/metadata for the interactions of this type.";
     /// Deleted, and the caller may know.
     Gone => GONE, "deleted", "The resource was deleted.", "Its history can still be read.";
-    /// Export files that no longer hold: a consent changed, or the job was ended.
-    ExportStale => GONE, "expired", "These export files were withdrawn because permissions changed.", "Start a new export.";
+    /// Files of a job that no longer hold: a consent changed.
+    ExportStale => GONE, "expired", "These files were withdrawn because permissions changed.", "Ask anew.";
     /// `Accept` or `_format` asks for what is not offered.
     NotAcceptable => NOT_ACCEPTABLE, "not-supported", "This format is not offered.", "Ask for application/fhir+json or application/fhir+xml.";
     /// The body's media type is not offered.

@@ -13,7 +13,7 @@ pub const BASE: &str = "/fhir";
 const B: Segment = Text("fhir");
 
 /// First segments below the base that are no type.
-pub(super) const RESERVED: &[&str] = &["metadata", "oauth", "export"];
+pub(super) const RESERVED: &[&str] = &["metadata", "oauth", "export", "async"];
 
 const fn row(method: Method, shape: &'static [Segment], kind: Kind) -> Route {
     Route { method, shape, kind, offer: Offer::Yes }
@@ -54,6 +54,10 @@ pub static TABLE: &[Route] = &[
     row(GET, &[B, Text("export"), Id], Kind::ExportStatus),
     row(DELETE, &[B, Text("export"), Id], Kind::ExportCancel),
     row(GET, &[B, Text("export"), Id, File], Kind::ExportFile),
+    // Requests answered later (FHIR R4 async.html).
+    row(GET, &[B, Text("async"), Id], Kind::AsyncStatus),
+    row(DELETE, &[B, Text("async"), Id], Kind::AsyncCancel),
+    row(GET, &[B, Text("async"), Id, File], Kind::AsyncFile),
     // Interactions with resources (FHIR R4 http.html#summary).
     row(POST, &[B], Kind::Bundle),
     row(GET, &[B, Type, Id], Kind::Read),

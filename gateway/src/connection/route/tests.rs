@@ -77,6 +77,9 @@ fn paths_of_fhir_find_their_interaction() {
         ("GET", "/fhir/.well-known/smart-configuration", Kind::SmartConfiguration),
         ("GET", "/fhir/Group/g1/$export", Kind::ExportStart),
         ("GET", "/fhir/export/j1/Patient.ndjson", Kind::ExportFile),
+        ("GET", "/fhir/async/j1", Kind::AsyncStatus),
+        ("DELETE", "/fhir/async/j1", Kind::AsyncCancel),
+        ("GET", "/fhir/async/j1/page-1", Kind::AsyncFile),
         ("GET", "/health/ready", Kind::Ready),
         ("GET", "/fhir/Patient/%61", Kind::Read),
     ];

@@ -1,7 +1,8 @@
 //! The life of a job: who sees it, what a stop or a withdrawal in the midst of it does.
 
 use super::world::{World, actor, header, id, researcher, wait};
-use crate::export::{Settings, resume_all};
+use crate::export::Settings;
+use crate::jobs::{resume_all, run};
 use crate::response::Answer;
 use crate::response::refusal::Reason;
 
@@ -33,7 +34,7 @@ fn a_restart_between_any_two_blocks_loses_and_doubles_no_line() {
             world.step(&job);
         }
         world.restart();
-        let left = resume_all(&world.context).unwrap();
+        let left = resume_all(&*world.context).unwrap();
         assert_eq!(left, usize::from(world.status(&researcher(), &job).unwrap().status == 202));
         world.finish(&job);
         // Pseudonyms hang on the key, and the key on the test's counted randomness: the same in every world.
@@ -185,7 +186,7 @@ fn the_runner_takes_up_what_it_finds_clears_what_ended_and_stops_when_told() {
     world.cancel(&researcher(), &ended).unwrap();
     wait(async {
         let (tell, told) = tokio::sync::watch::channel(false);
-        let runner = tokio::spawn(super::super::run(std::sync::Arc::clone(&world.context), told));
+        let runner = tokio::spawn(run(std::sync::Arc::clone(&world.context), told));
         let done = async {
             while !matches!(world.state_of(&job), Some(super::super::job::JobState::Done))
                 || world.files_of(&ended) > 0
@@ -205,10 +206,10 @@ fn the_runner_takes_up_what_it_finds_clears_what_ended_and_stops_when_told() {
 /// lines are neither lost nor doubled.
 #[test]
 fn a_job_that_stands_still_is_carried_on_by_another_gateway() {
-    let world = six(Settings { takeover_seconds: 1, ..small_blocks() });
+    let world = six(Settings { takeover_ms: 1_000, ..small_blocks() });
     let other = world.another();
     let (tell, told) = tokio::sync::watch::channel(false);
-    let runner = std::thread::spawn(move || wait(super::super::run(other, told)));
+    let runner = std::thread::spawn(move || wait(run(other, told)));
     let pause = || std::thread::sleep(std::time::Duration::from_millis(100));
     // Its first look finds nothing: what it finds then it would take at once.
     pause();

@@ -268,7 +268,7 @@ impl World {
 
     /// One step of a job; whether there is more.
     pub(super) fn step(&self, job: &str) -> bool {
-        wait(run::step(&self.context, self.party(ACN), job)).unwrap() == run::Step::More
+        wait(run::step(&self.context, self.party(ACN), job)).unwrap() == crate::jobs::Step::More
     }
 
     pub(super) fn finish(&self, job: &str) {

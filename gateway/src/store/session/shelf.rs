@@ -88,5 +88,7 @@ fn number(shelf: Shelf) -> i64 {
         Shelf::Idempotency => 10,
         Shelf::Unmapped => 11,
         Shelf::Order => 12,
+        Shelf::AsyncJob => 13,
+        Shelf::AsyncFile => 14,
     }
 }

@@ -1,0 +1,102 @@
+//! Documents of jobs on their shelves.
+
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::ids::PartyKey;
+use crate::response::refusal::{Reason, Refusal};
+use crate::store::{Reader, Shelf, StoreError, Writer};
+
+/// What is kept under keys that begin with `prefix`, after `after` (which begins with it too, or is it).
+pub(crate) fn list(
+    reader: &mut dyn Reader,
+    shelf: Shelf,
+    owner: PartyKey,
+    prefix: &str,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<(String, bytes::Bytes)>, StoreError> {
+    let rows = reader.shelf_list(shelf, Some(owner), after, limit)?;
+    Ok(rows
+        .into_iter()
+        .map(|(_, key, document)| (key, document))
+        .take_while(|(key, _)| key.starts_with(prefix))
+        .collect())
+}
+
+/// Takes up to `limit` documents off a shelf; how many there were.
+pub(crate) fn remove(
+    writer: &mut dyn Writer,
+    shelf: Shelf,
+    owner: PartyKey,
+    prefix: &str,
+    limit: u32,
+) -> Result<usize, StoreError> {
+    let rows = list(writer, shelf, owner, prefix, prefix, limit)?;
+    for (key, _) in &rows {
+        writer.shelf_remove(shelf, owner, key)?;
+    }
+    Ok(rows.len())
+}
+
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value)
+        .map_err(|e| StoreError::Database(format!("a job's record cannot be written: {e}")))
+}
+
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| StoreError::Database(format!("a job's record cannot be read: {e}")))
+}
+
+
+/// Jobs of one client that may run at once, and that are kept, finished ones included.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) running_max: u32,
+    pub(crate) kept_max: u32,
+}
+
+impl Room {
+    /// Counts an owner's jobs: `counts` tells of a document whether it is one of this client that is kept, and whether it
+    /// runs.
+    ///
+    /// Errors: `Throttled`, when the client runs or keeps too many (Bulk Data Access IG v2: 429 with `Retry-After`).
+    pub(crate) fn check(
+        self,
+        writer: &mut dyn Writer,
+        shelf: Shelf,
+        owner: PartyKey,
+        counts: &dyn Fn(&[u8]) -> Result<(bool, bool), StoreError>,
+    ) -> Result<(), StoreError> {
+        let Room { running_max, kept_max } = self;
+        let (mut running, mut kept) = (0, 0);
+        let mut after = String::new();
+        loop {
+            let rows = list(writer, shelf, owner, "", &after, 100)?;
+            let Some((last, _)) = rows.last() else { break };
+            after.clone_from(last);
+            for (_, document) in &rows {
+                let (is_kept, runs) = counts(document)?;
+                kept += u32::from(is_kept);
+                running += u32::from(is_kept && runs);
+            }
+        }
+        let refused =
+            |details: String| Err(StoreError::Refused(Box::new(Refusal::new(Reason::Throttled, details))));
+        if running >= running_max {
+            return refused(format!("At most {running_max} jobs at once; wait for one to finish."));
+        }
+        if kept >= kept_max {
+            return refused(format!("At most {kept_max} jobs are kept; DELETE one whose files are fetched."));
+        }
+        Ok(())
+    }
+}
+
+/// 128 random bits: a job's address cannot be guessed (and would not help: it is bound to who asked).
+pub(crate) fn fresh_id(clock: &dyn Clock) -> String {
+    let mut bytes = [0; 16];
+    clock.random(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
