@@ -88,8 +88,9 @@ async fn at_once(caller: &Caller, path: &str) -> Result<Vec<String>> {
 
 /// The Consent by which the ventilation centre sees a patient, and where to change it.
 async fn consent(herself: &Caller, patient: &str) -> Result<(String, Value)> {
-    let query =
-        format!("Consent?patient={patient}&status=active&purpose=TREAT&actor:identifier={SYSTEM_URA}|90000401");
+    let query = format!(
+        "Consent?patient={patient}&status=active&purpose=TREAT&actor:identifier={SYSTEM_URA}|90000401"
+    );
     let found = herself.ok(&query).await?;
     let consent = (*matches(&found).first().context("no consent")?).clone();
     Ok((format!("Consent/{}", consent["id"].as_str().context("id")?), consent))
@@ -111,7 +112,7 @@ async fn an_answer_given_later_is_that_of_the_same_request_at_once() -> Result<(
         format!("Observation?patient={patient}&_count=2&_total=accurate"),
         format!("Patient/{patient}/*?_count=3&_sort=_lastUpdated"),
         format!("Patient/{patient}/$everything?_count=5"),
-        format!("Observation/_history?_count=4"),
+        "Observation/_history?_count=4".to_owned(),
         "_history?_count=7".to_owned(),
         "?_type=Condition,CarePlan&_count=1".to_owned(),
     ] {
@@ -130,7 +131,8 @@ async fn an_answer_given_later_is_that_of_the_same_request_at_once() -> Result<(
     let job = answer.header("content-location").to_owned();
     let page = bundles(&gesp, &job).await?;
     ensure!(page.len() == 1 && page[0]["total"] == entries(&page[0]).len());
-    let xml = gesp.send(Method::GET, &format!("{job}/page-1"), &[("accept", "application/fhir+xml")], "").await?;
+    let xml =
+        gesp.send(Method::GET, &format!("{job}/page-1"), &[("accept", "application/fhir+xml")], "").await?;
     ensure!(xml.text().starts_with("<?xml") || xml.text().starts_with("<Bundle"), "{}", xml.text());
     // What is laid down before a stop is done after it.
     let job = ask_to_get(&gesp, &format!("Patient/{patient}/$everything?_count=1")).await?;
@@ -231,24 +233,28 @@ async fn a_batch_answered_later_is_done_once_and_told_as_far_as_it_may_be_seen()
     ensure!(status(&after)[..5] == status(&now.json())[..], "{after}");
     ensure!(status(&after) == ["404", "200", "200", "404", "400", "201"], "{after}");
     for at in [1, 2] {
-        let of = |bundle: &Value| (names(&bundle["entry"][at]["resource"]), bundle["entry"][at]["resource"]["total"].clone());
+        let of = |bundle: &Value| {
+            (names(&bundle["entry"][at]["resource"]), bundle["entry"][at]["resource"]["total"].clone())
+        };
         ensure!(of(&after) == of(&now.json()) && of(&after) != of(&before), "{after}");
     }
     set(&herself, &given, "active").await?;
 
     // A transaction as a whole, or not at all.
-    let both = |second: Value| json!({ "resourceType": "Bundle", "type": "transaction", "entry": [
+    let both = |second: Value| {
+        json!({ "resourceType": "Bundle", "type": "transaction", "entry": [
         { "request": { "method": "POST", "url": "Observation" }, "resource": observation(&patient, "whole") }, second,
-    ] });
-    let wrong = json!({ "request": { "method": "DELETE", "url": "Observation/nobody", "ifMatch": "W/\"7\"" } });
+    ] })
+    };
+    let wrong =
+        json!({ "request": { "method": "DELETE", "url": "Observation/nobody", "ifMatch": "W/\"7\"" } });
     let job = ask(&gesp, Method::POST, "", both(wrong).to_string()).await?;
     let manifest = finished(&gesp, &job).await?.json();
     ensure!(manifest["error"][0]["type"] == "OperationOutcome", "{manifest}");
     let job = ask(&gesp, Method::POST, "", both(get(format!("Patient/{patient}"))).to_string()).await?;
     let response = bundles(&gesp, &job).await?.pop().context("no response")?;
     ensure!(response["type"] == "transaction-response" && status(&response) == ["201", "200"], "{response}");
-    let whole = format!("Observation?identifier=urn:test:number|whole&_summary=count");
-    ensure!(gesp.ok(&whole).await?["total"] == 1);
+    ensure!(gesp.ok("Observation?identifier=urn:test:number|whole&_summary=count").await?["total"] == 1);
 
     // What is wrong with the Bundle itself is said at once.
     let headers = [("prefer", "respond-async"), ("content-type", FHIR)];
@@ -267,7 +273,9 @@ async fn a_batch_answered_later_is_done_once_and_told_as_far_as_it_may_be_seen()
     ensure!(response.len() == 1 && entries(&response[0]).is_empty(), "{response:?}");
     // What is no answer of pages comes at once, whatever is preferred.
     let first = gesp.ok("Observation?_count=1").await?;
-    for path in ["Observation?_summary=count", &format!("Patient/{patient}"), link(&first, "next").context("next")?] {
+    for path in
+        ["Observation?_summary=count", &format!("Patient/{patient}"), link(&first, "next").context("next")?]
+    {
         due(path, &gesp.send(Method::GET, path, &headers[..1], "").await?, 200)?;
     }
     let acn = world.caller("acn-data", Context::purpose("HRESCH")).await?;
@@ -281,7 +289,8 @@ async fn however_many_work_on_a_job_each_entry_is_done_once() -> Result<()> {
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
     let patient = gesp.first_patient().await?;
     let of = |at: usize| json!({ "request": { "method": "POST", "url": "Observation" }, "resource": observation(&patient, &format!("many-{at}")) });
-    let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": (0..120).map(of).collect::<Vec<_>>() });
+    let batch =
+        json!({ "resourceType": "Bundle", "type": "batch", "entry": (0..120).map(of).collect::<Vec<_>>() });
     let job = ask(&gesp, Method::POST, "", batch.to_string()).await?;
     let id = job.rsplit('/').next().context("id")?.to_owned();
     let runner = Arc::new(Runner(world.running()?.gateway().clone()));
@@ -295,9 +304,13 @@ async fn however_many_work_on_a_job_each_entry_is_done_once() -> Result<()> {
     let response = bundles(&gesp, &job).await?.pop().context("no response")?;
     others.join_all().await;
     ensure!(entries(&response).len() == 120);
-    ensure!(entries(&response).iter().all(|entry| entry["response"]["status"] == "201 Created"), "{response}");
+    ensure!(
+        entries(&response).iter().all(|entry| entry["response"]["status"] == "201 Created"),
+        "{response}"
+    );
     for at in 0..120 {
-        let found = gesp.ok(&format!("Observation?identifier=urn:test:number|many-{at}&_summary=count")).await?;
+        let found =
+            gesp.ok(&format!("Observation?identifier=urn:test:number|many-{at}&_summary=count")).await?;
         ensure!(found["total"] == 1, "{at}: {found}");
     }
     Ok(())
@@ -349,7 +362,8 @@ async fn jobs_of_a_gateway_that_is_gone_are_carried_on_by_another() -> Result<()
     let groups = acn.ok("Group").await?;
     let group = matches(&groups).first().context("no group")?["id"].as_str().context("id")?.to_owned();
     let of = |at: usize| json!({ "request": { "method": "POST", "url": "Observation" }, "resource": observation(&patient, &format!("left-{at}")) });
-    let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": (0..400).map(of).collect::<Vec<_>>() });
+    let batch =
+        json!({ "resourceType": "Bundle", "type": "batch", "entry": (0..400).map(of).collect::<Vec<_>>() });
     let job = ask(&gesp, Method::POST, "", batch.to_string()).await?;
     let prefer = [("prefer", "respond-async")];
     let export = acn.send(Method::GET, &format!("Group/{group}/$export"), &prefer, "").await?;
@@ -361,7 +375,8 @@ async fn jobs_of_a_gateway_that_is_gone_are_carried_on_by_another() -> Result<()
     let response = bundles(&gesp, &job).await?.pop().context("no response")?;
     ensure!(entries(&response).len() == 400);
     for at in (0..400).step_by(20) {
-        let found = gesp.ok(&format!("Observation?identifier=urn:test:number|left-{at}&_summary=count")).await?;
+        let found =
+            gesp.ok(&format!("Observation?identifier=urn:test:number|left-{at}&_summary=count")).await?;
         ensure!(found["total"] == 1, "{at}: {found}");
     }
     due("export", &finished(&acn, &export).await?, 200)?;

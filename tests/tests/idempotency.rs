@@ -179,10 +179,12 @@ async fn two_gateways_agree_on_a_key_in_work() -> Result<()> {
     due("mended", &send(&there, Method::POST, "Observation", "mended", &observation("mended")).await?, 201)?;
 
     // So does one whose transaction is undone, once it has its key.
-    let whole = |url: &str| json!({ "resourceType": "Bundle", "type": "transaction", "entry": [
+    let whole = |url: &str| {
+        json!({ "resourceType": "Bundle", "type": "transaction", "entry": [
         { "request": { "method": "POST", "url": "Observation" }, "resource": observation("whole") },
         { "request": { "method": "GET", "url": url } },
-    ] });
+    ] })
+    };
     due("undone", &send(&here, Method::POST, "", "whole", &whole("Patient/nobody")).await?, 404)?;
     due("whole", &send(&there, Method::POST, "", "whole", &whole("Patient?_count=1")).await?, 200)?;
     ensure!(count(&here, "whole").await? == 1);
@@ -195,14 +197,18 @@ async fn two_gateways_agree_on_a_key_in_work() -> Result<()> {
     ensure!(count(&there, "left").await? == 1);
 
     // Eight at once at both make one.
-    let (body, asked) = (observation("both"), |caller: &Caller| caller.clone());
+    let body = observation("both");
     let all = (0..8).map(|n| {
-        let (caller, body) = (asked(if n % 2 == 0 { &here } else { &there }), body.clone());
+        let (caller, body) = (if n % 2 == 0 { here.clone() } else { there.clone() }, body.clone());
         async move { send(&caller, Method::POST, "Observation", "both", &body).await }
     });
     let answers = futures_util::future::try_join_all(all).await?;
     ensure!(answers.iter().all(|answer| matches!(answer.status.as_u16(), 201 | 409)));
-    let made: Vec<_> = answers.iter().filter(|answer| answer.status == 201).map(|answer| answer.json()["id"].clone()).collect();
+    let made: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status == 201)
+        .map(|answer| answer.json()["id"].clone())
+        .collect();
     ensure!(!made.is_empty() && made.iter().all(|id| *id == made[0]) && count(&here, "both").await? == 1);
     Ok(())
 }

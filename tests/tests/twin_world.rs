@@ -21,6 +21,8 @@ use sluis::config::{Config, Sqlite, Store, Synchronous};
 use sluis::connection::Peer;
 use sluis::demo::region::{CTB, GESP_MIDDEN, GESP_NOORD, GP_BRUG, GP_ELDERS, Party, UMC};
 use sluis::demo::{self, Context, people};
+use sluis::interaction::asynchronous::Runner;
+use sluis::jobs::{Jobs as _, Step};
 use sluis_tests::database::{Database, Tables};
 
 /// Monday 2 November 2026, 12:00 UTC.
@@ -265,11 +267,25 @@ impl World {
     }
 
     async fn ask(&self, method: Method, path: &str, token: &str, body: Option<&Value>) -> Result<Reply> {
-        let request = Request::builder()
+        self.ask_preferring(None, method, path, token, body).await
+    }
+
+    async fn ask_preferring(
+        &self,
+        prefer: Option<&str>,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+    ) -> Result<Reply> {
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/fhir+json");
+        if let Some(prefer) = prefer {
+            request = request.header("prefer", prefer);
+        }
         let bytes = body.map_or_else(Bytes::new, |body| body.to_string().into());
         let (parts, body) = request.body(Full::new(bytes))?.into_parts();
         let peer = Peer { address: ([127, 0, 0, 1], 0).into(), certificate: None };
@@ -283,6 +299,56 @@ impl World {
             .collect();
         let body = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
         Ok(Reply { status: head.status.as_u16(), headers, body })
+    }
+
+    /// A question as it is asked: of what is answered later the answers of its files.
+    async fn question(&self, path: &str, token: &str, asker: &Asker) -> Result<Vec<Reply>> {
+        if let Some(bsn) = path.strip_prefix("/fhir/Patient/$match?bsn=") {
+            let patient = json!({ "resourceType": "Patient", "identifier": [{ "system": sluis::ids::SYSTEM_BSN, "value": bsn }] });
+            let body = json!({ "resourceType": "Parameters", "parameter": [{ "name": "resource", "resource": patient }] });
+            return Ok(vec![self.ask(Method::POST, "/fhir/Patient/$match", token, Some(&body)).await?]);
+        }
+        let Some(asked) = path.strip_prefix("/fhir/later:") else {
+            return Ok(vec![self.ask(Method::GET, path, token, None).await?]);
+        };
+        let prefer = Some("respond-async");
+        let first = match asked.strip_prefix("batch:") {
+            None => self.ask_preferring(prefer, Method::GET, &format!("/fhir/{asked}"), token, None).await?,
+            Some(urls) => {
+                let entry = |url: &str| json!({ "request": { "method": "GET", "url": url } });
+                let entries: Vec<Value> = urls.split(' ').map(entry).collect();
+                let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": entries });
+                self.ask_preferring(prefer, Method::POST, "/fhir", token, Some(&batch)).await?
+            }
+        };
+        let location = first.headers.iter().find(|(name, _)| name == "content-location");
+        let Some((_, location)) = location.filter(|_| first.status == 202) else { return Ok(vec![first]) };
+        let local = |url: &str| url.find("/fhir/").map(|at| url[at..].to_owned()).unwrap_or_default();
+        let status = local(location);
+        let runner = Arc::new(Runner(self.gateway.clone()));
+        let owner = runner.store().party(&format!("ura:{}", asker.party.ura))?;
+        let id = status.rsplit('/').next().context("id")?;
+        loop {
+            match runner.step(owner, id).await {
+                Ok(Step::More) => {}
+                Ok(Step::Over) => break,
+                Err(cause) => {
+                    runner.fail(owner, id, &cause).await?;
+                    break;
+                }
+            }
+        }
+        let manifest = self.ask(Method::GET, &status, token, None).await?;
+        ensure!(manifest.status == 200, "{path}: {}", manifest.body);
+        let mut replies = Vec::new();
+        for list in ["output", "error"] {
+            for file in manifest.body[list].as_array().context("list")? {
+                let url = local(file["url"].as_str().context("url")?);
+                replies.push(self.ask(Method::GET, &url, token, None).await?);
+            }
+        }
+        ensure!(self.ask(Method::DELETE, &status, token, None).await?.status == 202);
+        Ok(replies)
     }
 
     /// Writes, one second after what was written before.
@@ -306,6 +372,13 @@ impl Reply {
     fn comparable(mut self) -> (u16, Vec<(String, String)>, Value) {
         // The length follows from a body that is compared itself, with sealed cursors of random look inside.
         self.headers.retain(|(name, _)| name != "content-length");
+        // In an entry of a batch there may be another.
+        for entry in self.body["entry"].as_array_mut().into_iter().flatten() {
+            if entry["resource"]["resourceType"] == "Bundle" {
+                let inner = Reply { status: 0, headers: Vec::new(), body: entry["resource"].take() };
+                entry["resource"] = inner.comparable().2;
+            }
+        }
         if self.body["resourceType"] == "Bundle" {
             self.body["id"] = Value::Null;
             for link in self.body["link"].as_array_mut().into_iter().flatten() {
@@ -559,7 +632,7 @@ fn remove_hidden(twin: &Tables, case: &Case, written: &Written) -> Result<(usize
     Ok((rows.len() - hidden, hidden))
 }
 
-const QUESTIONS: usize = 34;
+const QUESTIONS: usize = 37;
 
 /// A question from the grammar: what it is about, then how it is sorted, cut and joined.
 fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, usize, usize)) -> String {
@@ -657,6 +730,16 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
             ][row % 4]
         )
         .replace(' ', "%20"),
+        33 => format!("Patient/$match?bsn={}", people::BSNS[whom % PATIENTS]),
+        34 => format!("later:Observation?patient={patient}&_sort={sort}{shape}"),
+        35 => [
+            format!("later:Patient/{patient}/$everything?_count={}", 1 + b),
+            format!("later:_history?_count={}", 2 + b),
+            format!("later:?_count={}&_sort=-_lastUpdated&_include=*", 3 + b),
+            format!("later:batch:Observation?patient={patient}{shape} {one} {kind}?_summary=count"),
+        ][row % 4]
+            .clone(),
+        32 => ["$meta", "Observation/$meta", "Patient/$meta", "CarePlan/$meta"][row % 4].to_owned(),
         24 => format!("_history?_count={}{}", 1 + b, ["", "&_since=2026-11-02"][row % 2]),
         26 => format!(
             "?_count={}&_sort={}{}",
@@ -666,26 +749,35 @@ fn question(written: &Written, (which, whom, a, b, row): (usize, usize, usize, u
                 "",
                 "&_type=Observation,Condition",
                 "&_total=accurate",
-                "&_type=Patient,Observation&_summary=count"
-            ][row % 4]
+                "&_type=Patient,Observation&_summary=count",
+                "&_type=Observation,Condition&_include=Observation:subject&_include:iterate=Patient:*",
+                "&_type=Patient,CareTeam&_revinclude=Observation:subject&_revinclude:iterate=Provenance:target"
+            ][row % 6]
         ),
         27 => format!(
             "Patient/{patient}/*?_count={}{}",
             1 + b,
-            ["", "&_sort=-_lastUpdated", "&_total=accurate", "&_type=Observation,CarePlan&_summary=true"]
-                [row % 4]
+            [
+                "",
+                "&_sort=-_lastUpdated",
+                "&_total=accurate",
+                "&_type=Observation,CarePlan&_summary=true",
+                "&_include=*&_revinclude=*"
+            ][row % 5]
         ),
         29 => format!(
-            "Patient/{patient}/$everything?_count={}{}",
+            "{}/$everything?_count={}{}",
+            [format!("Patient/{patient}"), "Patient".to_owned()][a % 2],
             1 + b,
             ["", "&_type=Observation,CarePlan", "&start=2026-03-01", "&_since=2026-11-02"][row % 4]
         ),
         30 => format!(
-            "Observation/$lastn?patient={patient}&code={code},{}&max={}",
+            "Observation/$lastn?patient={patient}&code={code},{}&max={}{}",
             CODES[b % CODES.len()].1,
-            1 + row % 3
+            1 + row % 3,
+            ["", "&_include=*", "&_revinclude=Provenance:target&_include=Observation:subject"][row % 3]
         ),
-        33 => format!(
+        36 => format!(
             "{}&_total=accurate&_sort={sort}",
             [
                 format!("Observation?_content=maand{} or {code}", 1 + b),
@@ -743,14 +835,18 @@ async fn compare(folder: &Path, number: usize, case: &Case, tally: &mut Tally) -
         let (mut left, mut right) = (path.clone(), path.clone());
         for page in 0.. {
             ensure!(page < 60, "{path} has no end");
-            let one = real.ask(Method::GET, &left, &token, None).await?;
-            let other = twin.ask(Method::GET, &right, &token, None).await?;
-            let nexts = (one.next(), other.next());
-            *tally.statuses.entry(one.status).or_default() += 1;
-            if one.status == 200 {
+            let one = real.question(&left, &token, asker).await?;
+            let other = twin.question(&right, &token, asker).await?;
+            // What is answered later has no page behind its last.
+            let next = |replies: &[Reply]| replies.last().and_then(Reply::next);
+            let nexts = (next(&one), next(&other));
+            let first = one.first().context("no answer")?.status;
+            *tally.statuses.entry(first).or_default() += 1;
+            if first == 200 {
                 *tally.questions.entry(asked.0).or_default() += 1;
             }
-            let (one, other) = (one.comparable(), other.comparable());
+            let all = |replies: Vec<Reply>| replies.into_iter().map(Reply::comparable).collect::<Vec<_>>();
+            let (one, other) = (all(one), all(other));
             ensure!(
                 one == other,
                 "{} asks {path}, page {page}:\n real {one:?}\n twin {other:?}",

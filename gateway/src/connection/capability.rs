@@ -140,7 +140,11 @@ impl Statement<'_> {
 /// Operations of the rows: name, definition, where.
 const OPERATIONS: [(&str, &str, &str); 10] = [
     ("export", "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export", "Group/[id]/$export"),
-    ("everything", "http://hl7.org/fhir/OperationDefinition/Patient-everything", "Patient/[id]/$everything, Patient/$everything"),
+    (
+        "everything",
+        "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+        "Patient/[id]/$everything, Patient/$everything",
+    ),
     ("lastn", "http://hl7.org/fhir/OperationDefinition/Observation-lastn", "Observation/$lastn"),
     ("match", "http://hl7.org/fhir/OperationDefinition/Patient-match", "Patient/$match, by BSN"),
     (
@@ -153,7 +157,11 @@ const OPERATIONS: [(&str, &str, &str); 10] = [
         "http://hl7.org/fhir/OperationDefinition/Resource-validate",
         "[type]/$validate, [type]/[id]/$validate",
     ),
-    ("meta", "http://hl7.org/fhir/OperationDefinition/Resource-meta", "[type]/[id]/$meta, [type]/$meta, $meta"),
+    (
+        "meta",
+        "http://hl7.org/fhir/OperationDefinition/Resource-meta",
+        "[type]/[id]/$meta, [type]/$meta, $meta",
+    ),
     ("meta-add", "http://hl7.org/fhir/OperationDefinition/Resource-meta-add", "[type]/[id]/$meta-add"),
     (
         "meta-delete",

@@ -233,9 +233,8 @@ impl Kind {
     pub fn produces(self) -> Produces {
         use Kind::*;
         match self {
-            SmartConfiguration | Token | Jwks | Live | Ready | Metrics | ExportStatus | UnmappedFile | AsyncStatus => {
-                Produces::Fixed
-            }
+            SmartConfiguration | Token | Jwks | Live | Ready | Metrics | ExportStatus | UnmappedFile
+            | AsyncStatus => Produces::Fixed,
             ExportFile => Produces::Ndjson,
             _ => Produces::Fhir,
         }

@@ -249,8 +249,7 @@ fn in_work() -> Refusal {
 
 /// Whether a refusal says that the write with the key is in work.
 pub(super) fn is_in_work(refusal: &Refusal) -> bool {
-    refusal.reason == Reason::Conflict
-        && refusal.headers.iter().any(|(name, _)| *name == header::RETRY_AFTER)
+    refusal.reason == Reason::Conflict && refusal.headers.iter().any(|(name, _)| *name == header::RETRY_AFTER)
 }
 
 /// `GET [base]/$outcome?key=`: what became of the write with this key.

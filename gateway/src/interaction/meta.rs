@@ -93,11 +93,7 @@ pub fn read(
 /// Every profile, tag and label in use among the resources of these types that the permit's holder may see, each once.
 ///
 /// Errors: `TooCostly` past [`ENTRIES_MAX`]. Source: FHIR R4 resource-operation-meta.html (of a type, of the system)
-pub fn of(
-    reader: &mut dyn Reader,
-    kinds: &[ResourceType],
-    format: Format,
-) -> Result<Outcome, StoreError> {
+pub fn of(reader: &mut dyn Reader, kinds: &[ResourceType], format: Format) -> Result<Outcome, StoreError> {
     let mut used = [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()];
     for kind in reader.stored_kinds(kinds)? {
         for (set, code) in used.iter_mut().zip(["_profile", "_security", "_tag"]) {

@@ -105,7 +105,9 @@ pub async fn perform(
     if aside.preconditions.if_none_exist.is_some() && !matches!(interaction, Interaction::Create(..)) {
         return Err(Refusal::new(Reason::PreconditionInvalid, "If-None-Exist is a create's."));
     }
-    if let Interaction::AsyncStatus(_) | Interaction::AsyncFile(..) | Interaction::AsyncCancel(_) = interaction {
+    if let Interaction::AsyncStatus(_) | Interaction::AsyncFile(..) | Interaction::AsyncCancel(_) =
+        interaction
+    {
         return asynchronous::answer(gateway, caller, interaction, aside).await;
     }
     if aside.respond_async

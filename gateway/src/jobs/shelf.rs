@@ -49,7 +49,6 @@ pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, 
         .map_err(|e| StoreError::Database(format!("a job's record cannot be read: {e}")))
 }
 
-
 /// Jobs of one client that may run at once, and that are kept, finished ones included.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
@@ -57,9 +56,11 @@ pub(crate) struct Room {
     pub(crate) kept_max: u32,
 }
 
+/// Tells of a document whether it is a job of the client that is kept, and whether it runs.
+pub(crate) type Counts<'c> = dyn Fn(&[u8]) -> Result<(bool, bool), StoreError> + 'c;
+
 impl Room {
-    /// Counts an owner's jobs: `counts` tells of a document whether it is one of this client that is kept, and whether it
-    /// runs.
+    /// Counts an owner's jobs.
     ///
     /// Errors: `Throttled`, when the client runs or keeps too many (Bulk Data Access IG v2: 429 with `Retry-After`).
     pub(crate) fn check(
@@ -67,7 +68,7 @@ impl Room {
         writer: &mut dyn Writer,
         shelf: Shelf,
         owner: PartyKey,
-        counts: &dyn Fn(&[u8]) -> Result<(bool, bool), StoreError>,
+        counts: &Counts<'_>,
     ) -> Result<(), StoreError> {
         let Room { running_max, kept_max } = self;
         let (mut running, mut kept) = (0, 0);

@@ -46,16 +46,15 @@ impl Asked {
             Interaction::Search(kind, _) if *kind == kinds().audit_event => return None,
             Interaction::Search(kind, asked) => Asked::Search(name(kind), Question::of(asked)?),
             Interaction::SearchSystem(asked) => Asked::SearchSystem(Question::of(asked)?),
-            Interaction::SearchCompartment(owner, of, kind, asked) => Asked::SearchCompartment(
-                name(owner),
-                id(of),
-                kind.as_ref().map(name),
-                Question::of(asked)?,
-            ),
+            Interaction::SearchCompartment(owner, of, kind, asked) => {
+                Asked::SearchCompartment(name(owner), id(of), kind.as_ref().map(name), Question::of(asked)?)
+            }
             Interaction::History(kind, of, asked) => Asked::History(name(kind), id(of), Question::of(asked)?),
             Interaction::HistoryType(kind, asked) => Asked::HistoryType(name(kind), Question::of(asked)?),
             Interaction::HistorySystem(asked) => Asked::HistorySystem(Question::of(asked)?),
-            Interaction::Everything(of, asked) => Asked::Everything(of.as_ref().map(id), Question::of(asked)?),
+            Interaction::Everything(of, asked) => {
+                Asked::Everything(of.as_ref().map(id), Question::of(asked)?)
+            }
             Interaction::Bundle(_) => Asked::Bundle,
             _ => return None,
         })

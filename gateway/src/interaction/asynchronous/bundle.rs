@@ -134,7 +134,12 @@ fn shown(resource: Node<'_>) -> Option<Versions> {
     let kind = resource.get("resourceType").and_then(Node::as_str)?;
     match &*kind {
         "OperationOutcome" if resource.get("id").is_none() => Some(Vec::new()),
-        "Bundle" if resource.get("type").and_then(Node::as_str).is_some_and(|t| t != "searchset" && t != "history") => {
+        "Bundle"
+            if resource
+                .get("type")
+                .and_then(Node::as_str)
+                .is_some_and(|t| t != "searchset" && t != "history") =>
+        {
             Some(vec![version(resource)?])
         }
         "Bundle" => {

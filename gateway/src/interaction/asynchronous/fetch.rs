@@ -104,9 +104,7 @@ impl Desk<'_> {
     }
 
     fn complete(&self, job: &Job) -> Answer {
-        let file = |kind: &str, name: &str| {
-            json!({ "type": kind, "url": format!("{}/async/{}/{name}", self.gateway.parts().base, job.id) })
-        };
+        let file = |kind: &str, name: &str| json!({ "type": kind, "url": format!("{}/async/{}/{name}", self.gateway.parts().base, job.id) });
         let output: Vec<_> = match (&job.outcome, job.entries) {
             (Some(_), _) => Vec::new(),
             (None, Some(_)) => vec![file("Bundle", WHOLE)],

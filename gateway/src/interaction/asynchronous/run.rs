@@ -138,13 +138,7 @@ impl Runner {
     }
 
     /// The next page.
-    async fn page(
-        &self,
-        owner: PartyKey,
-        job: Job,
-        caller: &Caller,
-        aside: Aside,
-    ) -> Result<Step, Refusal> {
+    async fn page(&self, owner: PartyKey, job: Job, caller: &Caller, aside: Aside) -> Result<Step, Refusal> {
         let interaction = job.asked.page(job.next.as_deref()).ok_or_else(|| internal("no question"))?;
         let permit = self.0.permit(caller, &interaction, aside.now)?;
         let outcome = perform::seen(&self.0, &permit, &interaction, &aside)?;

@@ -304,6 +304,7 @@ impl Session<'_> {
             dialect: self.base.dialect(),
             visible: &visible,
             patient: None,
+            beside: "",
         };
         let mut seen: HashSet<i64> = matches.iter().map(|stored| stored.key).collect();
         let mut included: Vec<Stored> = Vec::new();
