@@ -62,7 +62,7 @@ fn cohort_min() -> u32 {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Search {
-    /// Words of narratives and other texts, for `_text` and `_content`; default: none (docs/decisions/0018).
+    /// Words of narratives and other texts, for `_text` and `_content`; default: none (docs/decisions/0021).
     pub content: bool,
 }
 
