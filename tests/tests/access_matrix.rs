@@ -137,7 +137,8 @@ fn body(route: &Route, known: &Known, kind: &str) -> (&'static str, String) {
                 .to_string()
         }),
         Kind::Transform => (FHIR, {
-            let source = json!({ "name": "source", "valueUri": "https://sluis.care/fhir/StructureMap/gp-stu3" });
+            let source =
+                json!({ "name": "source", "valueUri": "https://sluis.care/fhir/StructureMap/gp-stu3" });
             let content = json!({ "resourceType": "Flag", "id": "matrix" });
             let content = json!({ "name": "content", "resource": content });
             json!({ "resourceType": "Parameters", "parameter": [source, content] }).to_string()
