@@ -34,7 +34,7 @@ impl Arena<'_> {
         let home = self.shapes.namespace(self.get(root)?.type_id)?;
         let mut writer = Writer { out: String::new(), bytes_max, home, others: Vec::new(), typed: false };
         let name = self.type_name(root);
-        Some(self.element(root, name, false, &mut writer).map(|()| {
+        Some(self.xml_element(root, name, false, &mut writer).map(|()| {
             let mut open = format!("<{name} xmlns=\"");
             escape(home, true, &mut open);
             open.push('"');
@@ -51,7 +51,7 @@ impl Arena<'_> {
         }))
     }
 
-    fn element<'a>(
+    fn xml_element<'a>(
         &'a self,
         id: TargetId,
         name: &str,
@@ -100,7 +100,7 @@ impl Arena<'_> {
                 .get(child)
                 .and_then(|child| child.field)
                 .is_some_and(|field| self.shapes.field(field).xml.typed);
-            self.element(child, &name, typed, writer)?;
+            self.xml_element(child, &name, typed, writer)?;
         }
         let _ = write!(writer.out, "</{name}>");
         Ok(())
