@@ -14,7 +14,7 @@ use sluis::demo::Context;
 use sluis_tests::client::Answer;
 use sluis_tests::database::{self, Database, Tables};
 use sluis_tests::relay::{Mode, Relay};
-use sluis_tests::world::{World, observation};
+use sluis_tests::world::{Caller, World, observation};
 
 /// How many resources bear a number that begins so, past the gateway.
 fn stored(tables: &Tables, begin: &str) -> Result<i64> {
@@ -91,6 +91,78 @@ async fn a_transaction_cut_at_any_message_is_whole_or_not_there_as_answered() ->
     }
     // Cut before it has begun, and after its commit, it stands; in between it does not.
     ensure!(refused > 5 && stood > 0, "{refused} refused, {stood} stood");
+    unbroken(&world)
+}
+
+/// A document with one measurement under a code nobody knows yet, and a text that does not shrink when it is packed.
+fn unknown_measurement(number: u32, text: &str) -> String {
+    let (day, month) = (number % 28 + 1, number / 28 + 1);
+    format!(
+        "bsn;bezoekdatum;soort;code;omschrijving;waarde;eenheid;taak;categorie;eigenaar_ura;uitvoerder_ura;status\r\n\
+         999911132;{day:02}-{month:02}-2019;meting;SNIF;{text};46;cmH2O;;;;;definitief"
+    )
+}
+
+/// Sends so many documents that wait, then gives their code its row in the table.
+async fn waiting(world: &World, feed: &Caller, count: u32, text: &str) -> Result<()> {
+    for number in 0..count {
+        let answer = feed.ingest("text/csv", unknown_measurement(number, text)).await?;
+        ensure!(answer.status == 422, "{} {}", answer.status, answer.text());
+    }
+    let table = world.folder().join("mappings/gesp-export/codes/tests.csv");
+    let mut rows = std::fs::read_to_string(&table)?;
+    rows.push_str("urn:oid:2.999.90000201.5,SNIF,SNIP,https://sluis.care/fhir/CodeSystem/als-observation,snip,Sniff nasal inspiratory pressure,equivalent,typed so\n");
+    std::fs::write(&table, &rows)?;
+    world.running()?.reload_mappings().await
+}
+
+/// How many of them are applied, each counted as often as it is there, and how many wait.
+async fn applied(feed: &Caller) -> Result<(i64, i64)> {
+    let found = answered(feed, "Observation?date=2019&_summary=count").await?;
+    let waits = answered(feed, "$quarantine").await?;
+    let number = |value: &Value| value.as_i64().context("a number");
+    Ok((number(&found["total"])?, number(&waits["parameter"][0]["valueInteger"])?))
+}
+
+/// An answer, once the gateway is connected again.
+async fn answered(caller: &Caller, path: &str) -> Result<Value> {
+    for _ in 0..50 {
+        let answer = caller.get(path).await?;
+        if answer.status == 200 {
+            return Ok(answer.json());
+        }
+        passing(path, &answer)?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("{path} is not answered any more")
+}
+
+/// A replay whose line to the database is cut at any message leaves each document applied or waiting, and the next goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_cut_at_any_message_applies_each_document_once() -> Result<()> {
+    let Some((world, relay)) = relayed().await? else { return Ok(()) };
+    let feed = world.caller("gesp-midden-epd", Context::system()).await?;
+    let (count, before) = (24, applied(&feed).await?);
+    ensure!(before.1 == 0, "{before:?}");
+    waiting(&world, &feed, count, "SNIP").await?;
+    let mut refused = 0;
+    for at in (0..).step_by(9) {
+        ensure!(at < 3_000, "the replay does not come to its end");
+        relay.cut_after(at);
+        let answer = feed.post("$replay?_count=2", &json!({ "resourceType": "Parameters" })).await?;
+        relay.cut_after(-1);
+        if answer.status != 200 {
+            passing(&format!("cut at {at}"), &answer)?;
+            refused += 1;
+        }
+        let (now, waits) = applied(&feed).await?;
+        ensure!(now - before.0 + waits == i64::from(count), "cut at {at}: {now} applied, {waits} wait");
+        if waits == 0 {
+            break;
+        }
+    }
+    ensure!(refused > 2, "{refused} refused");
+    ensure!(applied(&feed).await? == (before.0 + i64::from(count), 0));
     unbroken(&world)
 }
 
@@ -267,20 +339,22 @@ impl Drop for SmallDisk {
     }
 }
 
+/// A text that does not shrink when it is packed.
+fn noise(letters: usize) -> String {
+    let mut state = 7u64;
+    let letter = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + u8::try_from(state >> 59).unwrap_or(0) % 26)
+    };
+    (0..letters).map(letter).collect()
+}
+
 /// Writes until the disk is full, looks at what is refused and what is not, makes room, and goes on.
 async fn fill_up(world: &World, disk: &SmallDisk) -> Result<()> {
     let gesp = world.caller("gesp-midden-epd", Context::role("01.042")).await?;
     let patient = gesp.first_patient().await?;
     let ballast = disk.ballast(1_500)?;
-    // Does not shrink when it is packed.
-    let noise: String = {
-        let mut state = 7u64;
-        let letter = |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            char::from(b'a' + u8::try_from(state >> 59).unwrap_or(0) % 26)
-        };
-        (0..60_000).map(letter).collect()
-    };
+    let noise = noise(60_000);
     let (mut acknowledged, mut refused) = (Vec::new(), 0);
     for number in 0..200 {
         let name = format!("full-{number}.");
@@ -333,6 +407,37 @@ async fn a_full_disk_refuses_writes_whole_and_goes_on_when_there_is_room() -> Re
     )?;
     ensure!(sound == "ok", "{sound}");
     Ok(())
+}
+
+/// The disk is full in the middle of a replay: what is done stays done, the rest waits, and goes through when there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room() -> Result<()> {
+    let Some(disk) = SmallDisk::new("full-replay", 96)? else { return Ok(()) };
+    let world = World::start_in(&disk.0, None, Arc::new(System)).await?;
+    let feed = world.caller("gesp-midden-epd", Context::system()).await?;
+    let (count, before) = (30, applied(&feed).await?);
+    ensure!(before.1 == 0, "{before:?}");
+    waiting(&world, &feed, count, &noise(60_000)).await?;
+    let ballast = disk.ballast(1_000)?;
+    let replay = json!({ "resourceType": "Parameters" });
+    let full = feed.post("$replay", &replay).await?;
+    passing("full", &full)?;
+    std::fs::remove_file(&ballast)?;
+    let mut done = None;
+    for _ in 0..50 {
+        let answer = feed.post("$replay", &replay).await?;
+        if answer.status == 200 {
+            done = Some(answer);
+            break;
+        }
+        passing("after", &answer)?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    done.context("it does not go on when there is room")?;
+    ensure!(applied(&feed).await? == (before.0 + i64::from(count), 0));
+    let idle = feed.post("$replay", &replay).await?.json();
+    ensure!(idle["parameter"][1]["valueInteger"] == 0, "{idle}");
+    unbroken(&world)
 }
 
 /// A full disk beneath the server's largest table.

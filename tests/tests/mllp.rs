@@ -204,6 +204,56 @@ async fn what_waits_is_an_error_with_place_and_what_cannot_be_read_a_rejection()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_cut_anywhere_leaves_nothing_and_sent_again_is_there_once() -> Result<()> {
+    let (world, _) = world().await?;
+    let frame = framed(&oru(40, "52"));
+    // After the first byte, in the head, in the last field, before the end mark, and between its two bytes.
+    for cut in [1, 20, frame.len() - 10, frame.len() - 2, frame.len() - 1] {
+        let mut half = plain(&world).await?;
+        half.write_all(frame.get(..cut).context("shorter")?).await?;
+        half.shutdown().await?;
+        // The gateway ends the connection, with or without a word; a positive one it does not give.
+        let mut told = Vec::new();
+        tokio::time::timeout(Duration::from_secs(20), half.read_to_end(&mut told)).await??;
+        let told = String::from_utf8_lossy(&told).into_owned();
+        ensure!(!told.contains("MSA|AA|") && !told.contains("MSA|AE|"), "cut at {cut}: {told}");
+        ensure!(results(&world).await?.is_empty(), "cut at {cut}");
+    }
+    for _ in 0..3 {
+        ensure!(send(&mut plain(&world).await?, &oru(40, "52")).await?.contains("MSA|AA|MLLP-40\r"));
+    }
+    ensure!(results(&world).await? == ["52"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_too_slow_for_its_frame_is_told_and_one_that_drips_within_the_time_is_heard() -> Result<()> {
+    let (mut world, _) = world().await?;
+    let file = world.folder().join("sluis.toml");
+    let settings = std::fs::read_to_string(&file)?;
+    ensure!(!settings.contains("[limits]"), "the limits are set already");
+    let limits = "[limits]\nmllp_frame_ms = 3000\n[[mllp]]";
+    std::fs::write(&file, settings.replacen("[[mllp]]", limits, 1))?;
+    world.restart().await?;
+    let frame = framed(&oru(41, "53"));
+    let mut stuck = plain(&world).await?;
+    stuck.write_all(frame.get(..frame.len() / 2).context("shorter")?).await?;
+    let told = answer(&mut stuck).await?;
+    ensure!(told.contains("MSA|AR|"), "{told}");
+    ensure!(stuck.read(&mut [0; 1]).await? == 0, "the connection goes on");
+    ensure!(results(&world).await?.is_empty());
+    // Byte by byte, each on its way alone, and its answer read late.
+    let mut drips = plain(&world).await?;
+    drips.set_nodelay(true)?;
+    for byte in &frame {
+        drips.write_all(&[*byte]).await?;
+    }
+    ensure!(answer(&mut drips).await?.contains("MSA|AA|MLLP-41\r"));
+    ensure!(results(&world).await? == ["53"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sender_is_known_by_its_certificate_and_no_other_is_heard() -> Result<()> {
     let (world, identity) = world().await?;
     let mut lab = secure(&world, Some((&identity.chain, &identity.key))).await?;
