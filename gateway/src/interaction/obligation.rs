@@ -1,6 +1,7 @@
 //! What must be done to a resource before it leaves to a role (`policy/obligations.toml`).
 //!
-//! A role whose data is pseudonymised sees a cohort's Group without its members: their ids are those of the source.
+//! A role whose data is pseudonymised sees a cohort's Group without its members: their ids are those of the source. Nor with
+//! its narrative and what is contained in it, where they may stand in words (FHIR R4 narrative.html).
 
 use bytes::Bytes;
 use sluis_conformance::json::{Doc, JsonLimits};
@@ -28,8 +29,13 @@ pub fn apply(permit: &Permit, stored: &mut Stored) -> Result<(), StoreError> {
         let refusal = Refusal::new(Reason::Internal, "").because(format!("stored Group: {error}"));
         StoreError::Refused(Box::new(refusal))
     })?;
-    stored.body = Bytes::from(splice::without(&doc, &["member", "_member"]));
+    stored.body = Bytes::from(without_members(&doc));
     Ok(())
+}
+
+/// A Group that names nobody in it.
+fn without_members(group: &Doc) -> String {
+    splice::without(group, &["member", "_member", "text", "contained"])
 }
 
 /// Refuses to change in part what the role does not see whole: a patch's tests and places would tell of the rest.
@@ -76,4 +82,21 @@ pub fn check_search(permit: &Permit, parameters: &Parameters) -> Result<(), Refu
         return Err(Refusal::new(Reason::ParameterUnknown, "").at(asked));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot set up fails")]
+    use super::*;
+
+    #[test]
+    fn a_masked_group_names_no_member_anywhere() {
+        let group = r#"{"resourceType":"Group","id":"g","text":{"status":"generated","div":"<div>p1</div>"},
+            "contained":[{"resourceType":"Patient","id":"p1"}],"type":"person","actual":true,"name":"cohort","quantity":1,
+            "member":[{"entity":{"reference":"Patient/p1"}}],"_member":[null]}"#;
+        let doc = Doc::parse(group.as_bytes().to_vec(), JsonLimits::default()).unwrap();
+        let masked = without_members(&doc);
+        assert!(!masked.contains("p1") && !masked.contains("member"), "{masked}");
+        assert!(masked.contains("\"name\":\"cohort\"") && masked.contains("\"quantity\":1"), "{masked}");
+    }
 }
