@@ -137,6 +137,9 @@ fn what_is_wrong_in_a_resource_has_its_place_there() {
         ("\"mode\":\"source\",\"alias\"", "\"mode\":\"read\",\"alias\"", "uses-mode", 4),
         ("\"url\":\"http://x/m\",", "", "map-element", 1),
         ("equivalent", "narrower", "relation-unsupported", 3),
+        ("\"transform\":\"translate\"", "\"transform\":\"trans%late\"", "transform-unknown", 10),
+        ("{\"valueString\":\"#g\"}", "{\"valueDecimal\":\"1e\"}", "value-invalid", 11),
+        ("{\"valueString\":\"#g\"}", "{\"valueDate\":\"today\"}", "value-invalid", 11),
         ("{\"resourceType\":\"StructureMap\"", "{\"resourceType\":\"Patient\"", "map-element", 1),
     ] {
         assert!(R4.contains(good), "{good}");

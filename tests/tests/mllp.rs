@@ -231,9 +231,9 @@ async fn a_peer_too_slow_for_its_frame_is_told_and_one_that_drips_within_the_tim
     let (mut world, _) = world().await?;
     let file = world.folder().join("sluis.toml");
     let settings = std::fs::read_to_string(&file)?;
-    ensure!(!settings.contains("[limits]"), "the limits are set already");
-    let limits = "[limits]\nmllp_frame_ms = 3000\n[[mllp]]";
-    std::fs::write(&file, settings.replacen("[[mllp]]", limits, 1))?;
+    let usual = "mllp_frame_ms = 30000";
+    ensure!(settings.contains(usual), "the settings do not say {usual}");
+    std::fs::write(&file, settings.replacen(usual, "mllp_frame_ms = 3000", 1))?;
     world.restart().await?;
     let frame = framed(&oru(41, "53"));
     let mut stuck = plain(&world).await?;

@@ -229,7 +229,35 @@ impl<'f> Reader<'f> {
             "valueTime" => Kind::Moment(format!("T{text}")),
             _ => Kind::Text(text),
         };
+        let (is_good, wanted) = match &kind {
+            // In XML any text can stand there (FHIR R4 datatypes.html#primitive).
+            Kind::Number(number) => (is_number(number), "a number"),
+            Kind::Moment(moment) => {
+                let is_part = |byte: u8| {
+                    byte.is_ascii_digit() || matches!(byte, b'-' | b':' | b'T' | b'.' | b'+' | b'Z')
+                };
+                (
+                    moment.bytes().all(is_part) && moment.bytes().any(|byte| byte.is_ascii_digit()),
+                    "a date or time",
+                )
+            }
+            _ => (true, ""),
+        };
+        if !is_good {
+            self.error("value-invalid", child, format!("this is not {wanted}"), "correct the value");
+            return None;
+        }
         Some(Expression { kind, place: self.place(child) })
+    }
+}
+
+/// An integer or decimal as FHIR writes it (FHIR R4 datatypes.html#decimal), without an exponent, which the map language lacks.
+fn is_number(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = text.strip_prefix('-').unwrap_or(text);
+    match plain.split_once('.') {
+        Some((whole, part)) => digits(whole) && digits(part),
+        None => digits(plain),
     }
 }
 

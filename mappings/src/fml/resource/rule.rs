@@ -154,6 +154,12 @@ impl Reader<'_> {
     }
 
     fn transform(&mut self, node: NodeId, name: String) -> Option<Transform> {
+        if !is_name(&name) {
+            let text = format!("`{name}` names no transform");
+            let help = "use a code of FHIR R4 valueset-map-transform.html, or the name of a function";
+            self.error("transform-unknown", node, text, help);
+            return None;
+        }
         let parameters = self.all(node, "parameter");
         let place = self.place(node);
         match (name.as_str(), parameters.as_slice()) {
@@ -202,6 +208,13 @@ impl Reader<'_> {
         }
         Call { name: self.wanted(node, "name"), arguments, place: self.place(node) }
     }
+}
+
+/// Whether it can stand before `(` in the map language.
+fn is_name(text: &str) -> bool {
+    let mut letters = text.chars();
+    letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
 fn path(context: String, element: Option<&str>) -> Vec<String> {
