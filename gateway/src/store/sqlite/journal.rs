@@ -47,9 +47,11 @@ pub(super) struct Shared {
     queue_max: usize,
 }
 
+/// Records to be written, with whom to answer.
+type Batch = Vec<(AuditRecord, oneshot::Sender<Result<(), StoreError>>)>;
+
 struct State {
-    /// Records to be written, with whom to answer.
-    queue: Vec<(AuditRecord, oneshot::Sender<Result<(), StoreError>>)>,
+    queue: Batch,
     /// Bytes they take.
     queued: usize,
     /// How many of them the journal's thread waits for before it writes; it is woken for the first and for this one.
@@ -77,6 +79,16 @@ impl State {
     fn start(&self) -> usize {
         let empty = self.durable.is_empty() && !self.appending && !self.folding;
         if empty { 0 } else { self.place }
+    }
+
+    /// Takes what waits as one batch, to be written at the place that is given back. Its room is taken at once: what is
+    /// queued while it is written comes behind it.
+    fn begin(&mut self) -> (usize, Batch) {
+        let place = self.start();
+        self.place = place + batch::whole(self.queued);
+        self.queued = 0;
+        self.appending = true;
+        (place, std::mem::take(&mut self.queue))
     }
 }
 
@@ -246,10 +258,7 @@ fn run(mut file: JournalFile, shared: &Shared, writer: &WriterThread) {
         let alone = |state: &mut State| state.queue.len() < state.wanted && !state.closing;
         let gathered = shared.wake.wait_timeout_while(state, company.patience(), alone);
         let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
-        let place = state.start();
-        let taken = std::mem::take(&mut state.queue);
-        state.queued = 0;
-        state.appending = true;
+        let (place, taken) = state.begin();
         let first = state.written + 1;
         drop(state);
 

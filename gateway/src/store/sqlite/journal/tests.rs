@@ -175,6 +175,27 @@ fn a_full_journal_is_gone_round() {
     assert_eq!(std::fs::metadata(folder.0.join("sluis.db-audit")).unwrap().len(), 4_096);
 }
 
+/// What comes while a batch is on its way to the disk is not promised the room of that batch.
+#[test]
+fn the_room_of_a_batch_being_written_is_not_given_twice() {
+    let shared = Shared::new(Contents { room: 4_096, ..Contents::default() }, 1_000);
+    let fill = || {
+        (0..100).map(|n| shared.append(look(n, 600))).take_while(Result::is_ok).flatten().collect::<Vec<_>>()
+    };
+    let first = fill();
+    let (place, taken) = shared.state().begin();
+    assert_eq!((place, taken.len()), (0, first.len()));
+    let behind = fill();
+    let state = shared.state();
+    let end = state.place + if behind.is_empty() { 0 } else { batch::whole(state.queued) };
+    assert!(
+        first.len() > 3 && end <= state.room,
+        "{} and {} records to byte {end}",
+        first.len(),
+        behind.len()
+    );
+}
+
 #[test]
 fn looks_that_wait_past_their_limit_are_busy() {
     let contents = Contents { room: 1 << 20, ..Contents::default() };
