@@ -231,11 +231,14 @@ fn begin(lines: &Lines) -> Result<Turn, StoreError> {
             _ => Err(impossible("a turn of other columns")),
         }
     };
-    match open(Lent(Some(lines.take()?))) {
-        // A connection that the server has closed since is not a database that is gone.
-        Err(StoreError::Database(_)) => open(Lent(Some(lines.take()?))),
-        turn => turn,
+    // A connection that the server has closed since is not a database that is gone, and all in the pool may be such.
+    for _ in 0..lines.connections() {
+        match open(Lent(Some(lines.take()?))) {
+            Err(StoreError::Database(_)) => {}
+            turn => return turn,
+        }
     }
+    open(Lent(Some(lines.take()?)))
 }
 
 /// A hash in hexadecimal.

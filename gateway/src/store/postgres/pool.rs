@@ -50,6 +50,11 @@ impl Lines {
         self.ms_max
     }
 
+    /// Connections there are at most.
+    pub(super) fn connections(&self) -> usize {
+        self.pool.status().max_size
+    }
+
     /// A connection, made anew when those at hand have closed.
     ///
     /// Errors: `Busy` when all are in use for too long, `Database` when the server is not there.
