@@ -217,28 +217,19 @@ const BEGIN: &str = "BEGIN; SELECT value FROM counter WHERE name = 'commit' FOR 
 
 /// Opens the transaction and takes this gateway's turn.
 fn begin(lines: &Lines) -> Result<Turn, StoreError> {
-    let open = |lent: Lent| -> Result<Turn, StoreError> {
-        let said = lent.line(lines.ms_max())?.told(BEGIN)?;
+    let (lent, (sequence, transaction, head)) = lines.opened(|line| {
+        let said = line.told(BEGIN)?;
         let [turn, state] = said.as_slice() else { return Err(impossible("a turn of other rows")) };
         let number = |text: &str| text.parse::<i64>().map_err(|_| impossible("a number that is none"));
         match (turn.as_slice(), state.as_slice()) {
-            ([sequence], [transaction, last, hash]) => Ok(Turn {
-                transaction: transaction.clone(),
-                sequence: number(sequence)?,
-                head: (u64::try_from(number(last)?).unwrap_or(0), digest(hash)?),
-                lent,
-            }),
+            ([sequence], [transaction, last, hash]) => {
+                let head = (u64::try_from(number(last)?).unwrap_or(0), digest(hash)?);
+                Ok((number(sequence)?, transaction.clone(), head))
+            }
             _ => Err(impossible("a turn of other columns")),
         }
-    };
-    // A connection that the server has closed since is not a database that is gone, and all in the pool may be such.
-    for _ in 0..lines.connections() {
-        match open(Lent(Some(lines.take()?))) {
-            Err(StoreError::Database(_)) => {}
-            turn => return turn,
-        }
-    }
-    open(Lent(Some(lines.take()?)))
+    })?;
+    Ok(Turn { lent, transaction, sequence, head })
 }
 
 /// A hash in hexadecimal.

@@ -21,6 +21,7 @@ const IDLE_MS_MAX: u64 = 60_000;
 pub(super) struct Lines {
     runtime: Option<Runtime>,
     pool: Pool,
+    connections: usize,
     ms_max: u64,
 }
 
@@ -30,8 +31,9 @@ impl Lines {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config, connector, recycling);
         // One more than the readers: the writer's.
+        let connections = settings.readers.max(1) + 1;
         let pool = Pool::builder(manager)
-            .max_size(settings.readers.max(1) + 1)
+            .max_size(connections)
             .build()
             .map_err(|error| StoreError::Database(format!("the pool: {error}")))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -42,17 +44,12 @@ impl Lines {
             .map_err(|error| {
                 StoreError::Database(format!("the connections' thread did not start: {error}"))
             })?;
-        Ok(Lines { runtime: Some(runtime), pool, ms_max: settings.query_ms_max })
+        Ok(Lines { runtime: Some(runtime), pool, connections, ms_max: settings.query_ms_max })
     }
 
     /// Milliseconds a work may take.
     pub(super) fn ms_max(&self) -> u64 {
         self.ms_max
-    }
-
-    /// Connections there are at most.
-    pub(super) fn connections(&self) -> usize {
-        self.pool.status().max_size
     }
 
     /// A connection, made anew when those at hand have closed.
@@ -70,18 +67,36 @@ impl Lines {
         }
     }
 
+    /// A connection, and what `open` gave on it. One that the server has closed since is not a database that is gone, and all
+    /// in the pool may be such: then it is made anew.
+    ///
+    /// Errors: those of [`Lines::take`] and of `open`.
+    pub(super) fn opened<T>(
+        &self,
+        open: impl Fn(&Line<'_>) -> Result<T, StoreError>,
+    ) -> Result<(Lent, T), StoreError> {
+        let mut left = self.connections;
+        loop {
+            let lent = Lent(Some(self.take()?));
+            match lent.line(self.ms_max).and_then(|line| open(&line)) {
+                Err(StoreError::Database(_)) if left > 0 => left -= 1,
+                opened => return opened.map(|made| (lent, made)),
+            }
+        }
+    }
+
     /// Runs `work` on one snapshot. A connection whose transaction cannot be ended is given up.
     pub(super) fn read<T>(
         &self,
         work: impl FnOnce(&Line<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let mut lent = Lent(Some(self.take()?));
-        // A server that restarted closes its connections; one that was not noticed yet is made anew, once.
-        if lent.line(self.ms_max)?.batch(BEGIN).is_err() {
-            lent = Lent(Some(lent.anew(self)?));
-            lent.line(self.ms_max)?.batch(BEGIN)?;
-        }
+        let begin = |line: &Line<'_>| line.batch(BEGIN);
+        let (mut lent, ()) = match self.opened(begin) {
+            // A line may have died without a word.
+            Err(StoreError::Timeout(_)) => self.opened(begin)?,
+            opened => opened?,
+        };
         let line = lent.line(self.ms_max)?;
         let result = work(&line);
         if !line.broken() && line.batch("ROLLBACK").is_ok() {
@@ -109,13 +124,6 @@ impl Lent {
             Some(object) => Ok(Line::new(object, ms)),
             None => Err(StoreError::Busy),
         }
-    }
-
-    fn anew(mut self, lines: &Lines) -> Result<Object, StoreError> {
-        if let Some(object) = self.0.take() {
-            drop(Object::take(object));
-        }
-        lines.take()
     }
 
     pub(super) fn keep(&mut self) {
