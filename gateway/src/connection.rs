@@ -52,8 +52,9 @@ pub struct Peer {
 
 /// The request id an answer bears: the caller's, when it has the form of one, or a fresh one.
 ///
-/// `serve` puts it into the request's headers first, so that every later reader finds the same. A fresh one is therefore
-/// held to the same form: digits of a UUID in a row can look like a BSN.
+/// Settled once for each request, so that answer, record and log have the same. `serve` puts it into the request's headers,
+/// where the service finds it: a fresh one is therefore held to the same form, for digits of a UUID in a row can look like a
+/// BSN.
 pub fn request_id(headers: &HeaderMap, clock: &dyn Clock) -> Box<str> {
     header::request_id(headers).unwrap_or_else(|| {
         loop {
@@ -88,10 +89,16 @@ pub struct Head {
 }
 
 impl Head {
-    /// Judges path, query and headers.
+    /// Judges path, query and headers of the request of that [id](request_id).
     ///
     /// Errors: any of the table's 400, 404, 405, 406, 413, 414, 415, 431, 501; nothing of the body was read.
-    pub fn read(parts: Parts, peer: &Peer, limits: &Limits, clock: &dyn Clock) -> Result<Head, Refusal> {
+    pub fn read(
+        parts: Parts,
+        id: Box<str>,
+        peer: &Peer,
+        limits: &Limits,
+        clock: &dyn Clock,
+    ) -> Result<Head, Refusal> {
         let uri_bytes = parts.uri.path_and_query().map_or(0, |text| text.as_str().len()) as u64;
         if uri_bytes > limits.uri_bytes_max {
             let text = format!("{uri_bytes} bytes; at most {} are taken.", limits.uri_bytes_max);
@@ -134,7 +141,7 @@ impl Head {
         body::check_headers(&parts.headers, kind.body(), limits)?;
         let (bearer, other_scheme) = header::bearer(&parts.headers, limits.token_bytes_max)?;
         Ok(Head {
-            id: request_id(&parts.headers, clock),
+            id,
             route,
             credentials: Credentials { bearer, other_scheme, certificate: peer.certificate.clone() },
             origin: Origin { address },
@@ -266,7 +273,8 @@ pub fn parse(
     if body.len() as u64 > limits.body_bytes_max {
         return Err(body::too_large(limits.body_bytes_max));
     }
-    Head::read(parts, peer, limits, clock)?.finish(body, limits)
+    let id = request_id(&parts.headers, clock);
+    Head::read(parts, id, peer, limits, clock)?.finish(body, limits)
 }
 
 /// `_format` and `_pretty` of a form: there `_format` overrides `Accept` as in the URL (FHIR R4 http.html#mime-type).

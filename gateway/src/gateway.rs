@@ -109,7 +109,7 @@ impl Gateway {
         let is_safe = parts.method.is_safe() || by_form;
         let format = connection::wanted(&parts);
         let mut seen = Seen { interaction: "none", client: None, organisation: None, format };
-        let result = self.whole(parts, body, peer, &mut seen).await;
+        let result = self.whole(parts, request_id.clone(), body, peer, &mut seen).await;
         let (answer, cause) = match result {
             Ok(answer) => (answer, None),
             Err(refusal) => {
@@ -134,6 +134,7 @@ impl Gateway {
     async fn whole<B>(
         &self,
         parts: request::Parts,
+        id: Box<str>,
         body: B,
         peer: &Peer,
         seen: &mut Seen,
@@ -141,7 +142,7 @@ impl Gateway {
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
-        let head = Head::read(parts, peer, &self.parts.limits, &*self.parts.clock)?;
+        let head = Head::read(parts, id, peer, &self.parts.limits, &*self.parts.clock)?;
         seen.format = head.format();
         let caller = if head.needs_token() {
             let caller = self.caller(&head)?;

@@ -126,7 +126,8 @@ async fn unguarded(gateway: &Gateway, request: Request<Incoming>, peer: &Peer) -
     let request_id = connection::request_id(&parts.headers, clock);
     let is_safe = parts.method.is_safe();
     let mut interaction = "none";
-    let answer = match answer(gateway, parts, body, peer, is_safe, &mut interaction).await {
+    let answer = match answer(gateway, parts, request_id.clone(), body, peer, is_safe, &mut interaction).await
+    {
         Ok(answer) => answer,
         Err(refusal) => Answer::refused(&refusal),
     };
@@ -146,13 +147,14 @@ async fn unguarded(gateway: &Gateway, request: Request<Incoming>, peer: &Peer) -
 async fn answer(
     gateway: &Gateway,
     parts: http::request::Parts,
+    id: Box<str>,
     body: Incoming,
     peer: &Peer,
     is_safe: bool,
     interaction: &mut &'static str,
 ) -> Result<Answer, Refusal> {
     let limits = &gateway.parts().limits;
-    let head = Head::read(parts, peer, limits, &*gateway.parts().clock)?;
+    let head = Head::read(parts, id, peer, limits, &*gateway.parts().clock)?;
     let request = head.receive(body, limits).await?;
     *interaction = request.interaction.name();
     let caller = Caller { actor: None, parties: None };

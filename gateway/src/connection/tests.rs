@@ -496,7 +496,7 @@ fn receive(body: Stuck, limits: &Limits) -> Result<Request, Refusal> {
     let request = http::Request::builder().method("POST").uri("/fhir/Patient");
     let (parts, ()) = request.header("content-type", "application/json").body(()).unwrap().into_parts();
     let peer = Peer { address: "192.0.2.1:1".parse().unwrap(), certificate: None };
-    let head = Head::read(parts, &peer, limits, &Fixed::at(Timestamp(0))).unwrap();
+    let head = Head::read(parts, "r1".into(), &peer, limits, &Fixed::at(Timestamp(0))).unwrap();
     assert!(head.needs_token());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(head.receive(body, limits))

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::clock::System;
-use crate::connection::{Head, tls};
+use crate::connection::{Head, request_id, tls};
 
 const UZI: &str = "2.16.528.1.1007.99.2110-1-900025039-S-90000382-00.000-00000000";
 
@@ -112,7 +112,8 @@ async fn answer(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     assert_ne!(parts.uri.path(), "/panic", "asked to panic");
     let version = format!("{:?}", parts.version);
-    let received = match Head::read(parts, &peer, &limits, &System) {
+    let id = request_id(&parts.headers, &System);
+    let received = match Head::read(parts, id, &peer, &limits, &System) {
         Ok(head) => head.receive(body, &limits).await,
         Err(refusal) => Err(refusal),
     };
