@@ -8,6 +8,7 @@
 //! interaction layer has made fit for that.
 
 pub mod archive;
+pub(crate) mod document;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;

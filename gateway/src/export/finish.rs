@@ -11,7 +11,7 @@ use crate::decision::Permit;
 use crate::ids::{PartyKey, PatientKey, ResourceId};
 use crate::jobs::Step;
 use crate::response::refusal::{Issue, Reason, Refusal, outcome};
-use crate::store::{Reader, Shelf, StoreError};
+use crate::store::{Reader, Shelf, StoreError, document};
 
 /// Finishes a job all of whose members are read.
 ///
@@ -77,8 +77,8 @@ fn take_stock(
         let mut cut =
             Cut { bytes_max: context.settings.file_bytes_max, open: BTreeMap::new(), files: Vec::new() };
         for member in 0..job.members {
-            let document = reader.shelf_get(Shelf::ExportFile, owner, &job::who_key(&job.id, member))?;
-            let who: Who = document.map(|bytes| job::decode(&bytes)).transpose()?.unwrap_or_default();
+            let key = job::who_key(&job.id, member);
+            let who: Who = document::get(reader, Shelf::ExportFile, owner, &key)?.unwrap_or_default();
             result.unfit += who.unfit;
             if let Some(reason) = who.withheld {
                 *result.withheld.entry(reason).or_default() += 1;
@@ -155,12 +155,7 @@ async fn take_back(context: &Context, owner: PartyKey, job: Job, lost: Lost) -> 
         .commit("export-take-back", move |writer| {
             for (member, who) in &lost {
                 run::take_back(writer, owner, &job, *member)?;
-                writer.shelf_put(
-                    Shelf::ExportFile,
-                    owner,
-                    &job::who_key(&job.id, *member),
-                    &job::encode(who)?,
-                )?;
+                document::put(writer, Shelf::ExportFile, owner, &job::who_key(&job.id, *member), who)?;
             }
             Ok(())
         })
@@ -189,7 +184,7 @@ fn withdrawn(
                 let Some(key) = key.strip_prefix(&prefix).and_then(|k| k.parse().ok()).map(PatientKey) else {
                     continue;
                 };
-                let delivered: Delivered = job::decode(&document)?;
+                let delivered: Delivered = document::decode(Shelf::Delivered, &document)?;
                 let arms = reader.arms(key)?;
                 let current = match patient_kind.zip(ResourceId::parse(&delivered.id)) {
                     Some((kind, id)) => reader.current(kind, &id)?,
@@ -245,12 +240,7 @@ async fn conclude(
                 let key = job::deleted_key(&job.id, u32::try_from(part).unwrap_or(u32::MAX));
                 writer.shelf_put(Shelf::ExportFile, owner, &key, format!("{line}\n").as_bytes())?;
             }
-            writer.shelf_put(
-                Shelf::ExportFile,
-                owner,
-                &job::deleted_who_key(&job.id),
-                &job::encode(&keys)?,
-            )?;
+            document::put(writer, Shelf::ExportFile, owner, &job::deleted_who_key(&job.id), &keys)?;
             if let Some(line) = &account {
                 let key = job::error_key(&job.id);
                 writer.shelf_put(Shelf::ExportFile, owner, &key, format!("{line}\n").as_bytes())?;

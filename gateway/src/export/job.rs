@@ -19,10 +19,10 @@ use super::standing::Opened;
 use crate::clock::Timestamp;
 use crate::identity::actor::{Actor, Permissions, ScopeLevel};
 use crate::ids::{PartyKey, ResourceId};
-use crate::store::{Reader, Shelf, StoreError, Writer};
+use crate::store::{Reader, Shelf, StoreError, Writer, document};
 
 pub(super) use crate::jobs::actor::KeptActor;
-pub(super) use crate::jobs::shelf::{decode, encode, list, remove};
+pub(super) use crate::jobs::shelf::{list, remove};
 
 /// A job: who asked for what, how far it is, what came of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -205,11 +205,11 @@ impl Job {
         owner: PartyKey,
         id: &str,
     ) -> Result<Option<Job>, StoreError> {
-        reader.shelf_get(Shelf::ExportJob, owner, id)?.map(|bytes| decode(&bytes)).transpose()
+        document::get(reader, Shelf::ExportJob, owner, id)
     }
 
     pub(super) fn save(&self, writer: &mut dyn Writer, owner: PartyKey) -> Result<(), StoreError> {
-        writer.shelf_put(Shelf::ExportJob, owner, &self.id, &encode(self)?)
+        document::put(writer, Shelf::ExportJob, owner, &self.id, self)
     }
 
     /// Whether its time is over; a running job's is not.

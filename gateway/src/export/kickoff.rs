@@ -17,7 +17,7 @@ use crate::ids::ResourceId;
 use crate::jobs::shelf::{Room, fresh_id};
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::Shelf;
+use crate::store::{Shelf, document};
 
 /// What was asked.
 #[derive(Debug, Clone)]
@@ -78,13 +78,13 @@ pub async fn start(
     context
         .commit("export-start", move |writer| {
             let counts = |document: &[u8]| {
-                let other: Job = job::decode(document)?;
+                let other: Job = document::decode(Shelf::ExportJob, document)?;
                 let is_kept = other.actor.client == job.actor.client && other.state != JobState::Ended;
                 Ok((is_kept, other.state == JobState::Running))
             };
             room.check(writer, Shelf::ExportJob, owner, &counts)?;
             let key = job::members_key(&job.id);
-            writer.shelf_put(Shelf::ExportFile, owner, &key, &job::encode(&members)?)?;
+            document::put(writer, Shelf::ExportFile, owner, &key, &members)?;
             job.save(writer, owner)
         })
         .await

@@ -11,7 +11,7 @@ use crate::identity::actor::Actor;
 use crate::ids::{PartyKey, PatientKey, ResourceId};
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::{Reader, Shelf, StoreError};
+use crate::store::{Reader, Shelf, StoreError, document};
 
 /// A file of a finished job: 200, `application/fhir+ndjson`.
 ///
@@ -91,8 +91,8 @@ fn output(
     let mut body = Vec::new();
     let mut lines = 0;
     for member in file.members.0..=file.members.1 {
-        let document = reader.shelf_get(Shelf::ExportFile, owner, &job::who_key(&job.id, member))?;
-        let Some(who) = document.map(|bytes| job::decode::<Who>(&bytes)).transpose()? else { continue };
+        let key = job::who_key(&job.id, member);
+        let Some(who) = document::get::<Who>(reader, Shelf::ExportFile, owner, &key)? else { continue };
         let (Some(amount), Some(key)) = (who.kinds.get(&file.kind), who.key.map(PatientKey)) else {
             continue;
         };
@@ -132,8 +132,8 @@ fn deleted(reader: &mut dyn Reader, owner: PartyKey, job: &Job) -> Result<Conten
         after.clone_from(last);
         parts.iter().for_each(|(_, text)| body.extend_from_slice(text));
     }
-    let keys = reader.shelf_get(Shelf::ExportFile, owner, &job::deleted_who_key(&job.id))?;
-    let keys: Vec<i64> = keys.map(|bytes| job::decode(&bytes)).transpose()?.unwrap_or_default();
+    let key = job::deleted_who_key(&job.id);
+    let keys: Vec<i64> = document::get(reader, Shelf::ExportFile, owner, &key)?.unwrap_or_default();
     let patients = keys.into_iter().map(|key| (PatientKey(key), String::new())).collect();
     Ok(Content { body: body.into(), patients, consents: Vec::new() })
 }
@@ -178,7 +178,7 @@ async fn deliver(
                 let name = job::delivered_key(&purpose, key.0);
                 if writer.shelf_get(Shelf::Delivered, owner, &name)?.is_none() {
                     let note = Delivered { id, epoch, first: at.0 };
-                    writer.shelf_put(Shelf::Delivered, owner, &name, &job::encode(&note)?)?;
+                    document::put(writer, Shelf::Delivered, owner, &name, &note)?;
                 }
             }
             writer.append_audit(&record).map(|_| ())

@@ -13,7 +13,7 @@ use crate::decision::Permit;
 use crate::ids::PartyKey;
 use crate::jobs::{Bell, Jobs, Limits, Standing, Step};
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::{Shelf, Store, StoreError, Writer};
+use crate::store::{Shelf, Store, StoreError, Writer, document};
 
 impl Jobs for Context {
     type Position = Position;
@@ -42,7 +42,7 @@ impl Jobs for Context {
     }
 
     fn standing(&self, document: &[u8]) -> Result<Standing<Position>, StoreError> {
-        let job: Job = job::decode(document)?;
+        let job: Job = document::decode(Shelf::ExportJob, document)?;
         Ok(match job.state {
             JobState::Running => Standing::Unfinished(job.position),
             JobState::Ended => Standing::Over,
@@ -95,14 +95,11 @@ fn load(context: &Context, owner: PartyKey, id: &str) -> Result<Option<Loaded>, 
         let Some(job) = Job::load(reader, owner, id)?.filter(|job| job.state == JobState::Running) else {
             return Ok(());
         };
-        let members = reader
-            .shelf_get(Shelf::ExportFile, owner, &job::members_key(id))?
+        let members = document::get(reader, Shelf::ExportFile, owner, &job::members_key(id))?
             .ok_or_else(|| StoreError::Database("an export job has lost its cohort".to_owned()))?;
-        let half = reader
-            .shelf_get(Shelf::ExportFile, owner, &job::who_key(id, job.position.member))?
-            .map(|document| job::decode(&document))
-            .transpose()?;
-        loaded = Some((job, job::decode(&members)?, half));
+        let key = job::who_key(id, job.position.member);
+        let half = document::get(reader, Shelf::ExportFile, owner, &key)?;
+        loaded = Some((job, members, half));
         Ok(())
     })?;
     Ok(loaded)
@@ -146,12 +143,7 @@ async fn keep(context: &Context, owner: PartyKey, job: Job, block: Block) -> Res
                 writer.shelf_put(Shelf::ExportFile, owner, key, text.as_bytes())?;
             }
             for (member, who) in &who {
-                writer.shelf_put(
-                    Shelf::ExportFile,
-                    owner,
-                    &job::who_key(&current.id, *member),
-                    &job::encode(who)?,
-                )?;
+                document::put(writer, Shelf::ExportFile, owner, &job::who_key(&current.id, *member), who)?;
             }
             current.position = next;
             current.save(writer, owner)?;
@@ -170,8 +162,8 @@ pub(super) fn take_back(
     job: &Job,
     member: u32,
 ) -> Result<(), StoreError> {
-    let kept = writer.shelf_get(Shelf::ExportFile, owner, &job::who_key(&job.id, member))?;
-    let Some(who) = kept.map(|document| job::decode::<Who>(&document)).transpose()? else { return Ok(()) };
+    let key = job::who_key(&job.id, member);
+    let Some(who) = document::get::<Who>(writer, Shelf::ExportFile, owner, &key)? else { return Ok(()) };
     for (kind, amount) in &who.kinds {
         for part in &amount.parts {
             writer.shelf_remove(Shelf::ExportFile, owner, &job::line_key(&job.id, kind, member, *part))?;

@@ -11,7 +11,7 @@ use sluis_mappings::run::{CompiledFolder, LIBRARY, LIBRARY_TABLES, library_table
 use super::digest::sha256_hex;
 use super::map::Files;
 use crate::ids::PartyKey;
-use crate::store::{Reader, Shelf, StoreError, Writer};
+use crate::store::{Reader, Shelf, StoreError, Writer, document};
 
 /// Longest mapping that is kept, bytes; a longer one is run and cannot be traced later.
 pub const MAPPING_BYTES_MAX: usize = 4 << 20;
@@ -77,8 +77,7 @@ pub fn files(reader: &mut dyn Reader, sender: PartyKey, mapping: &str) -> Result
     let Some(own) = reader.shelf_get(Shelf::Original, sender, &format!("mapping-files:{mapping}"))? else {
         return Ok(None);
     };
-    let kept: Kept = serde_json::from_slice(&own)
-        .map_err(|error| StoreError::Database(format!("a kept mapping does not parse: {error}")))?;
+    let kept: Kept = document::decode(Shelf::Original, &own)?;
     let library = reader.shelf_get(Shelf::Original, sender, &format!("library-files:{}", kept.library))?;
     Ok(library.map(|library| Packed { own: own.to_vec(), library: library.to_vec() }))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::sha256_hex;
 use super::source::Notation;
 use crate::ids::PartyKey;
-use crate::store::{Reader, Shelf, StoreError, Writer};
+use crate::store::{Reader, Shelf, StoreError, Writer, document};
 
 /// Earlier documents of one key looked at.
 const EARLIER_MAX: u32 = 100;
@@ -76,9 +76,8 @@ impl MessageKey {
     /// A document of which units still wait is new again once its mapping has changed: sending it anew then does what
     /// the sender hopes for.
     pub fn seen(&self, reader: &mut dyn Reader, mapping: &str) -> Result<Seen, StoreError> {
-        if let Some(bytes) = reader.shelf_get(Shelf::Receipt, self.sender, &self.shelf_key())? {
-            let receipt: Receipt = serde_json::from_slice(&bytes)
-                .map_err(|error| StoreError::Database(format!("a receipt does not parse: {error}")))?;
+        let kept: Option<Receipt> = document::get(reader, Shelf::Receipt, self.sender, &self.shelf_key())?;
+        if let Some(receipt) = kept {
             let mended = receipt.waiting && receipt.mapping != mapping;
             return Ok(if mended { Seen::New } else { Seen::Same(receipt) });
         }
@@ -90,9 +89,7 @@ impl MessageKey {
 
     /// Keeps the answer.
     pub fn keep(&self, writer: &mut dyn Writer, receipt: &Receipt) -> Result<(), StoreError> {
-        let bytes = serde_json::to_vec(receipt)
-            .map_err(|error| StoreError::Database(format!("a receipt does not serialise: {error}")))?;
-        writer.shelf_put(Shelf::Receipt, self.sender, &self.shelf_key(), &bytes)
+        document::put(writer, Shelf::Receipt, self.sender, &self.shelf_key(), receipt)
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sluis_conformance::path::FhirDateTime;
 
 use crate::ids::PartyKey;
-use crate::store::{Reader, Shelf, StoreError, Writer};
+use crate::store::{Reader, Shelf, StoreError, Writer, document};
 
 /// The row kept beside a resource of the sender.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -55,18 +55,12 @@ pub enum Order {
 impl Statement {
     /// The row of a resource; empty when there is none.
     pub fn get(reader: &mut dyn Reader, sender: PartyKey, resource: &str) -> Result<Statement, StoreError> {
-        match reader.shelf_get(Shelf::Statement, sender, resource)? {
-            None => Ok(Statement::default()),
-            Some(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|error| StoreError::Database(format!("a statement does not parse: {error}"))),
-        }
+        Ok(document::get(reader, Shelf::Statement, sender, resource)?.unwrap_or_default())
     }
 
     /// Keeps the row.
     pub fn put(&self, writer: &mut dyn Writer, sender: PartyKey, resource: &str) -> Result<(), StoreError> {
-        let bytes = serde_json::to_vec(self)
-            .map_err(|error| StoreError::Database(format!("a statement does not serialise: {error}")))?;
-        writer.shelf_put(Shelf::Statement, sender, resource, &bytes)
+        document::put(writer, Shelf::Statement, sender, resource, self)
     }
 
     /// Whether a statement with this time and content follows this one.

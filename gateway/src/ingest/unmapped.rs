@@ -20,7 +20,7 @@ use crate::decision::Permit;
 use crate::ids::PartyKey;
 use crate::interaction::write;
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::{Reader, Shelf, Store, StoreError, Writer};
+use crate::store::{Reader, Shelf, Store, StoreError, Writer, document};
 
 /// Codes of one sender that are kept; further ones are counted together.
 pub const CODES_MAX: u64 = 10_000;
@@ -98,9 +98,8 @@ pub(super) fn count<'u>(
     let before = (totals.codes, totals.beyond);
     totals.withheld = totals.withheld.saturating_add(withheld);
     for (key, mut seen) in found {
-        match writer.shelf_get(Shelf::Unmapped, sender, &key)? {
-            Some(bytes) => {
-                let earlier: Seen = read(&bytes)?;
+        match document::get::<Seen>(writer, Shelf::Unmapped, sender, &key)? {
+            Some(earlier) => {
                 seen.count = seen.count.saturating_add(earlier.count);
                 seen.first = earlier.first;
             }
@@ -110,10 +109,10 @@ pub(super) fn count<'u>(
             }
             None => totals.codes += 1,
         }
-        writer.shelf_put(Shelf::Unmapped, sender, &key, &bytes(&seen)?)?;
+        document::put(writer, Shelf::Unmapped, sender, &key, &seen)?;
     }
     if withheld > 0 || before != (totals.codes, totals.beyond) {
-        writer.shelf_put(Shelf::Unmapped, sender, TOTALS, &bytes(&totals)?)?;
+        document::put(writer, Shelf::Unmapped, sender, TOTALS, &totals)?;
     }
     Ok(())
 }
@@ -130,18 +129,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 fn totals(reader: &mut dyn Reader, sender: PartyKey) -> Result<Totals, StoreError> {
-    reader.shelf_get(Shelf::Unmapped, sender, TOTALS)?.map_or(Ok(Totals::default()), |bytes| read(&bytes))
-}
-
-fn read<T: for<'d> Deserialize<'d>>(bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| StoreError::Database(format!("a count of unmapped codes does not parse: {error}")))
-}
-
-fn bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(value).map_err(|error| {
-        StoreError::Database(format!("a count of unmapped codes does not serialise: {error}"))
-    })
+    Ok(document::get(reader, Shelf::Unmapped, sender, TOTALS)?.unwrap_or_default())
 }
 
 /// What `$unmapped` is asked.
@@ -272,11 +260,11 @@ impl Intake {
             let page = reader.shelf_list(Shelf::Unmapped, Some(sender), &after, ROWS)?;
             let Some((_, last, _)) = page.last() else { return Ok(rows) };
             after.clone_from(last);
-            for (_, key, document) in page {
+            for (_, key, kept) in page {
                 if rows.len() >= most || !key.starts_with(prefix) {
                     return Ok(rows);
                 }
-                let seen: Seen = read(&document)?;
+                let seen: Seen = document::decode(Shelf::Unmapped, &kept)?;
                 if !maps.answers(&seen.map, &seen.table, &seen.system, &seen.code) {
                     rows.push((key, seen));
                 }

@@ -26,7 +26,7 @@ use crate::decision::Permit;
 use crate::ids::PartyKey;
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::{Reader, Shelf, Store, StoreError, Writer};
+use crate::store::{Reader, Shelf, Store, StoreError, Writer, document};
 
 /// Forgotten keys taken away by one write that brings a key: more than it brings.
 const FORGOTTEN_AT_ONCE: u32 = 4;
@@ -152,9 +152,7 @@ impl Key {
                 return Err(StoreError::Refused(Box::new(in_work())));
             }
             let claim = Claim { holder, until: key.claimed_until.0 };
-            let document =
-                serde_json::to_vec(&claim).map_err(|error| StoreError::Database(error.to_string()))?;
-            writer.shelf_put(Shelf::Idempotency, key.owner, &claim_key(&key.name), &document)
+            document::put(writer, Shelf::Idempotency, key.owner, &claim_key(&key.name), &claim)
         })
         .await
     }
@@ -223,7 +221,6 @@ impl Key {
             modified: answer.modified.map(|at| at.0),
             resources: resources.to_vec(),
         };
-        let document = serde_json::to_vec(&kept).map_err(|error| StoreError::Database(error.to_string()))?;
         for (_, due, name) in
             writer.shelf_list(Shelf::Idempotency, Some(self.owner), "due/", FORGOTTEN_AT_ONCE)?
         {
@@ -237,7 +234,7 @@ impl Key {
         writer.shelf_remove(Shelf::Idempotency, self.owner, &claim_key(&self.name))?;
         let due = format!("due/{}/{}", moment(self.until), self.name);
         writer.shelf_put(Shelf::Idempotency, self.owner, &due, shelf_key(&self.name).as_bytes())?;
-        writer.shelf_put(Shelf::Idempotency, self.owner, &shelf_key(&self.name), &document)
+        document::put(writer, Shelf::Idempotency, self.owner, &shelf_key(&self.name), &kept)
     }
 }
 
@@ -358,10 +355,8 @@ fn kept(
     name: &str,
     now: Timestamp,
 ) -> Result<Option<Kept>, StoreError> {
-    let Some(bytes) = reader.shelf_get(Shelf::Idempotency, owner, &shelf_key(name))? else { return Ok(None) };
-    let kept: Kept = serde_json::from_slice(&bytes)
-        .map_err(|error| StoreError::Database(format!("a kept answer cannot be read: {error}")))?;
-    Ok((now.0 < kept.until).then_some(kept))
+    let kept: Option<Kept> = document::get(reader, Shelf::Idempotency, owner, &shelf_key(name))?;
+    Ok(kept.filter(|kept| now.0 < kept.until))
 }
 
 /// The claim on a key that holds.
@@ -371,10 +366,8 @@ fn claimed(
     name: &str,
     now: Timestamp,
 ) -> Result<Option<Claim>, StoreError> {
-    let Some(bytes) = reader.shelf_get(Shelf::Idempotency, owner, &claim_key(name))? else { return Ok(None) };
-    let claim: Claim = serde_json::from_slice(&bytes)
-        .map_err(|error| StoreError::Database(format!("a claim of a key cannot be read: {error}")))?;
-    Ok((now.0 < claim.until).then_some(claim))
+    let claim: Option<Claim> = document::get(reader, Shelf::Idempotency, owner, &claim_key(name))?;
+    Ok(claim.filter(|claim| now.0 < claim.until))
 }
 
 /// Everything that makes a write what it is; `None` for what is no write, or is no single one.

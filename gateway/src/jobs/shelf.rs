@@ -1,7 +1,5 @@
 //! Documents of jobs on their shelves.
 
-use serde::Serialize;
-
 use crate::clock::Clock;
 use crate::ids::PartyKey;
 use crate::response::refusal::{Reason, Refusal};
@@ -37,16 +35,6 @@ pub(crate) fn remove(
         writer.shelf_remove(shelf, owner, key)?;
     }
     Ok(rows.len())
-}
-
-pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(value)
-        .map_err(|e| StoreError::Database(format!("a job's record cannot be written: {e}")))
-}
-
-pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| StoreError::Database(format!("a job's record cannot be read: {e}")))
 }
 
 /// Jobs of one client that may run at once, and that are kept, finished ones included.

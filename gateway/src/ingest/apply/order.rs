@@ -10,7 +10,7 @@ use crate::ids::{PartyKey, ResourceId};
 use crate::ingest::digest::sha256_hex;
 use crate::ingest::note::Note;
 use crate::ingest::quarantine;
-use crate::store::{Reader, Shelf, StoreError, Writer};
+use crate::store::{Reader, Shelf, StoreError, Writer, document};
 
 /// Orders one number may mean before it means none.
 const IDS_MAX: usize = 10;
@@ -60,7 +60,7 @@ pub(super) fn wait(
         let mut meaning = meaning(writer, sender, &key)?;
         if !meaning.waiting.iter().any(|waits| waits == sha256) {
             meaning.waiting.push(sha256.to_owned());
-            put(writer, sender, &key, &meaning)?;
+            document::put(writer, Shelf::Order, sender, &key, &meaning)?;
         }
     }
     Ok(())
@@ -84,7 +84,7 @@ pub(super) fn remember(
             meaning.ids.push(id.as_str().to_owned());
         }
         unblocked.append(&mut meaning.waiting);
-        put(writer, sender, &key, &meaning)?;
+        document::put(writer, Shelf::Order, sender, &key, &meaning)?;
     }
     Ok(unblocked)
 }
@@ -112,18 +112,7 @@ fn numbers(root: Node<'_>) -> Vec<(&'static str, String)> {
 }
 
 fn meaning(reader: &mut dyn Reader, sender: PartyKey, key: &str) -> Result<Meaning, StoreError> {
-    let kept = reader.shelf_get(Shelf::Order, sender, key)?;
-    kept.map_or(Ok(Meaning::default()), |bytes| {
-        serde_json::from_slice(&bytes)
-            .map_err(|error| StoreError::Database(format!("the numbers of an order do not parse: {error}")))
-    })
-}
-
-fn put(writer: &mut dyn Writer, sender: PartyKey, key: &str, meaning: &Meaning) -> Result<(), StoreError> {
-    let bytes = serde_json::to_vec(meaning).map_err(|error| {
-        StoreError::Database(format!("the numbers of an order do not serialise: {error}"))
-    })?;
-    writer.shelf_put(Shelf::Order, sender, key, &bytes)
+    Ok(document::get(reader, Shelf::Order, sender, key)?.unwrap_or_default())
 }
 
 pub(super) fn not_received() -> Note {

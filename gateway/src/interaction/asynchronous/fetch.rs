@@ -19,11 +19,11 @@ use crate::decision::{self, Permit};
 use crate::gateway::Gateway;
 use crate::identity::actor::Actor;
 use crate::ids::{PartyKey, ResourceId};
-use crate::jobs::shelf::{decode, list};
+use crate::jobs::shelf::list;
 use crate::response::bundle::BundleWriter;
 use crate::response::refusal::{Reason, Refusal};
 use crate::response::{Answer, http_date};
-use crate::store::{Shelf, StoreError};
+use crate::store::{Shelf, StoreError, document};
 
 /// Answers a request about a job: only to who asked for it, with the scopes of then; to everyone else it is not there.
 ///
@@ -161,9 +161,9 @@ impl Desk<'_> {
         let read = self.gateway.parts().store.read(&permit, &mut |reader| {
             let mut facts = Facts::default();
             for at in pages.clone() {
-                let shows = reader.shelf_get(Shelf::AsyncFile, self.owner, &job::shows_key(&job.id, at))?;
-                let shows: Vec<String> = decode(&shows.ok_or_else(lost)?)?;
-                for text in shows {
+                let key = job::shows_key(&job.id, at);
+                let shows: Option<Vec<String>> = document::get(reader, Shelf::AsyncFile, self.owner, &key)?;
+                for text in shows.ok_or_else(lost)? {
                     let Target::Local(kind, id, Some(version)) = reference::parse(&text, scene.base) else {
                         return Err(lost());
                     };
@@ -205,7 +205,7 @@ impl Desk<'_> {
                 let Some((last, _)) = parts.last() else { return Ok(()) };
                 after.clone_from(last);
                 for (_, part) in &parts {
-                    kept.append(&mut decode::<Vec<String>>(part)?);
+                    kept.append(&mut document::decode::<Vec<String>>(Shelf::AsyncFile, part)?);
                 }
             }
         });

@@ -15,8 +15,7 @@ use crate::connection::request::ReturnPreference;
 use crate::identity::actor::Actor;
 use crate::ids::{PartyKey, ResourceId};
 use crate::jobs::actor::KeptActor;
-use crate::jobs::shelf::{decode, encode};
-use crate::store::{Reader, Shelf, StoreError, Writer};
+use crate::store::{Reader, Shelf, StoreError, Writer, document};
 
 /// A job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -126,7 +125,7 @@ impl Job {
         owner: PartyKey,
         id: &str,
     ) -> Result<Option<Job>, StoreError> {
-        reader.shelf_get(Shelf::AsyncJob, owner, id)?.map(|bytes| decode(&bytes)).transpose()
+        document::get(reader, Shelf::AsyncJob, owner, id)
     }
 
     /// The job, if it still runs and stands where `self` does: nobody else has carried it on.
@@ -140,7 +139,7 @@ impl Job {
     }
 
     pub(super) fn save(&self, writer: &mut dyn Writer, owner: PartyKey) -> Result<(), StoreError> {
-        writer.shelf_put(Shelf::AsyncJob, owner, &self.id, &encode(self)?)
+        document::put(writer, Shelf::AsyncJob, owner, &self.id, self)
     }
 
     /// Whether its time is over; a running job's is not.

@@ -21,10 +21,9 @@ use crate::decision::{self, Permit};
 use crate::gateway::Gateway;
 use crate::ids::PartyKey;
 use crate::interaction::write;
-use crate::jobs::shelf::{decode, encode};
 use crate::jobs::{Bell, Jobs, Limits, Standing, Step};
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::{Shelf, Store, StoreError};
+use crate::store::{Shelf, Store, StoreError, document};
 
 /// Times an answer is begun whose pages and total do not agree, because what it is of changes meanwhile.
 const TURNS_MAX: u32 = 3;
@@ -60,7 +59,7 @@ impl Jobs for Runner {
     }
 
     fn standing(&self, document: &[u8]) -> Result<Standing<Place>, StoreError> {
-        let job: Job = decode(document)?;
+        let job: Job = document::decode(Shelf::AsyncJob, document)?;
         Ok(match job.state {
             JobState::Running => Standing::Unfinished(job.place),
             JobState::Ended => Standing::Over,
@@ -167,7 +166,7 @@ impl Runner {
                 return Err(Refusal::new(Reason::Conflict, text));
             }
         }
-        let shows = encode(&outcome.facts.resources).map_err(write::refusal)?;
+        let shows = document::encode(Shelf::AsyncFile, &outcome.facts.resources).map_err(write::refusal)?;
         self.keep(owner, job, next, (body.to_vec(), Some(shows)), Some(record)).await
     }
 
@@ -212,7 +211,7 @@ impl Runner {
             }
         };
         let texts = bundle::texts(&answer.body)?;
-        let part = encode(&texts).map_err(write::refusal)?;
+        let part = document::encode(Shelf::AsyncFile, &texts).map_err(write::refusal)?;
         let mut next = job.clone();
         next.place.done += u32::try_from(done).unwrap_or(u32::MAX);
         next.bytes += part.len() as u64;

@@ -9,10 +9,10 @@ use super::job::{self, Job, JobState, Place};
 use crate::connection::request::Interaction;
 use crate::gateway::Gateway;
 use crate::jobs::actor::KeptActor;
-use crate::jobs::shelf::{Room, decode, fresh_id};
+use crate::jobs::shelf::{Room, fresh_id};
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
-use crate::store::Shelf;
+use crate::store::{Shelf, document};
 
 /// Lays down a job: 202 with `Content-Location: [base]/async/[job]`. Its record is in the transaction that keeps it.
 ///
@@ -71,7 +71,7 @@ pub async fn start(
     let permit = crate::decision::system(&parts.policy, aside.now, "async-start");
     crate::store::commit(&*parts.store, permit, move |writer| {
         let counts = |document: &[u8]| {
-            let other: Job = decode(document)?;
+            let other: Job = document::decode(Shelf::AsyncJob, document)?;
             let is_kept = other.actor.client == job.actor.client && other.state != JobState::Ended;
             Ok((is_kept, other.state == JobState::Running))
         };
