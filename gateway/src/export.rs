@@ -31,7 +31,7 @@ use crate::decision::Permit;
 use crate::identity::actor::Actor;
 use crate::ids::{PartyKey, PatientKey};
 use crate::interaction::write::refusal;
-use crate::jobs::Bell;
+use crate::jobs::{self, Bell};
 use crate::response::refusal::Refusal;
 use crate::store::{Store, StoreError, Writer};
 use profile::Profile;
@@ -156,18 +156,8 @@ pub struct Settings {
     pub block_patients_max: u32,
     /// Bytes after which a file is closed; default 8 MiB. A file is at least one patient's lines.
     pub file_bytes_max: u64,
-    /// Jobs of one client that may run at once; default 2. More: 429.
-    pub jobs_running_max: u32,
-    /// Jobs of one client that are kept, finished ones included; default 20. More: 429.
-    pub jobs_kept_max: u32,
-    /// Jobs run side by side by one process; default 2.
-    pub jobs_concurrent_max: u32,
-    /// Milliseconds a job may stand still before another gateway on the database carries it on; default 30,000.
-    pub takeover_ms: u64,
-    /// Seconds between two polls of one job; default 1. Sooner: 429.
-    pub poll_seconds_min: i64,
-    /// Seconds a finished job and its files are kept; default 86,400.
-    pub kept_seconds: i64,
+    /// Jobs.
+    pub jobs: jobs::Settings,
     /// Seconds `transactionTime` lies before the start of the job, so that a write on its way then is in the next
     /// `_since` export; at least the time a request may take. Default 60.
     pub settle_seconds: i64,
@@ -183,12 +173,7 @@ impl Default for Settings {
             block_resources_max: 1_000,
             block_patients_max: 200,
             file_bytes_max: 8 << 20,
-            jobs_running_max: 2,
-            jobs_kept_max: 20,
-            jobs_concurrent_max: 2,
-            takeover_ms: 30_000,
-            poll_seconds_min: 1,
-            kept_seconds: 86_400,
+            jobs: jobs::Settings::default(),
             settle_seconds: 60,
             pseudonym_epoch: 1,
         }

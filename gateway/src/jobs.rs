@@ -42,7 +42,7 @@ pub trait Jobs: Send + Sync + 'static {
     /// Wakes the runner.
     fn bell(&self) -> &Bell;
     /// The limits.
-    fn limits(&self) -> Limits;
+    fn settings(&self) -> Settings;
 
     /// What is to be done with a job.
     ///
@@ -67,13 +67,34 @@ pub trait Jobs: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// How many jobs run, and how long one may stand still.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Jobs of the kind run side by side by one process, at least 1.
+/// Limits of one kind of job: unit, default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Jobs of one client that may run at once; default 2. More: 429.
+    pub running_max: u32,
+    /// Jobs of one client that are kept, finished ones included; default 20. More: 429.
+    pub kept_max: u32,
+    /// Jobs run side by side by one process, at least 1; default 2.
     pub concurrent_max: u32,
-    /// Time after which another gateway carries a job on.
-    pub takeover: Duration,
+    /// Milliseconds a job may stand still before another gateway on the database carries it on; default 30,000.
+    pub takeover_ms: u64,
+    /// Seconds between two polls of one job; default 1. Sooner: 429.
+    pub poll_seconds_min: i64,
+    /// Seconds a finished job and what it made are kept; default 86,400.
+    pub kept_seconds: i64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            running_max: 2,
+            kept_max: 20,
+            concurrent_max: 2,
+            takeover_ms: 30_000,
+            poll_seconds_min: 1,
+            kept_seconds: 86_400,
+        }
+    }
 }
 
 /// Whether a job goes on.
@@ -148,7 +169,8 @@ pub async fn run<J: Jobs>(jobs: Arc<J>, mut shutdown: watch::Receiver<bool>) {
     let mut tasks: JoinSet<String> = JoinSet::new();
     let mut running: HashSet<String> = HashSet::new();
     let (mut mine, mut others) = (HashSet::new(), Others::default());
-    let Limits { concurrent_max, takeover } = jobs.limits();
+    let Settings { concurrent_max, takeover_ms, .. } = jobs.settings();
+    let takeover = Duration::from_millis(takeover_ms);
     while !*shutdown.borrow() {
         // Before the list is read: a job is in it by the time it is named here.
         mine.extend(jobs.bell().started());

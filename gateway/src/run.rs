@@ -285,7 +285,7 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         Arc::clone(&base),
         export::Settings {
             cohort_min: config.cohort_min,
-            takeover_ms: limits.takeover_ms,
+            jobs: jobs::Settings { takeover_ms: limits.takeover_ms, ..export::Settings::default().jobs },
             ..export::Settings::default()
         },
     ));
@@ -296,7 +296,10 @@ pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Gateway>
         library,
         indexing,
         later: Later::new(asynchronous::Settings {
-            takeover_ms: limits.takeover_ms,
+            jobs: jobs::Settings {
+                takeover_ms: limits.takeover_ms,
+                ..asynchronous::Settings::default().jobs
+            },
             ..asynchronous::Settings::default()
         }),
         exporter,

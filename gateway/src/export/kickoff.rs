@@ -8,13 +8,13 @@ use sluis_conformance::definitions;
 use sluis_conformance::json::{Doc, JsonLimits, Node};
 
 use super::job::{self, Job, JobState, KeptActor, Member, Position};
-use super::{Context, Settings, refusal};
+use super::{Context, refusal};
 use crate::clock::Timestamp;
 use crate::connection::request::Parameters;
 use crate::decision::Permit;
 use crate::identity::actor::Actor;
 use crate::ids::ResourceId;
-use crate::jobs::shelf::{Room, fresh_id};
+use crate::jobs::shelf::fresh_id;
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
 use crate::store::{Shelf, document};
@@ -65,7 +65,7 @@ pub async fn start(
         // A write stamped just before the start may commit just after a block was read; the margin brings it into the
         // next `_since` export. Delivering a resource twice is harmless, losing one is not.
         transaction_time: now.plus_seconds(-context.settings.settle_seconds).0,
-        expires: now.plus_seconds(context.settings.kept_seconds).0,
+        expires: now.plus_seconds(context.settings.jobs.kept_seconds).0,
         epoch: context.settings.pseudonym_epoch,
         state: JobState::Running,
         members: u32::try_from(members.len()).unwrap_or(u32::MAX),
@@ -73,8 +73,7 @@ pub async fn start(
         result: None,
     };
     let owner = permit.filter().organisation;
-    let Settings { jobs_running_max: running_max, jobs_kept_max: kept_max, .. } = context.settings;
-    let room = Room { running_max, kept_max };
+    let settings = context.settings.jobs;
     context
         .commit("export-start", move |writer| {
             let counts = |document: &[u8]| {
@@ -82,7 +81,7 @@ pub async fn start(
                 let is_kept = other.actor.client == job.actor.client && other.state != JobState::Ended;
                 Ok((is_kept, other.state == JobState::Running))
             };
-            room.check(writer, Shelf::ExportJob, owner, &counts)?;
+            settings.check_room(writer, Shelf::ExportJob, owner, &counts)?;
             let key = job::members_key(&job.id);
             document::put(writer, Shelf::ExportFile, owner, &key, &members)?;
             job.save(writer, owner)

@@ -28,7 +28,11 @@ pub async fn status(
     let job = find(context, permit, actor, job)?;
     match (job.state, &job.result) {
         (JobState::Running, _) => {
-            if context.bell.polls_too_fast(&job.id, context.clock.now(), context.settings.poll_seconds_min) {
+            if context.bell.polls_too_fast(
+                &job.id,
+                context.clock.now(),
+                context.settings.jobs.poll_seconds_min,
+            ) {
                 return Err(Refusal::new(Reason::Throttled, "This job is polled too often."));
             }
             let progress = format!("{} of {} members read", job.position.member, job.members);
@@ -85,7 +89,7 @@ pub(super) fn find(
 /// Seconds until a poll is worth while: a guess from what is left, 1 to 30.
 fn retry_seconds(context: &Context, job: &Job) -> i64 {
     let left = i64::from(job.members.saturating_sub(job.position.member));
-    (left / 200).clamp(context.settings.poll_seconds_min.max(1), 30)
+    (left / 200).clamp(context.settings.jobs.poll_seconds_min.max(1), 30)
 }
 
 fn complete(context: &Context, job: &Job, result: &Outcome) -> Answer {

@@ -1,7 +1,6 @@
 //! What a job does at each step: a block read under a permit judged anew, and kept with the progress.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::block::{self, Block, Desk};
 use super::finish;
@@ -11,7 +10,7 @@ use super::{Act, Context, Disclosure, refusal};
 use crate::clock::Timestamp;
 use crate::decision::Permit;
 use crate::ids::PartyKey;
-use crate::jobs::{Bell, Jobs, Limits, Standing, Step};
+use crate::jobs::{self, Bell, Jobs, Standing, Step};
 use crate::response::refusal::{Reason, Refusal};
 use crate::store::{Shelf, Store, StoreError, Writer, document};
 
@@ -34,11 +33,8 @@ impl Jobs for Context {
         &self.bell
     }
 
-    fn limits(&self) -> Limits {
-        Limits {
-            concurrent_max: self.settings.jobs_concurrent_max,
-            takeover: Duration::from_millis(self.settings.takeover_ms),
-        }
+    fn settings(&self) -> jobs::Settings {
+        self.settings.jobs
     }
 
     fn standing(&self, document: &[u8]) -> Result<Standing<Position>, StoreError> {
@@ -212,5 +208,5 @@ pub(super) async fn end(
 
 /// When what ends now is cleared away.
 pub(super) fn expiry(context: &Context) -> Timestamp {
-    context.clock.now().plus_seconds(context.settings.kept_seconds)
+    context.clock.now().plus_seconds(context.settings.jobs.kept_seconds)
 }

@@ -18,7 +18,7 @@ pub use fetch::answer;
 pub use run::Runner;
 pub use start::start;
 
-use crate::jobs::Bell;
+use crate::jobs::{self, Bell};
 
 /// What lives in memory of the jobs, and their limits.
 #[derive(Debug, Default)]
@@ -39,18 +39,8 @@ impl Later {
 /// Limits of requests answered later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Jobs of one client that may run at once. More: 429.
-    pub jobs_running_max: u32,
-    /// Jobs of one client that are kept, finished ones included. More: 429.
-    pub jobs_kept_max: u32,
-    /// Jobs run side by side by one process.
-    pub jobs_concurrent_max: u32,
-    /// Milliseconds a job may stand still before another gateway on the database carries it on.
-    pub takeover_ms: u64,
-    /// Seconds between two polls of one job. Sooner: 429.
-    pub poll_seconds_min: i64,
-    /// Seconds a finished job and its answer are kept.
-    pub kept_seconds: i64,
+    /// Jobs.
+    pub jobs: jobs::Settings,
     /// Resources in one answer, on all its pages. More: the job ends with `too-costly`.
     pub resources_max: u64,
     /// Bytes of one answer, all its pages. More: the job ends with `too-costly`.
@@ -62,12 +52,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            jobs_running_max: 4,
-            jobs_kept_max: 20,
-            jobs_concurrent_max: 2,
-            takeover_ms: 30_000,
-            poll_seconds_min: 1,
-            kept_seconds: 3_600,
+            jobs: jobs::Settings { running_max: 4, kept_seconds: 3_600, ..jobs::Settings::default() },
             resources_max: 20_000,
             bytes_max: 64 << 20,
             step_entries_max: 50,

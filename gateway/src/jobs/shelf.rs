@@ -1,5 +1,6 @@
 //! Documents of jobs on their shelves.
 
+use super::Settings;
 use crate::clock::Clock;
 use crate::ids::PartyKey;
 use crate::response::refusal::{Reason, Refusal};
@@ -37,28 +38,21 @@ pub(crate) fn remove(
     Ok(rows.len())
 }
 
-/// Jobs of one client that may run at once, and that are kept, finished ones included.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Room {
-    pub(crate) running_max: u32,
-    pub(crate) kept_max: u32,
-}
-
 /// Tells of a document whether it is a job of the client that is kept, and whether it runs.
 pub(crate) type Counts<'c> = dyn Fn(&[u8]) -> Result<(bool, bool), StoreError> + 'c;
 
-impl Room {
+impl Settings {
     /// Counts an owner's jobs.
     ///
     /// Errors: `Throttled`, when the client runs or keeps too many (Bulk Data Access IG v2: 429 with `Retry-After`).
-    pub(crate) fn check(
+    pub(crate) fn check_room(
         self,
         writer: &mut dyn Writer,
         shelf: Shelf,
         owner: PartyKey,
         counts: &Counts<'_>,
     ) -> Result<(), StoreError> {
-        let Room { running_max, kept_max } = self;
+        let Settings { running_max, kept_max, .. } = self;
         let (mut running, mut kept) = (0, 0);
         let mut after = String::new();
         loop {

@@ -2,6 +2,7 @@
 
 use super::world::{World, actor, header, id, researcher, wait};
 use crate::export::Settings;
+use crate::jobs;
 use crate::jobs::{resume_all, run};
 use crate::response::Answer;
 use crate::response::refusal::Reason;
@@ -206,7 +207,10 @@ fn the_runner_takes_up_what_it_finds_clears_what_ended_and_stops_when_told() {
 /// lines are neither lost nor doubled.
 #[test]
 fn a_job_that_stands_still_is_carried_on_by_another_gateway() {
-    let world = six(Settings { takeover_ms: 1_000, ..small_blocks() });
+    let world = six(Settings {
+        jobs: jobs::Settings { takeover_ms: 1_000, ..jobs::Settings::default() },
+        ..small_blocks()
+    });
     let other = world.another();
     let (tell, told) = tokio::sync::watch::channel(false);
     let runner = std::thread::spawn(move || wait(run(other, told)));
@@ -227,7 +231,10 @@ fn a_job_that_stands_still_is_carried_on_by_another_gateway() {
 
 #[test]
 fn a_finished_job_is_gone_after_its_time() {
-    let world = six(Settings { kept_seconds: 100, ..small_blocks() });
+    let world = six(Settings {
+        jobs: jobs::Settings { kept_seconds: 100, ..jobs::Settings::default() },
+        ..small_blocks()
+    });
     let (job, _) = world.export(&researcher(), "cohort", &[]);
     world.clock.advance_seconds(101);
     assert_eq!(world.status(&researcher(), &job).unwrap_err().reason, Reason::NotFound);

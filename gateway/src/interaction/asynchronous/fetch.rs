@@ -83,7 +83,7 @@ impl Desk<'_> {
         let later = &self.gateway.parts().later;
         match job.state {
             JobState::Running => {
-                let seconds = later.settings.poll_seconds_min;
+                let seconds = later.settings.jobs.poll_seconds_min;
                 if later.bell.polls_too_fast(&job.id, self.aside.now, seconds) {
                     return Err(Refusal::new(Reason::Throttled, "This job is polled too often."));
                 }
@@ -256,7 +256,7 @@ pub(super) async fn end(
 ) -> Result<(), StoreError> {
     let parts = gateway.parts();
     let (now, key) = (parts.clock.now(), id.to_owned());
-    let expires = now.plus_seconds(parts.later.settings.kept_seconds).0;
+    let expires = now.plus_seconds(parts.later.settings.jobs.kept_seconds).0;
     let permit = decision::system(&parts.policy, now, "async-end");
     crate::store::commit(&*parts.store, permit, move |writer| {
         let Some(mut job) = Job::load(writer, owner, &key)? else { return Ok(()) };

@@ -5,7 +5,6 @@
 //! done once: asked again, the same entry gets the answer it was given.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sluis_conformance::json::{Doc, JsonLimits, Node};
 
@@ -21,7 +20,7 @@ use crate::decision::{self, Permit};
 use crate::gateway::Gateway;
 use crate::ids::PartyKey;
 use crate::interaction::write;
-use crate::jobs::{Bell, Jobs, Limits, Standing, Step};
+use crate::jobs::{self, Bell, Jobs, Standing, Step};
 use crate::response::refusal::{Reason, Refusal};
 use crate::store::{Shelf, Store, StoreError, document};
 
@@ -50,12 +49,8 @@ impl Jobs for Runner {
         &self.0.parts().later.bell
     }
 
-    fn limits(&self) -> Limits {
-        let settings = self.0.parts().later.settings;
-        Limits {
-            concurrent_max: settings.jobs_concurrent_max,
-            takeover: Duration::from_millis(settings.takeover_ms),
-        }
+    fn settings(&self) -> jobs::Settings {
+        self.0.parts().later.settings.jobs
     }
 
     fn standing(&self, document: &[u8]) -> Result<Standing<Place>, StoreError> {
@@ -237,7 +232,7 @@ impl Runner {
 
     fn finished(&self, job: &mut Job) {
         job.state = JobState::Done;
-        job.expires = self.now().plus_seconds(self.0.parts().later.settings.kept_seconds).0;
+        job.expires = self.now().plus_seconds(self.0.parts().later.settings.jobs.kept_seconds).0;
     }
 
     /// Keeps a piece with the place reached, if nobody else has moved the job meanwhile.

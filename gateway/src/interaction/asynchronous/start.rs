@@ -9,7 +9,7 @@ use super::job::{self, Job, JobState, Place};
 use crate::connection::request::Interaction;
 use crate::gateway::Gateway;
 use crate::jobs::actor::KeptActor;
-use crate::jobs::shelf::{Room, fresh_id};
+use crate::jobs::shelf::fresh_id;
 use crate::response::Answer;
 use crate::response::refusal::{Reason, Refusal};
 use crate::store::{Shelf, document};
@@ -42,7 +42,7 @@ pub async fn start(
         done = done.under(&permit);
     }
     let parts = gateway.parts();
-    let settings = parts.later.settings;
+    let settings = parts.later.settings.jobs;
     let id = fresh_id(&*parts.clock);
     done.notes.push(format!("asked to be answered later, job {id}"));
     let record = done.record(owner);
@@ -67,7 +67,6 @@ pub async fn start(
         total: None,
         outcome: None,
     };
-    let room = Room { running_max: settings.jobs_running_max, kept_max: settings.jobs_kept_max };
     let permit = crate::decision::system(&parts.policy, aside.now, "async-start");
     crate::store::commit(&*parts.store, permit, move |writer| {
         let counts = |document: &[u8]| {
@@ -75,7 +74,7 @@ pub async fn start(
             let is_kept = other.actor.client == job.actor.client && other.state != JobState::Ended;
             Ok((is_kept, other.state == JobState::Running))
         };
-        room.check(writer, Shelf::AsyncJob, owner, &counts)?;
+        settings.check_room(writer, Shelf::AsyncJob, owner, &counts)?;
         if let Some(document) = &document {
             writer.shelf_put(Shelf::AsyncFile, owner, &job::asked_key(&job.id), document)?;
         }
