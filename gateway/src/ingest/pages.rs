@@ -50,6 +50,17 @@ impl Pages<'_> {
     }
 }
 
+/// `_count`, 1 to `most`; `what` it counts is told.
+///
+/// Errors: `ParameterInvalid`.
+pub(super) fn count(value: &str, most: u32, what: &str) -> Result<u32, Refusal> {
+    let count = value.parse().ok().filter(|count| (1..=most).contains(count));
+    count.ok_or_else(|| {
+        let text = format!("_count is the number of {what}, 1 to {most}.");
+        Refusal::new(Reason::ParameterInvalid, text).at("_count")
+    })
+}
+
 fn owned(asked: &[(&str, &str)]) -> Vec<(String, String)> {
     asked.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }

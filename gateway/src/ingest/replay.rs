@@ -13,7 +13,7 @@ use super::answer::{Did, UnitReport};
 use super::apply::{self, Done, DryRun, Job};
 use super::difference::{self, Change};
 use super::note::Note;
-use super::pages::{Pages, Place};
+use super::pages::{self, Pages, Place};
 use super::provenance;
 use super::quarantine::{self, Entry};
 use super::source::Notation;
@@ -58,13 +58,7 @@ impl Asked {
                         Refusal::new(Reason::ParameterInvalid, "dryrun is true or false.").at("dryrun")
                     })?;
                 }
-                "_count" => {
-                    let number = value.parse().ok().filter(|number| (1..=DOCUMENTS).contains(number));
-                    asked.count = number.ok_or_else(|| {
-                        let text = format!("_count is the number of documents, 1 to {DOCUMENTS}.");
-                        Refusal::new(Reason::ParameterInvalid, text).at("_count")
-                    })?;
-                }
+                "_count" => asked.count = pages::count(value, DOCUMENTS, "documents")?,
                 "after" => asked.after = Some(value.clone()),
                 "_format" | "_pretty" => {}
                 other => {

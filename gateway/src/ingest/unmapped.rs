@@ -12,7 +12,7 @@ use sluis_mappings::finding::Untranslated;
 
 use super::Intake;
 use super::digest::sha256_hex;
-use super::pages::{Pages, Place};
+use super::pages::{self, Pages, Place};
 use crate::audit::entry::without_bsn;
 use crate::clock::Timestamp;
 use crate::connection::request::Parameters;
@@ -27,7 +27,7 @@ pub const CODES_MAX: u64 = 10_000;
 /// Characters of a code, system or name that are kept; a longer one is no code and counts as withheld.
 const TEXT_CHARS_MAX: usize = 200;
 /// Codes on one page, and without `_count`.
-const PAGE: usize = 1_000;
+const PAGE: u32 = 1_000;
 /// Rows read from the shelf at once.
 const ROWS: u32 = 1_000;
 /// Key of the totals; a listing begins after it.
@@ -136,7 +136,7 @@ fn totals(reader: &mut dyn Reader, sender: PartyKey) -> Result<Totals, StoreErro
 struct Asked {
     map: Option<String>,
     table: Option<String>,
-    count: usize,
+    count: u32,
     after: Option<String>,
 }
 
@@ -147,13 +147,7 @@ impl Asked {
             match name.as_str() {
                 "map" => asked.map = Some(value.clone()),
                 "table" => asked.table = Some(value.clone()),
-                "_count" => {
-                    let count = value.parse().ok().filter(|count| (1..=PAGE).contains(count));
-                    asked.count = count.ok_or_else(|| {
-                        let text = format!("_count is the number of codes on a page, 1 to {PAGE}.");
-                        Refusal::new(Reason::ParameterInvalid, text).at("_count")
-                    })?;
-                }
+                "_count" => asked.count = pages::count(value, PAGE, "codes on a page")?,
                 "after" => asked.after = Some(value.clone()),
                 "_format" | "_pretty" => {}
                 other => {
@@ -201,17 +195,18 @@ impl Intake {
         let question = asked.question();
         let place = asked.after.as_ref().map(|text| pages.open(text, &question)).transpose()?;
         let after = place.map_or_else(|| asked.prefix(), |place| place.1);
+        let count = asked.count as usize;
         let (mut rows, mut known) = (Vec::new(), Totals::default());
         let sender = permit.filter().organisation;
         store
             .read(permit, &mut |reader| {
                 known = totals(reader, sender)?;
-                rows = self.rows(reader, sender, &asked.prefix(), after.clone(), asked.count + 1)?;
+                rows = self.rows(reader, sender, &asked.prefix(), after.clone(), count + 1)?;
                 Ok(())
             })
             .map_err(write::refusal)?;
-        let more = rows.len() > asked.count;
-        rows.truncate(asked.count);
+        let more = rows.len() > count;
+        rows.truncate(count);
         let next =
             rows.last().filter(|_| more).and_then(|(key, _)| pages.after(&question, &Place(0, key.clone())));
         Ok(to_parameters(&rows, known, next))

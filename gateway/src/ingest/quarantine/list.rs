@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::connection::request::Parameters;
 use crate::ids::PartyKey;
 use crate::ingest::note::Note;
-use crate::ingest::pages::{Pages, Place};
+use crate::ingest::pages::{self, Pages, Place};
 use crate::response::refusal::{Reason, Refusal};
 use crate::store::quarantine::{QuarantineCause, QuarantineDocument, QuarantineQuery, QuarantineRow};
 use crate::store::{Reader, StoreError};
@@ -50,12 +50,7 @@ impl Asked {
                         _ => return Err(invalid("state", "state is waiting or discarded.")),
                     }
                 }
-                "_count" => {
-                    let count = value.parse().ok().filter(|count| (1..=PAGE).contains(count));
-                    asked.count = count.ok_or_else(|| {
-                        invalid("_count", &format!("_count is the number of rows of a page, 1 to {PAGE}."))
-                    })?;
-                }
+                "_count" => asked.count = pages::count(value, PAGE, "rows of a page")?,
                 "after" => asked.after = Some(value.clone()),
                 "_format" | "_pretty" => {}
                 other => {
