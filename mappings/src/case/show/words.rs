@@ -234,25 +234,16 @@ pub(super) fn known(logic: &Logic) -> Option<bool> {
             literal(path).map(|text| text.starts_with(head) == *holds)
         }
         Logic::Is(Test::Other(_), _) => None,
-        Logic::All(parts) => {
-            let all: Vec<_> = parts.iter().map(known).collect();
-            if all.contains(&Some(false)) {
-                Some(false)
-            } else if all.iter().all(|part| *part == Some(true)) {
-                Some(true)
-            } else {
-                None
-            }
-        }
-        Logic::Any(parts) => {
-            let any: Vec<_> = parts.iter().map(known).collect();
-            if any.contains(&Some(true)) {
-                Some(true)
-            } else if any.iter().all(|part| *part == Some(false)) {
-                Some(false)
-            } else {
-                None
-            }
-        }
+        Logic::All(parts) => decided(parts, false),
+        Logic::Any(parts) => decided(parts, true),
+    }
+}
+
+/// One part that is `by` decides; else all parts together do, where each is known.
+fn decided(parts: &[Logic], by: bool) -> Option<bool> {
+    let parts: Vec<_> = parts.iter().map(known).collect();
+    match parts.contains(&Some(by)) {
+        true => Some(by),
+        false => parts.iter().all(Option::is_some).then_some(!by),
     }
 }
