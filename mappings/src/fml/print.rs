@@ -46,11 +46,15 @@ fn quoted(text: &str) -> String {
     fml_syntax::quote_fhirpath_string(text)
 }
 
-fn named(name: &str) -> String {
+/// Whether a name is one as it stands, without quotes around it (FHIRPath 2.0.0, identifier).
+pub(super) fn is_plain_name(name: &str) -> bool {
     let mut letters = name.chars();
-    let starts = letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
-    let plain = starts && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-    if plain && !RESERVED.contains(&name) {
+    letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+}
+
+fn named(name: &str) -> String {
+    if is_plain_name(name) && !RESERVED.contains(&name) {
         name.to_owned()
     } else {
         format!("`{}`", name.replace('`', "\\`"))

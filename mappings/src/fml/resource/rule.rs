@@ -2,6 +2,7 @@
 
 use super::Reader;
 use crate::fml::map::{Call, Expression, Kind, ListMode, Rule, Source, Target, TargetMode, Transform};
+use crate::fml::print::is_plain_name;
 use crate::source::NodeId;
 
 /// Name the publishing tools give both sides of `src.a -> tgt.b;`, which names neither.
@@ -154,7 +155,8 @@ impl Reader<'_> {
     }
 
     fn transform(&mut self, node: NodeId, name: String) -> Option<Transform> {
-        if !is_name(&name) {
+        // It stands before `(` when it is printed.
+        if !is_plain_name(&name) {
             let text = format!("`{name}` names no transform");
             let help = "use a code of FHIR R4 valueset-map-transform.html, or the name of a function";
             self.error("transform-unknown", node, text, help);
@@ -208,13 +210,6 @@ impl Reader<'_> {
         }
         Call { name: self.wanted(node, "name"), arguments, place: self.place(node) }
     }
-}
-
-/// Whether it can stand before `(` in the map language.
-fn is_name(text: &str) -> bool {
-    let mut letters = text.chars();
-    letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
-        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
 fn path(context: String, element: Option<&str>) -> Vec<String> {
